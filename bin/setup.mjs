@@ -32,13 +32,19 @@ function isSetUp(expected) {
 const wanted = fingerprint();
 if (!isSetUp(wanted)) {
   if (Number(process.versions.node.split('.')[0]) < 20) {
-    process.stderr.write(`Cannot set up Weft: Node 20 or newer is needed, this is ${process.version}\n`);
+    process.stderr.write(
+      `Cannot set up Weft: Node 20 or newer is needed, this is ${process.version}\n`,
+    );
     process.exit(1);
   }
   process.stderr.write('Setting up Weft (dependencies and its own Node, once) ...\n');
   const frozen = existsSync(join(root, 'pnpm-lock.yaml')) ? ['--frozen-lockfile'] : [];
   const args = ['-y', PNPM, 'install', '--reporter=append-only', '--loglevel=error', ...frozen];
-  const result = spawnSync('npx', args, { cwd: root, stdio: ['ignore', 2, 2], env: { ...process.env, CI: 'true' } });
+  const result = spawnSync('npx', args, {
+    cwd: root,
+    stdio: ['ignore', 2, 2],
+    env: { ...process.env, CI: 'true' },
+  });
   if (result.status !== 0) {
     process.stderr.write(
       `Cannot set up Weft: "npx ${args.join(' ')}" ended with ${result.error?.message ?? `status ${result.status}`}\n` +

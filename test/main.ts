@@ -24,7 +24,9 @@ const files = kinds
   .flatMap((kind) => globSync([...PATTERNS[kind]], { cwd: root }))
   .filter((file) => filters.length === 0 || filters.some((filter) => file.includes(filter)));
 if (files.length === 0) {
-  process.stderr.write(`Cannot run tests: no file of kind ${kinds.join(', ')} matches ${filters}\n`);
+  process.stderr.write(
+    `Cannot run tests: no file of kind ${kinds.join(', ')} matches ${filters.join(' ')}\n`,
+  );
   process.exit(1);
 }
 

@@ -43,7 +43,8 @@ export function formatProblem(problem: Problem): string {
   const name = object && [object.namespace, object.name].filter((part) => part !== undefined);
   const parts: string[] = [problem.severity];
   if (object && name) parts.push(`${object.kind} ${name.join('/')}`);
-  if (source) parts.push(`(${[source.file, source.line].filter((p) => p !== undefined).join(':')})`);
+  if (source)
+    parts.push(`(${[source.file, source.line].filter((p) => p !== undefined).join(':')})`);
   if (problem.field !== undefined) parts.push(problem.field);
   const cure = problem.cure === undefined ? '' : ` — ${problem.cure}`;
   return `${parts.join(' ')}: ${problem.message}${cure}`;

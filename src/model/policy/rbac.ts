@@ -23,7 +23,9 @@ export type StringMatcher =
 /** A header's name is in lower case; `:authority` and `:method` are the pseudo-headers. */
 export interface HeaderMatcher {
   readonly name: string;
-  readonly match: { readonly kind: 'present' } | { readonly kind: 'string'; readonly string: StringMatcher };
+  readonly match:
+    | { readonly kind: 'present' }
+    | { readonly kind: 'string'; readonly string: StringMatcher };
   readonly invert: boolean;
 }
 
