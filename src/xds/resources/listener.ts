@@ -1,0 +1,95 @@
+// What a proxy does with a connection: listeners, their filter chains and the filters in them, as Weft emits and reads them.
+import type { CidrRange, RbacRules, StringMatcher } from '@weft/model/policy/rbac';
+import type { RouteConfiguration } from './route.ts';
+
+export interface SocketAddress {
+  readonly address: string;
+  readonly port: number;
+}
+
+/**
+ * `envoy.config.listener.v3.Listener`. Names:
+ * `inbound` is the asking proxy's own workload; `VIP_PORT` and `PODIP_PORT` (`10.0.0.7_80`, `fd00::7_80`) are
+ * destinations by address; `outbound|PORT||HOST` is the same destination by name.
+ */
+export interface Listener {
+  readonly name: string;
+  readonly address: SocketAddress;
+  readonly direction: 'inbound' | 'outbound';
+  /** False for destinations that are only reached through the sidecar's one outbound port. */
+  readonly bindToPort: boolean;
+  /** Listener filters, each by its upstream name; `originalDst` reads where a redirected connection was going. */
+  readonly inspectors: readonly ('originalDst' | 'tls' | 'http')[];
+  /** How long inspectors may wait for the client's first bytes; then the connection is what its chain says without them. */
+  readonly inspectTimeoutMs: number;
+  readonly filterChains: readonly FilterChain[];
+  /** Taken when no chain matches; absent means that the connection is closed. */
+  readonly defaultFilterChain?: FilterChain;
+}
+
+/** All set fields must match. Empty lists match everything. */
+export interface FilterChainMatch {
+  readonly destinationPort?: number;
+  readonly destinationRanges: readonly CidrRange[];
+  /** `tls` when the first bytes are a TLS ClientHello, else `raw_buffer`. */
+  readonly transportProtocol?: 'tls' | 'raw_buffer';
+  /** ALPN values offered in the ClientHello, or `http/1.1`, `h2c` as the HTTP inspector found them. */
+  readonly applicationProtocols: readonly string[];
+  readonly serverNames: readonly string[];
+}
+
+export interface FilterChain {
+  readonly name: string;
+  readonly match: FilterChainMatch;
+  /** Absent: the bytes are passed to the filters as they are. */
+  readonly tls?: DownstreamTls;
+  /** In order; the last one is terminal (`http` or `tcpProxy`). */
+  readonly filters: readonly NetworkFilter[];
+}
+
+/** `envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext`; always requires a client certificate, TLS 1.3. */
+export interface DownstreamTls {
+  readonly alpn: readonly string[];
+  /** SDS names, by default `default` and `ROOTCA`. */
+  readonly certificateSecret: string;
+  readonly validationSecret: string;
+  /** A peer's URI SAN must match one of these; never empty. */
+  readonly peerUris: readonly StringMatcher[];
+}
+
+export type NetworkFilter =
+  | { readonly kind: 'rbac'; readonly statPrefix: string; readonly rules: RbacRules }
+  | { readonly kind: 'http'; readonly http: HttpConnectionManager }
+  | { readonly kind: 'tcpProxy'; readonly statPrefix: string; readonly cluster: string };
+
+export type HttpFilter =
+  | { readonly kind: 'rbac'; readonly rules: RbacRules }
+  | { readonly kind: 'router' };
+
+export type PathNormalization = 'NONE' | 'BASE' | 'MERGE_SLASHES' | 'DECODE_AND_MERGE_SLASHES';
+
+/** `envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager`. */
+export interface HttpConnectionManager {
+  readonly statPrefix: string;
+  readonly routes:
+    | { readonly kind: 'rds'; readonly name: string }
+    | { readonly kind: 'inline'; readonly config: RouteConfiguration };
+  /** In order; `router` last. */
+  readonly filters: readonly HttpFilter[];
+  /**
+   * X-Forwarded-Client-Cert: `sanitizeSet` strips what came and sets the verified peer's URI (mTLS chains),
+   * `sanitize` strips only (plaintext and outbound).
+   */
+  readonly forwardClientCert: 'sanitize' | 'sanitizeSet';
+  /** Trusted hops in X-Forwarded-For; 0: the peer's address is the client's. */
+  readonly trustedHops: number;
+  /** Envoy's normalize_path, merge_slashes and path_with_escaped_slashes_action together. */
+  readonly pathNormalization: PathNormalization;
+  /** Upgrades that are passed on, lower case; others are answered as plain requests without the upgrade. */
+  readonly upgrades: readonly string[];
+  readonly requestHeadersTimeoutMs: number;
+  readonly streamIdleTimeoutMs: number;
+}
+
+/** ALPN between sidecars: which protocol runs inside the mesh's mutual TLS. */
+export const MESH_ALPN = { http1: 'weft-http/1.1', http2: 'weft-h2', tcp: 'weft' } as const;
