@@ -61,7 +61,7 @@ class Reader {
   }
 
   text(): string {
-    return this.#bytes.latin1Slice(this.#at, this.#end);
+    return this.#bytes.toString('latin1', this.#at, this.#end);
   }
 }
 
@@ -116,7 +116,8 @@ function joinRecords(bytes: Buffer): Joined {
     }
     at += 5 + length;
   }
-  if (bytes.length > MAX_CLIENT_HELLO_BYTES * 2) return malformed('more records than a hello needs');
+  if (bytes.length > MAX_CLIENT_HELLO_BYTES * 2)
+    return malformed('more records than a hello needs');
   return { kind: 'not-yet', result: INCOMPLETE };
 }
 

@@ -1,0 +1,161 @@
+// The sidecar's local HTTP endpoints: readiness, metrics, what is configured, certificates and drain. No key is ever in an answer.
+import { once } from 'node:events';
+import http, { type IncomingMessage, type ServerResponse } from 'node:http';
+import { isIP, type AddressInfo } from 'node:net';
+
+export interface Readiness {
+  readonly isReady: boolean;
+  /** What is still missing, or why it is not ready any more. */
+  readonly reasons: readonly string[];
+}
+
+/** What the endpoints show; asked at each request. */
+export interface AdminState {
+  readiness(): Readiness;
+  metricsText(): string;
+  configDump(): unknown;
+  certificates(): unknown;
+  clusters(): unknown;
+  /** Starts the drain; answers at once. */
+  drain(): void;
+}
+
+/** Which endpoints a port offers: probes and metrics are read from outside, the rest is for the operator on this host. */
+export type AdminRole = 'admin' | 'probe' | 'metrics';
+
+interface Answer {
+  readonly status: number;
+  readonly type: string;
+  readonly body: string;
+}
+
+const JSON_TYPE = 'application/json; charset=utf-8';
+const TEXT_TYPE = 'text/plain; charset=utf-8';
+const METRICS_TYPE = 'text/plain; version=0.0.4; charset=utf-8';
+
+const json = (status: number, value: unknown): Answer => ({
+  status,
+  type: JSON_TYPE,
+  body: `${JSON.stringify(value, undefined, 2)}\n`,
+});
+
+type Handler = (state: AdminState) => Answer;
+
+const ready: Handler = (state) => {
+  const { isReady, reasons } = state.readiness();
+  return isReady
+    ? { status: 200, type: TEXT_TYPE, body: 'LIVE\n' }
+    : { status: 503, type: TEXT_TYPE, body: `NOT READY: ${reasons.join('; ')}\n` };
+};
+const metrics: Handler = (state) => ({
+  status: 200,
+  type: METRICS_TYPE,
+  body: state.metricsText(),
+});
+
+/** Paths as people know them from Envoy and pilot-agent. */
+const GET_HANDLERS: ReadonlyMap<
+  string,
+  { readonly roles: readonly AdminRole[]; readonly handle: Handler }
+> = new Map([
+  ['/ready', { roles: ['admin', 'probe'], handle: ready }],
+  ['/healthz/ready', { roles: ['admin', 'probe'], handle: ready }],
+  [
+    '/healthz/live',
+    { roles: ['admin', 'probe'], handle: () => ({ status: 200, type: TEXT_TYPE, body: 'LIVE\n' }) },
+  ],
+  ['/metrics', { roles: ['admin', 'metrics'], handle: metrics }],
+  ['/stats/prometheus', { roles: ['admin', 'metrics'], handle: metrics }],
+  ['/config_dump', { roles: ['admin'], handle: (state) => json(200, state.configDump()) }],
+  ['/certs', { roles: ['admin'], handle: (state) => json(200, state.certificates()) }],
+  ['/clusters', { roles: ['admin'], handle: (state) => json(200, state.clusters()) }],
+]);
+
+/** Slow readers and senders of these small messages are not worth keeping. */
+const REQUEST_TIMEOUT_MS = 10_000;
+
+/**
+ * A name in Host that is neither loopback nor an address comes from a page in a browser whose DNS was
+ * pointed here; it is refused (DNS rebinding).
+ */
+export function isLocalHost(host: string | undefined): boolean {
+  if (host === undefined) return true;
+  if (host.startsWith('[')) {
+    const end = host.indexOf(']');
+    return end !== -1 && isIP(host.slice(1, end)) === 6;
+  }
+  const colon = host.lastIndexOf(':');
+  const bare = colon === -1 ? host : host.slice(0, colon);
+  return bare === 'localhost' || isIP(bare) !== 0;
+}
+
+function answer(role: AdminRole, state: AdminState, request: IncomingMessage): Answer {
+  const target = request.url ?? '/';
+  const query = target.indexOf('?');
+  const path = query === -1 ? target : target.slice(0, query);
+  if (role === 'admin' && !isLocalHost(request.headers.host)) {
+    return json(403, { error: `Host ${request.headers.host} is not this machine` });
+  }
+  if (role === 'admin' && path === '/drain') {
+    if (request.method !== 'POST') return json(405, { error: 'use POST /drain' });
+    if (request.headers.origin !== undefined) return json(403, { error: 'not from a web page' });
+    state.drain();
+    return json(202, { draining: true });
+  }
+  const known = GET_HANDLERS.get(path);
+  if (known === undefined || !known.roles.includes(role)) {
+    const offered = [...GET_HANDLERS].filter(([, entry]) => entry.roles.includes(role));
+    return json(404, { error: `no ${path} here`, try: offered.map(([name]) => name) });
+  }
+  if (request.method !== 'GET' && request.method !== 'HEAD') {
+    return json(405, { error: `use GET ${path}` });
+  }
+  return known.handle(state);
+}
+
+function respond(request: IncomingMessage, response: ServerResponse, result: Answer): void {
+  response.writeHead(result.status, {
+    'content-type': result.type,
+    'content-length': Buffer.byteLength(result.body),
+    'cache-control': 'no-store',
+    'x-content-type-options': 'nosniff',
+  });
+  response.end(request.method === 'HEAD' ? undefined : result.body);
+}
+
+/** A listening admin server; dispose closes it and its connections. */
+export interface AdminServer extends AsyncDisposable {
+  readonly address: AddressInfo;
+}
+
+/**
+ * @throws when the address cannot be bound (the caller says which option to change).
+ */
+export async function createAdminServer(options: {
+  readonly role: AdminRole;
+  readonly host: string;
+  readonly port: number;
+  readonly state: AdminState;
+}): Promise<AdminServer> {
+  const server = http.createServer((request, response) => {
+    request.resume();
+    respond(request, response, answer(options.role, options.state, request));
+  });
+  server.requestTimeout = REQUEST_TIMEOUT_MS;
+  server.headersTimeout = REQUEST_TIMEOUT_MS;
+  server.maxConnections = 256;
+  server.on('clientError', (_error, socket) => socket.destroy());
+  server.listen(options.port, options.host);
+  await once(server, 'listening');
+  const address = server.address();
+  if (address === null || typeof address === 'string') throw new TypeError('Cannot serve: no port');
+  return {
+    address,
+    async [Symbol.asyncDispose]() {
+      server.closeAllConnections();
+      const closed = once(server, 'close');
+      server.close();
+      await closed;
+    },
+  };
+}

@@ -1,0 +1,86 @@
+// The sidecar's own certificate and the bundle it trusts, as secure contexts that can be replaced while connections live.
+import { X509Certificate } from 'node:crypto';
+import tls from 'node:tls';
+import type { SpiffeId } from '@weft/model/identity';
+
+/** What enrolment and the SDS stream provide. The key never leaves the process. */
+export interface MeshMaterial {
+  readonly spiffeId: SpiffeId;
+  readonly keyPem: string;
+  /** Leaf first, then the issuing certificates. */
+  readonly chainPem: string;
+  readonly bundlePem: string;
+}
+
+/** One generation of material, ready for handshakes. */
+export interface MeshContexts {
+  readonly spiffeId: SpiffeId;
+  readonly server: tls.SecureContextOptions;
+  readonly client: tls.SecureContext;
+  readonly roots: readonly X509Certificate[];
+}
+
+/**
+ * Builds contexts for TLS 1.3 alone.
+ * @throws Error when a PEM text does not parse or the key is not the certificate's.
+ */
+export function createMeshContexts(material: MeshMaterial): MeshContexts {
+  const roots = splitPem(material.bundlePem).map((pem) => new X509Certificate(pem));
+  if (roots.length === 0) throw new Error('Cannot trust anybody: the bundle is empty');
+  const options: tls.SecureContextOptions = {
+    key: material.keyPem,
+    cert: material.chainPem,
+    ca: material.bundlePem,
+    minVersion: 'TLSv1.3',
+    maxVersion: 'TLSv1.3',
+  };
+  return {
+    spiffeId: material.spiffeId,
+    server: options,
+    client: tls.createSecureContext(options),
+    roots,
+  };
+}
+
+const PEM_END = '-----END CERTIFICATE-----';
+
+/** The certificates of a concatenated PEM text, each as its own text. */
+export function splitPem(pem: string): readonly string[] {
+  return pem
+    .split(PEM_END)
+    .map((part) => part.trim())
+    .filter((part) => part.length > 0)
+    .map((part) => `${part}\n${PEM_END}\n`);
+}
+
+/**
+ * Whether a peer that was verified once still is, under other roots: the chain it presented (leaf first)
+ * must lead to one of them, and none of it may have expired. Used to judge open connections again.
+ */
+export function isStillTrusted(
+  chain: readonly X509Certificate[],
+  roots: readonly X509Certificate[],
+  nowMs: number,
+): boolean {
+  const leaf = chain[0];
+  if (leaf === undefined) return false;
+  let current = leaf;
+  const candidates = chain.slice(1);
+  /** One step a certificate at the most: a chain cannot be longer than what was presented. */
+  for (let step = 0; step <= chain.length; step++) {
+    if (Date.parse(current.validTo) < nowMs) return false;
+    const issued = current;
+    if (roots.some((root) => issued.checkIssued(root) && issued.verify(root.publicKey)))
+      return true;
+    const issuer = candidates.find(
+      (candidate) =>
+        candidate !== issued &&
+        candidate.ca &&
+        issued.checkIssued(candidate) &&
+        issued.verify(candidate.publicKey),
+    );
+    if (issuer === undefined) return false;
+    current = issuer;
+  }
+  return false;
+}
