@@ -1,0 +1,207 @@
+// A listener made ready to run: filter chains by port, rules compiled into evaluators, and the choice of a chain for a connection.
+import { compileRbac, type Evaluator } from '@weft/model/policy/evaluate';
+import type { RbacRules } from '@weft/model/policy/rbac';
+import type {
+  DownstreamTls,
+  FilterChain,
+  FilterChainMatch,
+  HttpConnectionManager,
+  Listener,
+} from '@weft/xds/resources/listener';
+import { compileCidr, parseIp } from '@weft/model/ip';
+
+/** What became of a connection's first bytes, as far as chains are chosen by it. */
+export interface ConnectionTraits {
+  readonly transport: 'tls' | 'raw_buffer';
+  /** ALPN offered in the ClientHello, or what the HTTP inspector found. */
+  readonly applicationProtocols: readonly string[];
+  readonly serverName: string | undefined;
+}
+
+/** One filter chain ready to run. `http` or `tcpCluster` is set, never both. */
+export interface ChainRuntime {
+  readonly name: string;
+  readonly match: FilterChainMatch;
+  readonly tls: DownstreamTls | undefined;
+  /** Judges the connection; absent when no policy speaks of it. */
+  readonly network: Evaluator | undefined;
+  readonly http: HttpRuntime | undefined;
+  readonly tcpCluster: string | undefined;
+}
+
+export interface HttpRuntime {
+  readonly manager: HttpConnectionManager;
+  /** Judges each request; absent when no policy speaks of the workload. */
+  readonly evaluator: Evaluator | undefined;
+}
+
+export interface ListenerRuntime {
+  readonly listener: Listener;
+  /** Chains that name a port. A connection to that port is tried on these alone. */
+  readonly chainsByPort: ReadonlyMap<number, readonly ChainRuntime[]>;
+  readonly otherChains: readonly ChainRuntime[];
+  readonly defaultChain: ChainRuntime | undefined;
+}
+
+export interface ListenerReferences {
+  readonly clusters: ReadonlySet<string>;
+  readonly routes: ReadonlySet<string>;
+  readonly secrets: ReadonlySet<string>;
+}
+
+const compileRules = (rules: readonly RbacRules[]): Evaluator | undefined =>
+  rules.length === 0 ? undefined : compileRbac(rules);
+
+function compileChain(chain: FilterChain): ChainRuntime {
+  const network: RbacRules[] = [];
+  let http: HttpRuntime | undefined;
+  let tcpCluster: string | undefined;
+  for (const filter of chain.filters) {
+    if (filter.kind === 'rbac') network.push(filter.rules);
+    else if (filter.kind === 'tcpProxy') tcpCluster = filter.cluster;
+    else {
+      const rules = filter.http.filters.flatMap((f) => (f.kind === 'rbac' ? [f.rules] : []));
+      http = { manager: filter.http, evaluator: compileRules(rules) };
+    }
+  }
+  if ((http === undefined) === (tcpCluster === undefined)) {
+    throw new TypeError(`Cannot run filter chain ${chain.name}: it needs one terminal filter`);
+  }
+  const { name, match, tls } = chain;
+  return { name, match, tls, network: compileRules(network), http, tcpCluster };
+}
+
+/**
+ * Compiles a decoded listener.
+ * @throws TypeError when a chain cannot be run; the caller refuses the resource and keeps the last good one.
+ */
+export function compileListener(listener: Listener): ListenerRuntime {
+  const chainsByPort = new Map<number, ChainRuntime[]>();
+  const otherChains: ChainRuntime[] = [];
+  for (const chain of listener.filterChains) {
+    const runtime = compileChain(chain);
+    const port = chain.match.destinationPort;
+    if (port === undefined) otherChains.push(runtime);
+    else chainsByPort.set(port, [...(chainsByPort.get(port) ?? []), runtime]);
+  }
+  const fallback = listener.defaultFilterChain;
+  const defaultChain = fallback === undefined ? undefined : compileChain(fallback);
+  return { listener, chainsByPort, otherChains, defaultChain };
+}
+
+/** Every chain of a listener, the default one last. */
+export function chainsOf(runtime: ListenerRuntime): readonly ChainRuntime[] {
+  const all = [...[...runtime.chainsByPort.values()].flat(), ...runtime.otherChains];
+  return runtime.defaultChain === undefined ? all : [...all, runtime.defaultChain];
+}
+
+/** What a listener needs besides itself. */
+export function referencesOf(runtime: ListenerRuntime): ListenerReferences {
+  const clusters = new Set<string>();
+  const routes = new Set<string>();
+  const secrets = new Set<string>();
+  for (const chain of chainsOf(runtime)) {
+    if (chain.tls !== undefined) secrets.add(chain.tls.validationSecret);
+    if (chain.tcpCluster !== undefined) clusters.add(chain.tcpCluster);
+    const source = chain.http?.manager.routes;
+    if (source?.kind === 'rds') routes.add(source.name);
+    else if (source?.kind === 'inline') {
+      for (const host of source.config.virtualHosts) {
+        for (const route of host.routes) clusters.add(route.cluster);
+      }
+    }
+  }
+  return { clusters, routes, secrets };
+}
+
+/** The chains that a connection to this port may be given. */
+export function candidateChains(runtime: ListenerRuntime, port: number): readonly ChainRuntime[] {
+  return runtime.chainsByPort.get(port) ?? runtime.otherChains;
+}
+
+/**
+ * Whether the first bytes have to be looked at before a chain can be chosen. Where only one chain can be
+ * meant the bytes go straight to it.
+ */
+export function needsInspection(runtime: ListenerRuntime, port: number): boolean {
+  const candidates = candidateChains(runtime, port);
+  const all =
+    runtime.defaultChain === undefined ? candidates : [...candidates, runtime.defaultChain];
+  if (candidates.length === 0)
+    return all.length > 0 && all.some((chain) => chain.tls === undefined);
+  if (candidates.length > 1) return true;
+  const only = candidates[0];
+  if (only === undefined) return false;
+  const isOpen =
+    only.match.applicationProtocols.length === 0 && only.match.serverNames.length === 0;
+  if (!isOpen) return true;
+  /** A TLS chain refuses plaintext by itself, unless the default chain would take it. */
+  if (only.match.transportProtocol === 'tls')
+    return runtime.defaultChain?.tls === undefined && runtime.defaultChain !== undefined;
+  return only.match.transportProtocol !== undefined;
+}
+
+/**
+ * Chooses a chain as Envoy does: the most specific match wins, by address range, server name, transport, then
+ * application protocol; what no chain matches goes to the default chain, or is `undefined` and closed.
+ * Source: Envoy's `FilterChainMatch` documentation, criteria 2 to 5.
+ */
+export function selectChain(
+  runtime: ListenerRuntime,
+  destination: { readonly address: string; readonly port: number },
+  traits: ConnectionTraits,
+): ChainRuntime | undefined {
+  let best: ChainRuntime | undefined;
+  let bestScore = -1;
+  for (const chain of candidateChains(runtime, destination.port)) {
+    const score = matchScore(chain.match, destination.address, traits);
+    if (score > bestScore) {
+      best = chain;
+      bestScore = score;
+    }
+  }
+  return best ?? runtime.defaultChain;
+}
+
+/** -1: no match; else larger is more specific. Each criterion outweighs all that come after it. */
+function matchScore(match: FilterChainMatch, address: string, traits: ConnectionTraits): number {
+  let score = 0;
+  if (match.destinationRanges.length > 0) {
+    const ip = parseIp(address);
+    let longest = -1;
+    for (const range of match.destinationRanges) {
+      if (ip !== undefined && compileCidr(range)(ip))
+        longest = Math.max(longest, range.prefixLength);
+    }
+    if (longest === -1) return -1;
+    score += (longest + 1) * 1_000_000;
+  }
+  if (match.serverNames.length > 0) {
+    const specificity = serverNameScore(match.serverNames, traits.serverName);
+    if (specificity === -1) return -1;
+    score += specificity * 100;
+  }
+  if (match.transportProtocol !== undefined) {
+    if (match.transportProtocol !== traits.transport) return -1;
+    score += 10;
+  }
+  if (match.applicationProtocols.length > 0) {
+    if (!match.applicationProtocols.some((name) => traits.applicationProtocols.includes(name))) {
+      return -1;
+    }
+    score += 1;
+  }
+  return score;
+}
+
+/** Exact names before `*.suffix`, longer suffixes before shorter ones. */
+function serverNameScore(names: readonly string[], serverName: string | undefined): number {
+  if (serverName === undefined) return -1;
+  let best = -1;
+  for (const name of names) {
+    if (name === serverName) return 1_000;
+    if (name.startsWith('*.') && serverName.endsWith(name.slice(1)))
+      best = Math.max(best, name.length);
+  }
+  return best;
+}
