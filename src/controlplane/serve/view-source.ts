@@ -1,0 +1,34 @@
+// The seam between what the mesh is (compile, resources) and who is served (streams): who a proxy is, and its view.
+import type { SpiffeId } from '@weft/model/identity';
+import type { ResourceView } from '@weft/xds/resource';
+
+/** What a stream's first request says of its proxy. Claims only: nothing here is believed unchecked. */
+export interface NodeClaim {
+  /** `POD.NAMESPACE`. */
+  readonly id: string;
+  readonly cluster: string;
+  /** From `node.metadata`; strings only, others are dropped. */
+  readonly metadata: ReadonlyMap<string, string>;
+  readonly userAgent: string;
+}
+
+/** A proxy whose claim was found to agree with the identity its certificate proves. */
+export interface ProxyRef {
+  readonly id: string;
+  readonly identity: SpiffeId;
+  readonly namespace: string;
+  readonly workload: string;
+}
+
+export type ProxyResolution =
+  | { readonly ok: true; readonly proxy: ProxyRef }
+  /** `reason` is for the log and the proxy alike: it names no other workload's facts. */
+  | { readonly ok: false; readonly code: 'unknown-workload' | 'identity-mismatch' | 'bad-claim'; readonly reason: string };
+
+export interface ViewSource {
+  resolve(claim: NodeClaim, identity: SpiffeId): ProxyResolution;
+  /** The proxy's view at the newest revision; cheap, for it is asked at every change. */
+  viewFor(proxy: ProxyRef): ResourceView;
+  /** Called after every new revision, already coalesced. */
+  subscribe(listener: () => void): Disposable;
+}
