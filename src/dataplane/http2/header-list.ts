@@ -1,0 +1,134 @@
+// Header lists of HTTP/2 as Node gives and takes them: flat, in order, names in lower case, every value for itself.
+import type { OutgoingHttpHeaders } from 'node:http2';
+
+/** `[name, value, name, value, …]`, pseudo-headers first. */
+export type RawHeaders = readonly string[];
+
+/** What a request's head says; `header` gives every value of a name, in order. */
+export interface Http2RequestHead {
+  readonly method: string;
+  readonly path: string;
+  readonly authority: string;
+  readonly raw: RawHeaders;
+  header(name: string): readonly string[] | undefined;
+}
+
+export type HeadReading =
+  | { readonly ok: true; readonly head: Http2RequestHead }
+  | { readonly ok: false; readonly reasonCode: string };
+
+/**
+ * Reads a request's head. nghttp2 has refused malformed names, values and pseudo-headers already;
+ * what is left is what proxies have been fooled by.
+ * - `:path` begins with `/`, or is `*` for OPTIONS (CVE-2026-33186)
+ * - CONNECT is not served
+ * - `host` beside `:authority` says the same, in the same letters or not (RFC 9113 §8.3.1)
+ */
+export function readHead(raw: RawHeaders): HeadReading {
+  let method = '';
+  let path = '';
+  let authority: string | undefined;
+  let host: string | undefined;
+  for (let at = 0; at + 1 < raw.length; at += 2) {
+    const name = raw[at];
+    const value = raw[at + 1] ?? '';
+    if (name === ':method') method = value;
+    else if (name === ':path') path = value;
+    else if (name === ':authority') authority = value;
+    else if (name === 'host') {
+      if (host !== undefined) return { ok: false, reasonCode: 'two-hosts' };
+      host = value;
+    }
+  }
+  if (method === 'CONNECT') return { ok: false, reasonCode: 'connect-refused' };
+  if (!isUpperToken(method)) return { ok: false, reasonCode: 'method-not-upper-case' };
+  if (!path.startsWith('/') && !(path === '*' && method === 'OPTIONS')) {
+    return { ok: false, reasonCode: 'path-without-slash' };
+  }
+  if (
+    authority !== undefined &&
+    host !== undefined &&
+    authority.toLowerCase() !== host.toLowerCase()
+  ) {
+    return { ok: false, reasonCode: 'two-hosts' };
+  }
+  const named = authority ?? host;
+  if (named === undefined || named.length === 0) return { ok: false, reasonCode: 'no-host' };
+  return { ok: true, head: new Head(raw, method, path, named) };
+}
+
+class Head implements Http2RequestHead {
+  readonly raw: RawHeaders;
+  readonly method: string;
+  readonly path: string;
+  readonly authority: string;
+
+  constructor(raw: RawHeaders, method: string, path: string, authority: string) {
+    this.raw = raw;
+    this.method = method;
+    this.path = path;
+    this.authority = authority;
+  }
+
+  header(name: string): readonly string[] | undefined {
+    let values: string[] | undefined;
+    for (let at = 0; at + 1 < this.raw.length; at += 2) {
+      if (this.raw[at] === name) (values ??= []).push(this.raw[at + 1] ?? '');
+    }
+    return values;
+  }
+}
+
+function isUpperToken(text: string): boolean {
+  if (text.length === 0 || text.length > 24) return false;
+  for (let at = 0; at < text.length; at++) {
+    const code = text.charCodeAt(at);
+    if (!((code >= 0x41 && code <= 0x5a) || (at > 0 && code === 0x2d))) return false;
+  }
+  return true;
+}
+
+/** How a request's headers change on the way. */
+export interface HeaderEdits {
+  /** The path as it was matched; `undefined`: as it came. */
+  readonly path: string | undefined;
+  /** Whether a header is taken out, by its lower-case name. */
+  readonly isRemoved: (name: string) => boolean;
+  /** Added after the others: `[name, value, …]`. */
+  readonly added: RawHeaders;
+}
+
+/** The list to send on: `:authority` is always there, `host` never beside it. */
+export function editHeaders(head: Http2RequestHead, edits: HeaderEdits): string[] {
+  const out: string[] = [];
+  let hasAuthority = false;
+  for (let at = 0; at + 1 < head.raw.length; at += 2) {
+    const name = head.raw[at] ?? '';
+    const value = head.raw[at + 1] ?? '';
+    if (name === ':path') out.push(name, edits.path ?? value);
+    else if (name === ':authority') {
+      hasAuthority = true;
+      out.push(name, value);
+    } else if (name !== 'host' && !edits.isRemoved(name)) out.push(name, value);
+  }
+  if (!hasAuthority) out.unshift(':authority', head.authority);
+  out.push(...edits.added);
+  return out;
+}
+
+/**
+ * Trailers in the form that Node sends: an object without a prototype, several values as an array.
+ * Pseudo-headers have no place there, and a field named `__proto__` is nobody's (CVE-2026-21710).
+ */
+export function trailersOf(raw: RawHeaders | undefined): OutgoingHttpHeaders {
+  const trailers: OutgoingHttpHeaders = Object.create(null);
+  for (let at = 0; raw !== undefined && at + 1 < raw.length; at += 2) {
+    const name = raw[at] ?? '';
+    const value = raw[at + 1] ?? '';
+    if (name.startsWith(':') || name === '__proto__') continue;
+    const known = trailers[name];
+    if (known === undefined) trailers[name] = value;
+    else trailers[name] = Array.isArray(known) ? [...known, value] : [String(known), value];
+  }
+  return trailers;
+}

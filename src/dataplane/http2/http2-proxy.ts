@@ -1,0 +1,343 @@
+// Serves one HTTP/2 connection: judges each request and relays its stream, with trailers, flow control and resets, to an upstream.
+import http2, {
+  type ClientHttp2Stream,
+  type ServerHttp2Session,
+  type ServerHttp2Stream,
+} from 'node:http2';
+import type { Duplex } from 'node:stream';
+import {
+  editHeaders,
+  readHead,
+  trailersOf,
+  type HeaderEdits,
+  type Http2RequestHead,
+  type RawHeaders,
+} from './header-list.ts';
+import {
+  SESSION_WINDOW_BYTES,
+  STREAM_WINDOW_BYTES,
+  type UpstreamSessions,
+} from './upstream-sessions.ts';
+
+/** Where a request may go; asked again when a connection could not be made. */
+export interface Http2Upstream {
+  /** @returns sessions of an endpoint not in `tried`, or `undefined` when there is none. */
+  pick(tried: ReadonlySet<UpstreamSessions>): UpstreamSessions | undefined;
+  /** Whether the endpoint did its work, for ejection. */
+  report(sessions: UpstreamSessions, isSuccess: boolean): void;
+  readonly connectRetries: number;
+}
+
+export type Http2Action =
+  | {
+      readonly kind: 'respond';
+      readonly status: number;
+      readonly body: string;
+      readonly reasonCode: string;
+      readonly headers: RawHeaders;
+    }
+  | { readonly kind: 'forward'; readonly upstream: Http2Upstream; readonly edits: HeaderEdits };
+
+export interface Http2Completion {
+  readonly head: Http2RequestHead | undefined;
+  readonly status: number;
+  readonly grpcStatus: string | undefined;
+  readonly bytesReceived: number;
+  readonly bytesSent: number;
+  readonly durationMs: number;
+  /** Empty when all went well. */
+  readonly reasonCode: string;
+}
+
+export interface Http2Hooks {
+  onRequest(head: Http2RequestHead): Http2Action;
+  /** Whether a request that is under way may go on by what is in force now. */
+  isStillAllowed(head: Http2RequestHead): boolean;
+  onComplete(completion: Http2Completion): void;
+  onClose(): void;
+}
+
+/** Limits of one connection; each guards against a published flood (see the tests). */
+const SESSION_OPTIONS: http2.ServerSessionOptions = {
+  maxDeflateDynamicTableSize: 4_096,
+  maxHeaderListPairs: 128,
+  maxOutstandingPings: 10,
+  maxSettings: 32,
+  maxSessionMemory: 32,
+  maxSessionInvalidFrames: 100,
+  maxSessionRejectedStreams: 100,
+  /** CVE-2023-44487: more resets than 1,000 at once or 33 a second end the connection. */
+  streamResetBurst: 1_000,
+  streamResetRate: 33,
+  unknownProtocolTimeout: 5_000,
+  settings: {
+    maxConcurrentStreams: 256,
+    /** Decoded size, cookies included (CVE-2026-47774). */
+    maxHeaderListSize: 65_536,
+    initialWindowSize: STREAM_WINDOW_BYTES,
+    enableConnectProtocol: false,
+  },
+};
+
+/** One downstream connection. */
+export class Http2Connection {
+  readonly #session: ServerHttp2Session;
+  readonly #hooks: Http2Hooks;
+  readonly #active = new Map<ServerHttp2Stream, Http2RequestHead>();
+
+  constructor(socket: Duplex, hooks: Http2Hooks, options: { readonly idleTimeoutMs: number }) {
+    this.#hooks = hooks;
+    this.#session = http2.performServerHandshake(socket, SESSION_OPTIONS);
+    this.#session.setLocalWindowSize(SESSION_WINDOW_BYTES);
+    this.#session.setTimeout(options.idleTimeoutMs, () => {
+      if (this.#active.size === 0) this.#session.close();
+    });
+    this.#session.on('error', () => this.#session.destroy());
+    this.#session.on('close', () => hooks.onClose());
+    this.#session.on('stream', (stream, _headers, flags, rawHeaders) => {
+      this.#serve(stream, flags, rawHeaders);
+    });
+  }
+
+  /** Cuts the requests that are not allowed any more; the connection stays for others. */
+  rejudgeStreams(): void {
+    for (const [stream, head] of this.#active) {
+      if (!this.#hooks.isStillAllowed(head)) stream.close(http2.constants.NGHTTP2_CANCEL);
+    }
+  }
+
+  /** GOAWAY, then closed when the streams in flight are done. */
+  drain(): void {
+    if (!this.#session.closed && !this.#session.destroyed) this.#session.close();
+  }
+
+  cut(): void {
+    this.#session.destroy();
+  }
+
+  #serve(stream: ServerHttp2Stream, flags: number, raw: RawHeaders): void {
+    stream.on('error', () => stream.destroy());
+    const startedAt = performance.now();
+    const reading = readHead(raw);
+    const exchange: Exchange = {
+      stream,
+      head: reading.ok ? reading.head : undefined,
+      endStream: (flags & http2.constants.NGHTTP2_FLAG_END_STREAM) !== 0,
+      status: 0,
+      grpcStatus: undefined,
+      bytesReceived: 0,
+      bytesSent: 0,
+      reasonCode: '',
+      requestTrailers: undefined,
+      responseTrailers: undefined,
+    };
+    stream.once('close', () => {
+      this.#active.delete(stream);
+      this.#hooks.onComplete({ ...exchange, durationMs: performance.now() - startedAt });
+    });
+    if (!reading.ok) {
+      respond(exchange, {
+        status: 400,
+        body: 'bad request\n',
+        reasonCode: reading.reasonCode,
+        headers: [],
+      });
+      return;
+    }
+    const action = this.#hooks.onRequest(reading.head);
+    if (action.kind === 'respond') {
+      respond(exchange, action);
+      return;
+    }
+    this.#active.set(stream, reading.head);
+    void forward(exchange, editHeaders(reading.head, action.edits), action.upstream);
+  }
+}
+
+/** One request and its answer, as far as they have come. */
+interface Exchange {
+  readonly stream: ServerHttp2Stream;
+  readonly head: Http2RequestHead | undefined;
+  readonly endStream: boolean;
+  status: number;
+  grpcStatus: string | undefined;
+  bytesReceived: number;
+  bytesSent: number;
+  reasonCode: string;
+  requestTrailers: RawHeaders | undefined;
+  responseTrailers: RawHeaders | undefined;
+}
+
+/** gRPC clients read the refusal from `grpc-status`, as gRPC's HTTP mapping asks: 403 is PERMISSION_DENIED. */
+const GRPC_STATUS_BY_HTTP: ReadonlyMap<number, string> = new Map([
+  [400, '13'],
+  [401, '16'],
+  [403, '7'],
+  [404, '12'],
+  [429, '14'],
+  [502, '14'],
+  [503, '14'],
+  [504, '14'],
+]);
+
+function respond(
+  exchange: Exchange,
+  answer: {
+    readonly status: number;
+    readonly body: string;
+    readonly reasonCode: string;
+    readonly headers: RawHeaders;
+  },
+): void {
+  const { stream } = exchange;
+  exchange.reasonCode = answer.reasonCode;
+  if (stream.destroyed || stream.headersSent) {
+    stream.close(http2.constants.NGHTTP2_INTERNAL_ERROR);
+    return;
+  }
+  const isGrpc =
+    exchange.head?.header('content-type')?.[0]?.startsWith('application/grpc') === true;
+  if (isGrpc) {
+    exchange.status = 200;
+    exchange.grpcStatus = GRPC_STATUS_BY_HTTP.get(answer.status) ?? '2';
+    stream.respond(
+      [
+        ':status',
+        '200',
+        'content-type',
+        'application/grpc',
+        'grpc-status',
+        exchange.grpcStatus,
+        'grpc-message',
+        answer.body.trim(),
+        ...answer.headers,
+      ],
+      { endStream: true },
+    );
+    return;
+  }
+  exchange.status = answer.status;
+  exchange.bytesSent = answer.body.length;
+  stream.respond([
+    ':status',
+    String(answer.status),
+    'content-type',
+    'text/plain',
+    'content-length',
+    String(Buffer.byteLength(answer.body)),
+    ...answer.headers,
+  ]);
+  stream.end(answer.body);
+}
+
+async function forward(
+  exchange: Exchange,
+  headers: string[],
+  upstream: Http2Upstream,
+): Promise<void> {
+  const tried = new Set<UpstreamSessions>();
+  for (let attempt = 0; attempt <= upstream.connectRetries; attempt++) {
+    const sessions = upstream.pick(tried);
+    if (sessions === undefined) break;
+    tried.add(sessions);
+    let request: ClientHttp2Stream;
+    try {
+      request = await sessions.request(headers, { endStream: exchange.endStream });
+    } catch {
+      upstream.report(sessions, false);
+      continue;
+    }
+    if (exchange.stream.destroyed) request.close(http2.constants.NGHTTP2_CANCEL);
+    else relay(exchange, request, (isSuccess) => upstream.report(sessions, isSuccess));
+    return;
+  }
+  const reasonCode = tried.size === 0 ? 'no-healthy-upstream' : 'upstream-connect-failed';
+  respond(exchange, { status: 503, body: `${reasonCode}\n`, reasonCode, headers: [] });
+}
+
+/** Passes both directions of one stream until both ends have closed. */
+function relay(
+  exchange: Exchange,
+  upstream: ClientHttp2Stream,
+  report: (isSuccess: boolean) => void,
+): void {
+  const downstream = exchange.stream;
+  downstream.on('trailers', (_trailers, _flags, raw) => {
+    exchange.requestTrailers = raw;
+  });
+  /**
+   * Trailers end a stream, and Node asks for them on a stream that was cut as well: sent there, they would make
+   * half a message look like a whole one.
+   */
+  upstream.on('wantTrailers', () => {
+    if (downstream.readableEnded) upstream.sendTrailers(trailersOf(exchange.requestTrailers));
+  });
+  if (!exchange.endStream) {
+    pump(downstream, upstream, (bytes) => (exchange.bytesReceived += bytes));
+  }
+  upstream.on('headers', (headers) => {
+    if (!downstream.destroyed && !downstream.headersSent) downstream.additionalHeaders(headers);
+  });
+  upstream.on('response', (headers, flags, raw) => {
+    report(true);
+    exchange.status = Number(headers[':status'] ?? 0);
+    const grpcStatus = headers['grpc-status'];
+    if (typeof grpcStatus === 'string') exchange.grpcStatus = grpcStatus;
+    if (downstream.destroyed) return;
+    const endStream = (flags & http2.constants.NGHTTP2_FLAG_END_STREAM) !== 0;
+    downstream.respond([...raw], { endStream, waitForTrailers: !endStream });
+    if (!endStream) pump(upstream, downstream, (bytes) => (exchange.bytesSent += bytes));
+  });
+  upstream.on('trailers', (trailers, _flags, raw) => {
+    exchange.responseTrailers = raw;
+    const grpcStatus = trailers['grpc-status'];
+    if (typeof grpcStatus === 'string') exchange.grpcStatus = grpcStatus;
+  });
+  downstream.on('wantTrailers', () => {
+    const isWhole = upstream.readableEnded && upstream.rstCode === http2.constants.NGHTTP2_NO_ERROR;
+    if (isWhole) downstream.sendTrailers(trailersOf(exchange.responseTrailers));
+  });
+  downstream.on('close', () => {
+    if (!upstream.destroyed) upstream.close(downstream.rstCode || http2.constants.NGHTTP2_CANCEL);
+  });
+  upstream.on('error', () => upstream.destroy());
+  upstream.on('close', () => onUpstreamClose(exchange, upstream, report));
+}
+
+function onUpstreamClose(
+  exchange: Exchange,
+  upstream: ClientHttp2Stream,
+  report: (isSuccess: boolean) => void,
+): void {
+  const downstream = exchange.stream;
+  if (downstream.destroyed || downstream.closed) return;
+  if (exchange.status === 0) {
+    report(false);
+    respond(exchange, {
+      status: 503,
+      body: 'upstream-reset\n',
+      reasonCode: 'upstream-reset',
+      headers: [],
+    });
+  } else if (upstream.rstCode !== http2.constants.NGHTTP2_NO_ERROR) {
+    exchange.reasonCode ||= 'upstream-reset';
+    downstream.close(upstream.rstCode);
+  }
+}
+
+/** Data one way with back-pressure; the end is passed on. */
+function pump(
+  from: ServerHttp2Stream | ClientHttp2Stream,
+  to: ServerHttp2Stream | ClientHttp2Stream,
+  count: (bytes: number) => void,
+): void {
+  from.on('data', (chunk: Buffer) => {
+    count(chunk.length);
+    if (to.destroyed || to.writableEnded) return;
+    if (!to.write(chunk)) from.pause();
+  });
+  to.on('drain', () => from.resume());
+  from.on('end', () => {
+    if (!to.destroyed) to.end();
+  });
+}
