@@ -1,0 +1,386 @@
+// Decides: rule sets compiled once into closures and an index, asked for every request and every connection.
+import { compileCidr, type IpAddress } from '../ip.ts';
+import { compileString, compileTemplate, compileValue, type StringTest } from './matchers.ts';
+import type {
+  CidrRange,
+  HeaderMatcher,
+  MetadataMatcher,
+  Permission,
+  Principal,
+  RbacChain,
+  RbacPolicy,
+  RbacRules,
+} from './rbac.ts';
+
+/** What is decided on. On the hot path the proxy's own connection state implements it; nothing is built for it. */
+export interface DecisionInput {
+  /** The verified peer's `spiffe://…`; `undefined` for a plaintext peer. */
+  readonly peerUri: string | undefined;
+  readonly sourceIp: IpAddress | undefined;
+  readonly remoteIp: IpAddress | undefined;
+  readonly destinationIp: IpAddress | undefined;
+  /** The workload's port. */
+  readonly destinationPort: number;
+  /** SNI, lower case; empty when there was none. */
+  readonly serverName: string;
+  /** `undefined` on TCP, as the next two. */
+  readonly method: string | undefined;
+  /** Normalised path without query and fragment: see `pathOnly`. */
+  readonly path: string | undefined;
+  readonly authority: string | undefined;
+  /** Every value of a header by its lower-case name; `undefined` when it is not there. */
+  header(name: string): readonly string[] | undefined;
+  /** Dynamic metadata that a filter wrote, by path. */
+  metadata(filter: string, path: readonly string[]): unknown;
+}
+
+export type VerdictReason = 'no-policy' | 'allow-rule' | 'deny-rule' | 'no-allow-match';
+
+export interface Verdict {
+  readonly isAllowed: boolean;
+  readonly reason: VerdictReason;
+  /** The rule that decided, `ns[NS]-policy[NAME]-rule[I]`; absent when none matched. */
+  readonly decidedBy: string | undefined;
+}
+
+export interface Evaluator {
+  decide(input: DecisionInput): Verdict;
+  /** The rule sets it was made of, for `explain` and the config dump. */
+  readonly chain: RbacChain;
+}
+
+type Test = (input: DecisionInput) => boolean;
+
+const NO_POLICY: Verdict = { isAllowed: true, reason: 'no-policy', decidedBy: undefined };
+const NO_ALLOW_MATCH: Verdict = {
+  isAllowed: false,
+  reason: 'no-allow-match',
+  decidedBy: undefined,
+};
+
+/** The path as policies see it: up to `?` or `#` (CVE-2020-8595, CVE-2021-39156). */
+export function pathOnly(target: string): string {
+  for (let at = 0; at < target.length; at++) {
+    const code = target.charCodeAt(at);
+    if (code === 0x3f || code === 0x23) return target.slice(0, at);
+  }
+  return target;
+}
+
+/**
+ * Compiles rule sets. They are asked in order: a DENY that matches denies, an ALLOW set of which nothing matches
+ * denies, LOG decides nothing. With no set at all everything is allowed.
+ */
+export function compileRbac(chain: RbacChain): Evaluator {
+  const sets = chain.filter((rules) => rules.action !== 'LOG').map(compileRules);
+  return {
+    chain,
+    decide(input) {
+      let verdict = NO_POLICY;
+      for (const set of sets) {
+        const found = set.find(input);
+        if (set.isDeny) {
+          if (found !== undefined) return found;
+        } else if (found === undefined) {
+          return NO_ALLOW_MATCH;
+        } else {
+          verdict = found;
+        }
+      }
+      return verdict;
+    },
+  };
+}
+
+interface CompiledPolicy {
+  /** Its place in the rule set: of several that match, the first is named. */
+  readonly index: number;
+  readonly test: Test;
+  readonly verdict: Verdict;
+}
+
+interface CompiledRules {
+  readonly isDeny: boolean;
+  find(input: DecisionInput): Verdict | undefined;
+}
+
+/** Policies that can only match one exact path stand under it; the rest are tried one by one. */
+interface Bucket {
+  readonly byPath: Map<string, CompiledPolicy[]>;
+  readonly others: CompiledPolicy[];
+}
+
+const createBucket = (): Bucket => ({ byPath: new Map(), others: [] });
+
+/** A policy naming more principals or paths than this is not spread over the index. */
+const MAX_KEYS = 256;
+
+/**
+ * Index by exact peer and exact path, so that a decision costs the same with ten rules and with ten thousand
+ * of which few can concern the request.
+ */
+function compileRules(rules: RbacRules): CompiledRules {
+  const isDeny = rules.action === 'DENY';
+  const byPeer = new Map<string, Bucket>();
+  const anyPeer = createBucket();
+  rules.policies.forEach((policy, index) => {
+    const compiled: CompiledPolicy = {
+      index,
+      test: compilePolicy(policy, isDeny),
+      verdict: {
+        isAllowed: !isDeny,
+        reason: isDeny ? 'deny-rule' : 'allow-rule',
+        decidedBy: policy.name,
+      },
+    };
+    const peers = boundedUnion(policy.principals.map(exactPeers));
+    const paths = boundedUnion(policy.permissions.map(exactPaths));
+    if (peers === undefined) addTo(anyPeer, paths, compiled);
+    else for (const peer of peers) addTo(bucketOf(byPeer, peer), paths, compiled);
+  });
+  return {
+    isDeny,
+    find(input) {
+      let best = firstIn(anyPeer, input, undefined);
+      if (input.peerUri !== undefined && byPeer.size > 0) {
+        const bucket = byPeer.get(input.peerUri);
+        if (bucket !== undefined) best = firstIn(bucket, input, best);
+      }
+      return best?.verdict;
+    },
+  };
+}
+
+function bucketOf(byPeer: Map<string, Bucket>, peer: string): Bucket {
+  let bucket = byPeer.get(peer);
+  if (bucket === undefined) byPeer.set(peer, (bucket = createBucket()));
+  return bucket;
+}
+
+function addTo(
+  bucket: Bucket,
+  paths: ReadonlySet<string> | undefined,
+  policy: CompiledPolicy,
+): void {
+  if (paths === undefined) {
+    bucket.others.push(policy);
+    return;
+  }
+  for (const path of paths) {
+    const known = bucket.byPath.get(path);
+    if (known === undefined) bucket.byPath.set(path, [policy]);
+    else known.push(policy);
+  }
+}
+
+function firstIn(
+  bucket: Bucket,
+  input: DecisionInput,
+  best: CompiledPolicy | undefined,
+): CompiledPolicy | undefined {
+  let found = firstOf(bucket.others, input, best);
+  if (bucket.byPath.size > 0 && input.path !== undefined) {
+    const exact = bucket.byPath.get(input.path);
+    if (exact !== undefined) found = firstOf(exact, input, found);
+  }
+  return found;
+}
+
+function firstOf(
+  policies: readonly CompiledPolicy[],
+  input: DecisionInput,
+  best: CompiledPolicy | undefined,
+): CompiledPolicy | undefined {
+  for (let at = 0; at < policies.length; at++) {
+    const policy = policies[at];
+    if (policy === undefined || (best !== undefined && policy.index > best.index)) break;
+    if (policy.test(input)) return policy;
+  }
+  return best;
+}
+
+/** The union of key sets; `undefined` when one of them is open or the union is too large to be an index. */
+function boundedUnion(
+  sets: readonly (ReadonlySet<string> | undefined)[],
+): ReadonlySet<string> | undefined {
+  const union = new Set<string>();
+  for (const set of sets) {
+    if (set === undefined) return undefined;
+    for (const key of set) union.add(key);
+    if (union.size > MAX_KEYS) return undefined;
+  }
+  return union;
+}
+
+/** The only peers that can match, or `undefined` when they cannot be listed. */
+function exactPeers(principal: Principal): ReadonlySet<string> | undefined {
+  switch (principal.kind) {
+    case 'authenticated': {
+      const { name } = principal;
+      return name?.kind === 'exact' && !name.ignoreCase ? new Set([name.value]) : undefined;
+    }
+    case 'or':
+      return boundedUnion(principal.ids.map(exactPeers));
+    case 'and':
+      return principal.ids.map(exactPeers).find((set) => set !== undefined);
+    default:
+      return undefined;
+  }
+}
+
+function exactPaths(permission: Permission): ReadonlySet<string> | undefined {
+  switch (permission.kind) {
+    case 'urlPath': {
+      const { path } = permission;
+      return path.kind === 'exact' && !path.ignoreCase ? new Set([path.value]) : undefined;
+    }
+    case 'or':
+      return boundedUnion(permission.rules.map(exactPaths));
+    case 'and':
+      return permission.rules.map(exactPaths).find((set) => set !== undefined);
+    default:
+      return undefined;
+  }
+}
+
+/** One permission and one principal must match (rbac.proto, Policy). */
+function compilePolicy(policy: RbacPolicy, isDeny: boolean): Test {
+  const permission = anyOf(policy.permissions.map((item) => compilePermission(item, isDeny)));
+  const principal = anyOf(policy.principals.map((item) => compilePrincipal(item)));
+  return (input) => permission(input) && principal(input);
+}
+
+function anyOf(tests: readonly Test[]): Test {
+  const [only, ...more] = tests;
+  if (only !== undefined && more.length === 0) return only;
+  return (input) => {
+    for (const test of tests) if (test(input)) return true;
+    return false;
+  };
+}
+
+function allOf(tests: readonly Test[]): Test {
+  const [only, ...more] = tests;
+  if (only !== undefined && more.length === 0) return only;
+  return (input) => {
+    for (const test of tests) if (!test(input)) return false;
+    return true;
+  };
+}
+
+/** @param isWide whether matching more is the safe side here: in a DENY, turned round by every `not`. */
+export function compilePermission(permission: Permission, isWide: boolean): Test {
+  switch (permission.kind) {
+    case 'any':
+      return () => true;
+    case 'and':
+      return allOf(permission.rules.map((rule) => compilePermission(rule, isWide)));
+    case 'or':
+      return anyOf(permission.rules.map((rule) => compilePermission(rule, isWide)));
+    case 'not': {
+      const test = compilePermission(permission.rule, !isWide);
+      return (input) => !test(input);
+    }
+    case 'header':
+      return compileHeader(permission.header);
+    case 'urlPath':
+      return pathTest(compileString(permission.path));
+    case 'uriTemplate':
+      return pathTest(compileTemplate(permission.template, { isWide }));
+    case 'destinationIp':
+      return ipTest(permission.cidr, (input) => input.destinationIp);
+    case 'destinationPort': {
+      const { port } = permission;
+      return (input) => input.destinationPort === port;
+    }
+    case 'requestedServerName': {
+      const test = compileString(permission.name);
+      return (input) => test(input.serverName);
+    }
+    case 'metadata':
+      return compileMetadata(permission.metadata);
+    default:
+      return permission satisfies never;
+  }
+}
+
+export function compilePrincipal(principal: Principal): Test {
+  switch (principal.kind) {
+    case 'any':
+      return () => true;
+    case 'and':
+      return allOf(principal.ids.map(compilePrincipal));
+    case 'or':
+      return anyOf(principal.ids.map(compilePrincipal));
+    case 'not': {
+      const test = compilePrincipal(principal.id);
+      return (input) => !test(input);
+    }
+    case 'authenticated': {
+      if (principal.name === undefined) return (input) => input.peerUri !== undefined;
+      const test = compileString(principal.name);
+      return (input) => input.peerUri !== undefined && test(input.peerUri);
+    }
+    case 'directRemoteIp':
+      return ipTest(principal.cidr, (input) => input.sourceIp);
+    case 'remoteIp':
+      return ipTest(principal.cidr, (input) => input.remoteIp);
+    case 'header':
+      return compileHeader(principal.header);
+    case 'urlPath':
+      return pathTest(compileString(principal.path));
+    case 'metadata':
+      return compileMetadata(principal.metadata);
+    default:
+      return principal satisfies never;
+  }
+}
+
+const pathTest =
+  (test: StringTest): Test =>
+  (input) =>
+    input.path !== undefined && test(input.path);
+
+function ipTest(range: CidrRange, of: (input: DecisionInput) => IpAddress | undefined): Test {
+  const test = compileCidr(range);
+  return (input) => {
+    const ip = of(input);
+    return ip !== undefined && test(ip);
+  };
+}
+
+/**
+ * Every value of a header is matched by itself and one that matches is enough, for ALLOW and DENY alike: a second
+ * value neither hides a denied one nor is mixed with another into an allowed one (CVE-2020-25017, CVE-2026-26308).
+ * Values are compared byte for byte as Latin-1 text, so that obs-text never makes a matcher fail (CVE-2026-73552).
+ */
+function compileHeader(header: HeaderMatcher): Test {
+  const { invert } = header;
+  const name = header.name.toLowerCase();
+  const test = header.match.kind === 'present' ? () => true : compileString(header.match.string);
+  if (name === ':method') return single((input) => input.method, test, invert);
+  if (name === ':authority' || name === 'host')
+    return single((input) => input.authority, test, invert);
+  if (name === ':path') return single((input) => input.path, test, invert);
+  return (input) => {
+    const values = input.header(name);
+    let isMatch = false;
+    for (let at = 0; values !== undefined && at < values.length && !isMatch; at++) {
+      isMatch = test(values[at] ?? '');
+    }
+    return isMatch !== invert;
+  };
+}
+
+const single =
+  (of: (input: DecisionInput) => string | undefined, test: StringTest, invert: boolean): Test =>
+  (input) => {
+    const value = of(input);
+    return (value !== undefined && test(value)) !== invert;
+  };
+
+function compileMetadata(metadata: MetadataMatcher): Test {
+  const test = compileValue(metadata.value);
+  const { filter, path, invert } = metadata;
+  return (input) => test(input.metadata(filter, path)) !== invert;
+}
