@@ -23,10 +23,12 @@ export interface DecisionInput {
   readonly destinationPort: number;
   /** SNI, lower case; empty when there was none. */
   readonly serverName: string;
-  /** `undefined` on TCP, as the next two. */
+  /** `undefined` on TCP, as the next three. */
   readonly method: string | undefined;
   /** Normalised path without query and fragment: see `pathOnly`. */
   readonly path: string | undefined;
+  /** Normalised path with its query: what a condition on the header `:path` sees. */
+  readonly target: string | undefined;
   readonly authority: string | undefined;
   /** Every value of a header by its lower-case name; `undefined` when it is not there. */
   header(name: string): readonly string[] | undefined;
@@ -361,7 +363,7 @@ function compileHeader(header: HeaderMatcher): Test {
   if (name === ':method') return single((input) => input.method, test, invert);
   if (name === ':authority' || name === 'host')
     return single((input) => input.authority, test, invert);
-  if (name === ':path') return single((input) => input.path, test, invert);
+  if (name === ':path') return single((input) => input.target, test, invert);
   return (input) => {
     const values = input.header(name);
     let isMatch = false;
