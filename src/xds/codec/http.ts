@@ -1,0 +1,194 @@
+// The HTTP connection manager and its filters on the wire.
+import type { PlainMessage } from '../registry.ts';
+import type {
+  HttpConnectionManager,
+  HttpFilter,
+  PathNormalization,
+} from '../resources/listener.ts';
+import {
+  choose,
+  type Fields,
+  flag,
+  integer,
+  message,
+  messages,
+  oneOf,
+  type Read,
+  report,
+  requiredMessage,
+  requiredText,
+} from './fields.ts';
+import { encodeRbac, readRbac } from './rbac.ts';
+import { encodeRouteConfiguration, readRouteConfiguration } from './route.ts';
+import { ADS_SOURCE, checkAdsSource } from './tls.ts';
+import {
+  boolValue,
+  encodeBool,
+  encodeDuration,
+  encodeExtension,
+  type Extension,
+  nonZero,
+  readExtension,
+  requiredDurationMs,
+} from './well-known.ts';
+
+/** More trusted hops than any chain of proxies has. */
+const MAX_TRUSTED_HOPS = 100;
+
+const HTTP_RBAC: Extension<HttpFilter> = {
+  name: 'envoy.filters.http.rbac',
+  typeName: 'envoy.extensions.filters.http.rbac.v3.RBAC',
+  read: (fields) => {
+    // Absent rules would enforce nothing, which nobody sends this filter for.
+    const rules = requiredMessage(fields, 'rules', (rbac) => readRbac(rbac, 'http'));
+    return rules && { kind: 'rbac', rules };
+  },
+};
+
+const ROUTER: Extension<HttpFilter> = {
+  name: 'envoy.filters.http.router',
+  typeName: 'envoy.extensions.filters.http.router.v3.Router',
+  read: () => ({ kind: 'router' }),
+};
+
+const PATH_MODES: { readonly [K in PathNormalization]: PlainMessage } = {
+  NONE: { normalize_path: encodeBool(false), path_with_escaped_slashes_action: 'KEEP_UNCHANGED' },
+  BASE: { normalize_path: encodeBool(true), path_with_escaped_slashes_action: 'KEEP_UNCHANGED' },
+  MERGE_SLASHES: {
+    normalize_path: encodeBool(true),
+    merge_slashes: true,
+    path_with_escaped_slashes_action: 'KEEP_UNCHANGED',
+  },
+  DECODE_AND_MERGE_SLASHES: {
+    normalize_path: encodeBool(true),
+    merge_slashes: true,
+    path_with_escaped_slashes_action: 'UNESCAPE_AND_FORWARD',
+  },
+};
+
+export function encodeHttpConnectionManager(http: HttpConnectionManager): PlainMessage {
+  const { routes } = http;
+  const sets = http.forwardClientCert === 'sanitizeSet';
+  return {
+    stat_prefix: http.statPrefix,
+    ...(routes.kind === 'rds'
+      ? { rds: { config_source: ADS_SOURCE, route_config_name: routes.name } }
+      : { route_config: encodeRouteConfiguration(routes.config) }),
+    http_filters: http.filters.map(encodeHttpFilter),
+    // The application's own Server header passes.
+    server_header_transformation: 'PASS_THROUGH',
+    // The peer's address is what X-Forwarded-For is judged from, hop by trusted hop.
+    use_remote_address: encodeBool(true),
+    xff_num_trusted_hops: nonZero(http.trustedHops),
+    forward_client_cert_details: sets ? 'SANITIZE_SET' : undefined,
+    set_current_client_cert_details: sets ? { uri: true } : undefined,
+    upgrade_configs: http.upgrades.map((upgrade) => ({ upgrade_type: upgrade })),
+    ...PATH_MODES[http.pathNormalization],
+    request_headers_timeout: encodeDuration(http.requestHeadersTimeoutMs),
+    stream_idle_timeout: encodeDuration(http.streamIdleTimeoutMs),
+  };
+}
+
+function encodeHttpFilter(filter: HttpFilter): PlainMessage {
+  switch (filter.kind) {
+    case 'rbac':
+      return encodeExtension(HTTP_RBAC, { rules: encodeRbac(filter.rules) });
+    case 'router':
+      return encodeExtension(ROUTER);
+    default:
+      return filter satisfies never;
+  }
+}
+
+export const readHttpConnectionManager: Read<HttpConnectionManager> = (fields) => {
+  choose(fields, 'server_header_transformation', { PASS_THROUGH: true });
+  if (boolValue(fields, 'use_remote_address') !== true)
+    report(fields, 'use_remote_address', 'not-supported', 'must be true');
+  const statPrefix = requiredText(fields, 'stat_prefix');
+  const filters = readHttpFilters(fields);
+  const forwardClientCert = readClientCert(fields);
+  const pathNormalization = readPathMode(fields);
+  const trustedHops = integer(fields, 'xff_num_trusted_hops', MAX_TRUSTED_HOPS);
+  const upgrades = messages(fields, 'upgrade_configs', (upgrade) =>
+    requiredText(upgrade, 'upgrade_type').toLowerCase(),
+  );
+  const requestHeadersTimeoutMs = requiredDurationMs(fields, 'request_headers_timeout');
+  const streamIdleTimeoutMs = requiredDurationMs(fields, 'stream_idle_timeout');
+  const routes = readRoutes(fields);
+  if (routes === undefined || forwardClientCert === undefined || pathNormalization === undefined)
+    return undefined;
+  return {
+    statPrefix,
+    routes,
+    filters,
+    forwardClientCert,
+    trustedHops,
+    pathNormalization,
+    upgrades,
+    requestHeadersTimeoutMs,
+    streamIdleTimeoutMs,
+  };
+};
+
+function readRoutes(fields: Fields): HttpConnectionManager['routes'] | undefined {
+  switch (oneOf(fields, 'route_specifier')) {
+    case 'rds': {
+      const name = message(fields, 'rds', (rds) => {
+        checkAdsSource(rds, 'config_source');
+        return requiredText(rds, 'route_config_name');
+      });
+      return name === undefined ? undefined : { kind: 'rds', name };
+    }
+    case 'route_config': {
+      const config = message(fields, 'route_config', readRouteConfiguration);
+      return config && { kind: 'inline', config };
+    }
+    default:
+      return undefined;
+  }
+}
+
+/** The router ends the chain: a filter behind it would never run. */
+function readHttpFilters(fields: Fields): readonly HttpFilter[] {
+  const before = fields.reading.problems.length;
+  const filters = messages(fields, 'http_filters', (filter) =>
+    readExtension(filter, [HTTP_RBAC, ROUTER]),
+  );
+  const isComplete = fields.reading.problems.length === before;
+  if (isComplete && filters.findIndex(({ kind }) => kind === 'router') !== filters.length - 1)
+    report(fields, 'http_filters', 'missing', 'must end in the one router');
+  if (isComplete && filters.length === 0)
+    report(fields, 'http_filters', 'missing', 'must end in the one router');
+  return filters;
+}
+
+function readClientCert(fields: Fields): HttpConnectionManager['forwardClientCert'] | undefined {
+  const mode = choose(fields, 'forward_client_cert_details', {
+    '': 'sanitize',
+    SANITIZE: 'sanitize',
+    SANITIZE_SET: 'sanitizeSet',
+  } as const);
+  const details = 'set_current_client_cert_details';
+  if (mode === 'sanitizeSet') {
+    const isUri = requiredMessage(fields, details, (set) => flag(set, 'uri'));
+    if (isUri === false) report(fields, `${details}.uri`, 'missing', 'must be true');
+  }
+  return mode;
+}
+
+function readPathMode(fields: Fields): PathNormalization | undefined {
+  const isNormalized = boolValue(fields, 'normalize_path');
+  const isMerged = flag(fields, 'merge_slashes');
+  const isUnescaped = choose(fields, 'path_with_escaped_slashes_action', {
+    KEEP_UNCHANGED: false,
+    UNESCAPE_AND_FORWARD: true,
+  });
+  if (isUnescaped === undefined) return undefined;
+  if (isNormalized === false && !isMerged && !isUnescaped) return 'NONE';
+  if (isNormalized === true && !isMerged && !isUnescaped) return 'BASE';
+  if (isNormalized === true && isMerged)
+    return isUnescaped ? 'DECODE_AND_MERGE_SLASHES' : 'MERGE_SLASHES';
+  const message =
+    'is no known way to normalise paths, together with merge_slashes and path_with_escaped_slashes_action';
+  return report(fields, 'normalize_path', 'not-supported', message);
+}
