@@ -366,11 +366,7 @@ function compileHeader(header: HeaderMatcher): Test {
   if (name === ':path') return single((input) => input.target, test, invert);
   return (input) => {
     const values = input.header(name);
-    let isMatch = false;
-    for (let at = 0; values !== undefined && at < values.length && !isMatch; at++) {
-      isMatch = test(values[at] ?? '');
-    }
-    return isMatch !== invert;
+    return (values !== undefined && values.some(test)) !== invert;
   };
 }
 

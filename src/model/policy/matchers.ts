@@ -106,7 +106,7 @@ function isPathChar(code: number): boolean {
   return PATH_PUNCTUATION.has(code);
 }
 const PATH_PUNCTUATION: ReadonlySet<number> = new Set(
-  [..."-._~%!$&'()*+,;:@="].map((char) => char.charCodeAt(0)),
+  Array.from("-._~%!$&'()*+,;:@=", (char) => char.charCodeAt(0)),
 );
 const isPathCharOrSlash = (code: number): boolean => code === SLASH || isPathChar(code);
 

@@ -10,7 +10,7 @@ const MAX_SERVICE_ACCOUNT_LENGTH = 320;
 type ValueCheck = (reader: Reader, field: string, value: string) => void;
 
 const checkPort: ValueCheck = (reader, field, value) => {
-  const isDigits = value.length <= 5 && [...value].every((char) => char >= '0' && char <= '9');
+  const isDigits = value.length <= 5 && Array.from(value).every((char) => char >= '0' && char <= '9');
   if (!isDigits || Number(value) > 65_535) {
     reader.error(
       field,
