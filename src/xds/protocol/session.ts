@@ -123,7 +123,7 @@ export function takeRequest(
     if (isStale) return { ok: true, answer: undefined, isStale };
     const answer = takeAnswer(sub, request, atMs);
     replaceNames(sub, request.names.names, {
-      isRepeat: known !== undefined && answer === undefined,
+      isRepeat: known !== undefined && answer === undefined && request.error === undefined,
     });
     return { ok: true, answer, isStale };
   }
@@ -166,13 +166,16 @@ function checkNames(session: Session, { kind, names }: StreamRequest): RequestOu
   const added =
     names.kind === 'replace'
       ? names.names.length
-      : countNew(mine, names.subscribe) + names.initialVersions.size;
+      : countNew(mine, new Set([...names.subscribe, ...names.initialVersions.keys()]));
   if (others + added <= maxNames) return undefined;
   const reason = `the stream asks for more than ${maxNames} names`;
   return { ok: false, code: 'too-many-names', reason };
 }
 
-function countNew(entries: Subscription['entries'] | undefined, names: readonly string[]): number {
+function countNew(
+  entries: Subscription['entries'] | undefined,
+  names: ReadonlySet<string>,
+): number {
   let count = 0;
   for (const name of names) if (entries?.get(name)?.isNamed !== true) count++;
   return count;

@@ -148,7 +148,7 @@ function dropName(sub: Subscription, name: string): void {
     return;
   }
   entry.isNamed = false;
-  entry.isOwed = true;
+  entry.isOwed = sub.variant === 'delta';
 }
 
 /** Everything, as an explicit `*` or the older empty first list asks for it. */
@@ -169,18 +169,19 @@ function closeWildcard(sub: Subscription): void {
 export const isLegacyWildcard = (sub: Subscription): boolean =>
   isFullSetKind(sub.kind) && !sub.hasGivenNames;
 
-/** What the client brought from an earlier stream is in force there, and is not sent again. */
+/** Delta: what the client brought from an earlier stream is in force there, and is not sent again. */
 export function seedVersions(sub: Subscription, versions: ReadonlyMap<string, string>): void {
   for (const [name, version] of versions) {
     const known = sub.entries.get(name);
-    if (known === undefined && !sub.isWildcard) continue;
+    if (version === ABSENT || (known === undefined && !sub.isWildcard)) continue;
     const entry = known ?? createEntry(false);
     entry.sent = version;
     entry.acked = version;
     entry.isOwed = false;
     sub.entries.set(name, entry);
   }
-  if (versions.size > 0) sub.isAnswerDue = sub.isFullSet;
+  // A client that has something already is not waiting to hear that there is nothing.
+  if (versions.size > 0) sub.isAnswerDue = false;
   sub.changes = undefined;
 }
 
@@ -195,7 +196,8 @@ export function changesOf(sub: Subscription, view: ResourceView): Changes {
     const resource = entry.isNamed ? view.get(sub.kind, name) : listed?.get(name);
     if (resource !== undefined) {
       if (entry.isOwed || entry.sent !== resource.version) made.push(resource);
-    } else if (entry.isOwed || entry.sent === undefined) missing.push(name);
+    } else if (entry.isOwed || (entry.isNamed && entry.sent === undefined)) missing.push(name);
+    else if (entry.sent === undefined) sub.entries.delete(name);
     else if (entry.sent !== ABSENT) gone.push(name);
   }
   const changes = sayable(sub, { made, missing, gone });
@@ -274,7 +276,8 @@ export function noteAccepted(sub: Subscription): ReadonlyMap<string, string> {
   sub.inFlight = undefined;
   for (const [name, version] of versions) {
     const entry = sub.entries.get(name);
-    if (entry === undefined) continue;
+    // Dropped and asked for again meanwhile: the answer is not about what the client will be sent.
+    if (entry?.sent === undefined) continue;
     entry.acked = version === ABSENT ? undefined : version;
     entry.rejected = undefined;
     if (version === ABSENT && entry.sent === ABSENT && !entry.isNamed) sub.entries.delete(name);
