@@ -1,0 +1,175 @@
+// What happens to an HTTP request before it is passed on: the filters, in the one order they run in.
+import { formatIp, parseIp, type IpAddress } from '@weft/model/ip';
+import { pathOnly, type Verdict } from '@weft/model/policy/evaluate';
+import { normalizeTarget } from '@weft/model/policy/path';
+import type { Route, RouteConfiguration } from '@weft/xds/resources/route';
+import type { HttpRuntime } from '../state/chain.ts';
+import type { ConnectionFacts, RequestHead } from './connection-facts.ts';
+import { requestIdOf } from './request-id.ts';
+
+/** A request that is answered here. */
+export interface LocalAnswer {
+  readonly kind: 'respond';
+  readonly status: number;
+  /** Text for people, without anything that tells of policies. */
+  readonly body: string;
+  readonly reasonCode: string;
+  readonly requestId: string;
+  readonly verdict: Verdict | undefined;
+}
+
+/** A request that goes on. */
+export interface Forward {
+  readonly kind: 'forward';
+  readonly route: Route;
+  /** The target as it was matched; the same text as came when nothing had to change. */
+  readonly target: string;
+  /** Headers to add, `[name, value, …]`, all in lower case. */
+  readonly added: readonly string[];
+  readonly requestId: string;
+  readonly verdict: Verdict | undefined;
+}
+
+export type HttpDecision = LocalAnswer | Forward;
+
+/** What the filters of one connection need besides the request. */
+export interface HttpContext {
+  readonly facts: ConnectionFacts;
+  readonly runtime: HttpRuntime;
+  /** X-Forwarded-Client-Cert to set; absent on plaintext and outbound connections. */
+  readonly clientCert: string | undefined;
+  readonly isInbound: boolean;
+  route(name: string): RouteConfiguration | undefined;
+}
+
+/**
+ * Headers that speak for the mesh: taken out of every request before they are set anew. What a client says about
+ * itself in them is nobody's word (CVE-2023-27487).
+ */
+export function isReservedHeader(name: string): boolean {
+  return name === 'x-forwarded-client-cert' || name.startsWith('x-weft-');
+}
+
+/** Of X-Forwarded-For and the request id the filters make their own line. */
+export function isRemovedInbound(name: string): boolean {
+  return isReservedHeader(name) || name === 'x-forwarded-for' || name === 'x-request-id';
+}
+
+export function isRemovedOutbound(name: string): boolean {
+  return isReservedHeader(name) || name === 'x-request-id';
+}
+
+/**
+ * Runs the filters:
+ * 1. path: first, because everything after reads it, and what is matched is what is forwarded
+ * 2. client address: X-Forwarded-For as far as hops are trusted, because rules may ask for it
+ * 3. rbac: before anything that costs an upstream
+ * 4. route: last, it ends the chain
+ */
+export function runHttpFilters(context: HttpContext, head: RequestHead): HttpDecision {
+  const { facts, runtime } = context;
+  const requestId = requestIdOf(head.header('x-request-id')?.[0]);
+  const { manager, evaluator } = runtime;
+  const normalized = normalizeTarget(head.path, manager.pathNormalization);
+  if (!normalized.ok) {
+    return answer(400, 'bad request: ambiguous path', normalized.reasonCode, requestId, undefined);
+  }
+  const { target } = normalized;
+  const forwarded = forwardedFor(
+    head.header('x-forwarded-for'),
+    manager.trustedHops,
+    facts.sourceIp,
+  );
+  const path = pathOnly(target);
+  facts.setRequest(head, path, target, forwarded.client);
+  const verdict = evaluator?.decide(facts);
+  if (verdict?.isAllowed === false) {
+    return answer(403, 'RBAC: access denied', 'rbac-denied', requestId, verdict);
+  }
+  const { routes } = manager;
+  const configuration = routes.kind === 'inline' ? routes.config : context.route(routes.name);
+  const route =
+    configuration === undefined ? undefined : findRoute(configuration, head.authority, path);
+  if (route === undefined) return answer(404, 'no route', 'no-route', requestId, verdict);
+  const added: string[] = ['x-request-id', requestId];
+  if (context.isInbound) added.push('x-forwarded-for', forwarded.line);
+  if (context.clientCert !== undefined) added.push('x-forwarded-client-cert', context.clientCert);
+  return { kind: 'forward', route, target, added, requestId, verdict };
+}
+
+function answer(
+  status: number,
+  body: string,
+  reasonCode: string,
+  requestId: string,
+  verdict: Verdict | undefined,
+): LocalAnswer {
+  return { kind: 'respond', status, body, reasonCode, requestId, verdict };
+}
+
+/** Entries of X-Forwarded-For that are looked at, however many hops are trusted. */
+const MAX_FORWARDED = 32;
+
+interface Forwarded {
+  readonly client: IpAddress | undefined;
+  /** The line to send on: what trusted hops said, then the peer. */
+  readonly line: string;
+}
+
+/**
+ * The client's address: with no trusted hop the peer itself, with N the N-th entry from the end. Entries before it
+ * were written by nobody we trust and are dropped (CVE-2024-45806).
+ */
+export function forwardedFor(
+  values: readonly string[] | undefined,
+  trustedHops: number,
+  peer: IpAddress | undefined,
+): Forwarded {
+  const peerText = peer === undefined ? 'unknown' : formatIp(peer);
+  if (trustedHops === 0 || values === undefined) return { client: peer, line: peerText };
+  const entries = values.flatMap((value) => value.split(',')).slice(-MAX_FORWARDED);
+  const trusted = entries.map((entry) => entry.trim()).slice(-trustedHops);
+  const client = trusted.length < trustedHops ? undefined : parseIp(trusted[0] ?? '');
+  const known = trusted.filter((entry) => parseIp(entry) !== undefined);
+  return { client: client ?? peer, line: [...known, peerText].join(', ') };
+}
+
+/** The virtual host that fits the authority best, then its first route that matches. */
+export function findRoute(
+  configuration: RouteConfiguration,
+  authority: string,
+  path: string,
+): Route | undefined {
+  const [only, ...more] = configuration.virtualHosts;
+  const host =
+    only !== undefined && more.length === 0 && only.domains.includes('*')
+      ? only
+      : bestHost(configuration, authority.toLowerCase());
+  return host?.routes.find(({ match }) =>
+    match.kind === 'path' ? path === match.value : path.startsWith(match.value),
+  );
+}
+
+/** Exact, then the longest `*.suffix`, then the longest `prefix.*`, then `*`: Envoy's order. */
+function bestHost(configuration: RouteConfiguration, authority: string) {
+  let best:
+    | { readonly host: (typeof configuration.virtualHosts)[number]; readonly score: number }
+    | undefined;
+  for (const host of configuration.virtualHosts) {
+    for (const domain of host.domains) {
+      const score = domainScore(domain, authority);
+      if (score > (best?.score ?? -1)) best = { host, score };
+    }
+  }
+  return best?.host;
+}
+
+function domainScore(domain: string, authority: string): number {
+  if (domain === authority) return 3_000_000;
+  if (domain === '*') return 0;
+  if (domain.startsWith('*') && authority.endsWith(domain.slice(1)))
+    return 2_000_000 + domain.length;
+  if (domain.endsWith('*') && authority.startsWith(domain.slice(0, -1)))
+    return 1_000_000 + domain.length;
+  return -1;
+}

@@ -1,0 +1,109 @@
+// Opens connections to endpoints: plain TCP, or the mesh's mutual TLS to exactly the identity that must answer there.
+import net, { type Socket } from 'node:net';
+import tls, { type TLSSocket } from 'node:tls';
+import type { SpiffeId } from '@weft/model/identity';
+import type { MeshContexts } from './credentials.ts';
+import { checkPeer } from './peer.ts';
+
+export interface Target {
+  readonly host: string;
+  readonly port: number;
+  readonly timeoutMs: number;
+}
+
+export interface MeshTarget extends Target {
+  readonly contexts: MeshContexts;
+  readonly sni: string;
+  readonly alpn: readonly string[];
+  readonly isExpected: (id: SpiffeId) => boolean;
+}
+
+/** Why a connection could not be had; `code` is stable and goes into logs and metrics. */
+export class ConnectFailure extends Error {
+  readonly code: string;
+
+  constructor(code: string, message: string) {
+    super(message);
+    this.code = code;
+  }
+}
+
+export interface ConnectHandlers<S extends Socket> {
+  onConnect(socket: S): void;
+  onFailure(failure: ConnectFailure): void;
+}
+
+/** Calls exactly one handler, once. The socket allows half-open use, has no delay and an `error` handler. */
+export function connectPlain(target: Target, handlers: ConnectHandlers<Socket>): void {
+  const socket = net.connect({
+    host: target.host,
+    port: target.port,
+    noDelay: true,
+    allowHalfOpen: true,
+  });
+  const settle = settleOnce(socket, target, handlers);
+  socket.once('connect', () => settle.succeed(socket));
+}
+
+/** The same over mutual TLS; a peer that is not the expected one is a failure before a byte was sent. */
+export function connectMesh(target: MeshTarget, handlers: ConnectHandlers<TLSSocket>): void {
+  const options: tls.ConnectionOptions & { readonly allowHalfOpen: boolean } = {
+    host: target.host,
+    port: target.port,
+    secureContext: target.contexts.client,
+    servername: target.sni,
+    ALPNProtocols: [...target.alpn],
+    allowHalfOpen: true,
+    rejectUnauthorized: true,
+    /** Names are not how peers are known here: `checkPeer` compares the SPIFFE id right after. */
+    checkServerIdentity: () => undefined,
+  };
+  const socket = tls.connect(options);
+  socket.setNoDelay(true);
+  const settle = settleOnce(socket, target, handlers);
+  socket.once('secureConnect', () => {
+    const check = checkPeer(socket, 'server', target.isExpected);
+    if (check.ok) settle.succeed(socket);
+    else settle.fail(new ConnectFailure(check.reasonCode, check.detail));
+  });
+}
+
+interface Settle<S extends Socket> {
+  succeed(socket: S): void;
+  fail(failure: ConnectFailure): void;
+}
+
+function settleOnce<S extends Socket>(
+  socket: Socket,
+  target: Target,
+  handlers: ConnectHandlers<S>,
+): Settle<S> {
+  let isSettled = false;
+  const timer = setTimeout(
+    () => fail(new ConnectFailure('connect-timeout', `no connection after ${target.timeoutMs} ms`)),
+    target.timeoutMs,
+  );
+  timer.unref();
+  const fail = (failure: ConnectFailure): void => {
+    if (isSettled) return;
+    isSettled = true;
+    clearTimeout(timer);
+    socket.destroy();
+    handlers.onFailure(failure);
+  };
+  socket.on('error', (error: NodeJS.ErrnoException) => {
+    fail(new ConnectFailure(error.code ?? 'connect-failed', error.message));
+  });
+  socket.once('close', () =>
+    fail(new ConnectFailure('connect-closed', 'closed before it was ready')),
+  );
+  return {
+    fail,
+    succeed(ready) {
+      if (isSettled) return;
+      isSettled = true;
+      clearTimeout(timer);
+      handlers.onConnect(ready);
+    },
+  };
+}
