@@ -1,7 +1,7 @@
 // The registry: what it loads, and that envelopes carry encoded resources untouched.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { decodeMessage, encodeMessage, messageType } from './registry.ts';
+import { decodeMessage, encodeMessage, messageType, serviceDefinition } from './registry.ts';
 
 test('encodeMessage() and decodeMessage() keep snake case, enum names and absence', () => {
   const name = 'envoy.config.core.v3.ConfigSource';
@@ -23,4 +23,19 @@ test('messageType() throws for a name that no file defines', () => {
 
 test('decodeMessage() throws on bytes that are not the message', () => {
   assert.throws(() => decodeMessage('envoy.config.core.v3.Node', Uint8Array.of(0x0a, 0xff)));
+});
+
+test('serviceDefinition() gives paths, streaming and serialisers that copy the resources of an answer', () => {
+  const service = serviceDefinition('envoy.service.discovery.v3.AggregatedDiscoveryService');
+  const method = service['DeltaAggregatedResources'];
+  assert.ok(method !== undefined);
+  assert.equal(
+    method.path,
+    '/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources',
+  );
+  assert.deepEqual([method.requestStream, method.responseStream], [true, true]);
+  // Not a message: decoding or encoding it anew would throw or change it.
+  const value = Buffer.from([0xff, 0xff, 0xff]);
+  const answer = { nonce: '1', resources: [{ name: 'r', resource: { type_url: 't', value } }] };
+  assert.deepEqual(method.responseDeserialize(method.responseSerialize(answer)), answer);
 });

@@ -5,6 +5,7 @@ import { encodeAddress, readAddress } from './address.ts';
 import {
   choose,
   type Fields,
+  isSet,
   message,
   messageMap,
   messages,
@@ -82,8 +83,9 @@ const readEndpoint: Read<Endpoint> = (fields) => {
     DRAINING: 'draining',
     UNHEALTHY: 'unhealthy',
   } as const);
+  const hasWeight = isSet(fields, 'load_balancing_weight');
   const weight = requiredUint(fields, 'load_balancing_weight');
-  if (weight === 0) report(fields, 'load_balancing_weight', 'out-of-range', 'is 0');
+  if (hasWeight && weight === 0) report(fields, 'load_balancing_weight', 'out-of-range', 'is 0');
   const metadata = message(fields, 'metadata', readMetadata);
   const tlsMode = readTlsMode(fields, metadata?.get(SOCKET_MATCH));
   const about = readAbout(fields, metadata?.get(WEFT_METADATA));

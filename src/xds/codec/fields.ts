@@ -41,9 +41,12 @@ export function report(fields: Fields, name: string, code: string, message: stri
   return undefined;
 }
 
+/** Longer than any type URL of Envoy's; the rest of a peer's text tells nobody anything. */
+const MAX_SHOWN = 128;
+
 /** A peer's text for a message: quoted and cut. */
 export const shown = (text: string): string =>
-  JSON.stringify(text.length > 100 ? `${text.slice(0, 100)}…` : text);
+  JSON.stringify(text.length > MAX_SHOWN ? `${text.slice(0, MAX_SHOWN)}…` : text);
 
 function join(path: string, name: string): string {
   if (path === '' || name === '' || name.startsWith('[')) return path + name;
@@ -246,9 +249,9 @@ export function messageMap<T>(fields: Fields, name: string, read: Read<T>): Read
     readAs(slot.entry, value, at, (entry) => {
       const key = text(entry, 'key');
       const place = `${name}[${shown(key)}]`;
+      const [found] = take(entry, 'value');
       if (keys.has(key)) return report(fields, place, 'malformed', 'is there more than once');
       keys.add(key);
-      const [found] = take(entry, 'value');
       if (found === undefined) return missing(fields, place);
       const entryValue = readOccurrence(fields, place, found, read);
       if (entryValue !== undefined) values.set(key, entryValue);

@@ -12,6 +12,7 @@ export interface Cluster {
     /** Where the client was going in the first place. */
     | { readonly kind: 'originalDst' };
   readonly connectTimeoutMs: number;
+  /** Of no meaning where the client has chosen the endpoint (`originalDst`); read as `roundRobin` there. */
   readonly balancing: 'leastRequest' | 'roundRobin';
   /** `useDownstream`: as the client spoke; fixed where the port's protocol is declared. */
   readonly protocol: 'http1' | 'http2' | 'useDownstream';
@@ -20,6 +21,7 @@ export interface Cluster {
   /**
    * Mutual TLS towards endpoints that are in the mesh (`Endpoint.tlsMode` is `mesh`); plaintext towards the others.
    * On the wire: transport_socket_matches on endpoint metadata, with a raw_buffer default. Absent: plaintext to all.
+   * Endpoints written into a `static` cluster are all in the mesh when this is set.
    */
   readonly meshTls?: UpstreamTls;
   /** Labels for telemetry. */
