@@ -1,0 +1,118 @@
+// One HTTP connection as its codec sees it: what to do with each request, and what to say when it is done.
+import type { Verdict } from '@weft/model/policy/evaluate';
+import type { RouteConfiguration } from '@weft/xds/resources/route';
+import type { HttpRuntime } from '../state/chain.ts';
+import type { AccessRecord } from '../telemetry/access-log.ts';
+import type { FlowMetrics } from '../telemetry/proxy-metrics.ts';
+import type { ConnectionFacts, RequestHead } from './connection-facts.ts';
+import { runHttpFilters, type HttpContext, type HttpDecision } from './http-filters.ts';
+
+export interface HttpSessionOptions {
+  readonly facts: ConnectionFacts;
+  readonly runtime: HttpRuntime;
+  readonly protocol: 'http1' | 'http2';
+  readonly isInbound: boolean;
+  readonly clientCert: string | undefined;
+  /** Who is calling, for the log: a SPIFFE id or `plaintext`. */
+  readonly source: string;
+  readonly route: (name: string) => RouteConfiguration | undefined;
+  readonly flow: (cluster: string | undefined) => FlowMetrics;
+  readonly log: (record: AccessRecord) => void;
+  readonly isLogOff: boolean;
+}
+
+export interface FinishedRequest {
+  readonly head: RequestHead | undefined;
+  readonly requestId: string;
+  readonly cluster: string | undefined;
+  readonly upstream: string;
+  readonly verdict: Verdict | undefined;
+  readonly status: number;
+  readonly grpcStatus: string;
+  readonly reasonCode: string;
+  readonly bytesReceived: number;
+  readonly bytesSent: number;
+  readonly durationMs: number;
+}
+
+export class HttpSession implements HttpContext {
+  readonly facts: ConnectionFacts;
+  readonly clientCert: string | undefined;
+  readonly isInbound: boolean;
+  readonly #options: HttpSessionOptions;
+  #runtime: HttpRuntime;
+
+  constructor(options: HttpSessionOptions) {
+    this.#options = options;
+    this.#runtime = options.runtime;
+    this.facts = options.facts;
+    this.clientCert = options.clientCert;
+    this.isInbound = options.isInbound;
+  }
+
+  get runtime(): HttpRuntime {
+    return this.#runtime;
+  }
+
+  /** From now on requests are judged by these rules. */
+  setRuntime(runtime: HttpRuntime): void {
+    this.#runtime = runtime;
+  }
+
+  route(name: string): RouteConfiguration | undefined {
+    return this.#options.route(name);
+  }
+
+  decide(head: RequestHead): HttpDecision {
+    return runHttpFilters(this, head);
+  }
+
+  /** Whether a request under way may go on by the rules of now. */
+  isStillAllowed(head: RequestHead): boolean {
+    const decision = this.decide(head);
+    return decision.kind === 'forward';
+  }
+
+  finish(request: FinishedRequest): void {
+    const { log, isLogOff, flow, facts, isInbound, protocol, source } = this.#options;
+    const { verdict, status, grpcStatus, reasonCode, durationMs } = request;
+    const decision =
+      verdict === undefined || verdict.reason === 'no-policy'
+        ? 'none'
+        : verdict.isAllowed
+          ? 'allow'
+          : 'deny';
+    const isGrpc = grpcStatus !== '';
+    flow(request.cluster).request({
+      protocol: isGrpc ? 'grpc' : 'http',
+      status,
+      grpcStatus,
+      decision,
+      reasonCode,
+      durationMs,
+    });
+    if (isLogOff) return;
+    const { head } = request;
+    log({
+      direction: isInbound ? 'inbound' : 'outbound',
+      protocol,
+      source,
+      sourceIp: facts.endpoints.sourceAddress,
+      destinationPort: facts.destinationPort,
+      upstream: request.upstream,
+      verdict,
+      reasonCode,
+      bytesReceived: request.bytesReceived,
+      bytesSent: request.bytesSent,
+      durationMs,
+      http: {
+        requestId: request.requestId,
+        method: head?.method ?? '',
+        path: head?.path ?? '',
+        authority: head?.authority ?? '',
+        status,
+        grpcStatus,
+      },
+    });
+  }
+}

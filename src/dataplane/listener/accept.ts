@@ -1,0 +1,273 @@
+// Takes an accepted connection through detection, chain choice, mutual TLS and judgement to whoever serves it.
+import type { Socket } from 'node:net';
+import type { SpiffeId } from '@weft/model/identity';
+import { compileString } from '@weft/model/policy/matchers';
+import type { Verdict } from '@weft/model/policy/evaluate';
+import { ConnectionFacts } from '../filters/connection-facts.ts';
+import {
+  candidateChains,
+  needsInspection,
+  selectChain,
+  type ChainRuntime,
+  type ConnectionTraits,
+  type ListenerRuntime,
+} from '../state/chain.ts';
+import type { OpenConnection, OpenConnections } from '../state/open-connections.ts';
+import type { AcceptorPool } from '../tls/acceptor-pool.ts';
+import { isStillTrusted, type MeshContexts } from '../tls/credentials.ts';
+import type { MeshPeer } from '../tls/peer.ts';
+import { inspect, traitsOf, type Inspected } from './inspect.ts';
+import type { Destination } from './original-dst.ts';
+
+/** A connection that has been let in, on its way to a codec or a tunnel. */
+export interface Admitted {
+  readonly socket: Socket;
+  readonly facts: ConnectionFacts;
+  readonly chain: ChainRuntime;
+  readonly peer: MeshPeer | undefined;
+  /** What runs inside: known from ALPN or the first bytes; `http` is HTTP/1 until shown otherwise. */
+  readonly protocol: 'http1' | 'http2' | 'unknown';
+  /** Of a TCP chain. */
+  readonly verdict: Verdict | undefined;
+}
+
+/** What serves an admitted connection; judged again and drained through it. */
+export interface Served {
+  /** New rules for a connection that may go on. @returns why it may not. */
+  rejudge(chain: ChainRuntime): string | undefined;
+  drain(): void;
+  cut(): void;
+}
+
+export interface Refused {
+  readonly reasonCode: string;
+  readonly detail: string;
+  readonly facts: ConnectionFacts;
+  readonly verdict: Verdict | undefined;
+}
+
+export interface AcceptOptions {
+  readonly listener: () => ListenerRuntime | undefined;
+  readonly acceptors: AcceptorPool;
+  readonly contexts: () => MeshContexts | undefined;
+  readonly open: OpenConnections;
+  readonly now: () => number;
+  /** @returns `undefined` when it was not served after all and is closed. */
+  readonly serve: (admitted: Admitted) => Served | undefined;
+  readonly onRefused: (refused: Refused) => void;
+}
+
+const RAW: ConnectionTraits = {
+  transport: 'raw_buffer',
+  applicationProtocols: [],
+  serverName: undefined,
+};
+const TLS: ConnectionTraits = { ...RAW, transport: 'tls' };
+
+/** OpenSSL's words for bytes that are no TLS: a plaintext client on a port that asks for mutual TLS. */
+const PLAINTEXT_ERRORS: ReadonlySet<string> = new Set([
+  'ERR_SSL_HTTP_REQUEST',
+  'ERR_SSL_WRONG_VERSION_NUMBER',
+  'ERR_SSL_HTTPS_PROXY_REQUEST',
+  'ERR_SSL_UNEXPECTED_MESSAGE',
+  'ERR_SSL_PACKET_LENGTH_TOO_LONG',
+  'ERR_SSL_RECORD_LAYER_FAILURE',
+]);
+
+/**
+ * Serves one accepted socket. Refuses, and says why, when there is no configuration yet, no chain, no certificate, a
+ * peer that is not who it must be, or a rule against it. Never throws on what a peer sends.
+ */
+export function acceptConnection(
+  socket: Socket,
+  destination: Destination,
+  options: AcceptOptions,
+): void {
+  socket.on('error', () => socket.destroy());
+  const attempt = new Attempt(socket, destination, options);
+  attempt.begin();
+}
+
+class Attempt {
+  readonly #socket: Socket;
+  readonly #destination: Destination;
+  readonly #options: AcceptOptions;
+  readonly #source: { readonly address: string; readonly port: number };
+  #traits: ConnectionTraits = RAW;
+  #inspected: Inspected | undefined;
+
+  constructor(socket: Socket, destination: Destination, options: AcceptOptions) {
+    this.#socket = socket;
+    this.#destination = destination;
+    this.#options = options;
+    this.#source = { address: socket.remoteAddress ?? '', port: socket.remotePort ?? 0 };
+  }
+
+  begin(): void {
+    const listener = this.#options.listener();
+    if (listener === undefined) {
+      this.#refuse('no-configuration', 'no policy has been received yet');
+      return;
+    }
+    if (needsInspection(listener, this.#destination.port)) {
+      inspect(this.#socket, listener.listener.inspectTimeoutMs, (found) =>
+        this.#onInspected(found),
+      );
+      return;
+    }
+    const only = candidateChains(listener, this.#destination.port)[0] ?? listener.defaultChain;
+    if (only?.tls !== undefined) this.#traits = TLS;
+    this.#enter(only);
+  }
+
+  #onInspected(inspected: Inspected): void {
+    if (inspected.kind === 'malformed') {
+      this.#refuse('malformed-first-bytes', inspected.reason);
+      return;
+    }
+    this.#inspected = inspected;
+    this.#traits = traitsOf(inspected);
+    const listener = this.#options.listener();
+    if (listener === undefined) this.#refuse('no-configuration', 'the configuration was withdrawn');
+    else this.#enter(selectChain(listener, this.#destination, this.#traits));
+  }
+
+  #enter(chain: ChainRuntime | undefined): void {
+    if (chain === undefined) {
+      const isPlain = this.#traits.transport === 'raw_buffer';
+      const reasonCode = isPlain ? 'plaintext-refused' : 'no-filter-chain';
+      this.#refuse(reasonCode, `nothing is served like this at port ${this.#destination.port}`);
+    } else if (chain.tls === undefined) {
+      this.#admit(this.#socket, chain, undefined, this.#plainProtocol());
+    } else if (this.#traits.transport === 'raw_buffer') {
+      this.#refuse('plaintext-refused', 'mutual TLS is required');
+    } else {
+      this.#handshake(chain, chain.tls);
+    }
+  }
+
+  #plainProtocol(): Admitted['protocol'] {
+    if (this.#inspected?.kind === 'h2c') return 'http2';
+    return this.#inspected?.kind === 'http1' ? 'http1' : 'unknown';
+  }
+
+  #handshake(chain: ChainRuntime, tls: NonNullable<ChainRuntime['tls']>): void {
+    const acceptor = this.#options.acceptors.acceptorFor(tls);
+    if (acceptor === undefined) {
+      this.#refuse('no-certificate', 'no certificate or no bundle has been received yet');
+      return;
+    }
+    acceptor.accept(this.#socket, {
+      onSecure: (socket, peer) => {
+        const alpn = socket.alpnProtocol;
+        const isHttp2 = alpn === 'weft-h2' || alpn === 'h2';
+        const isHttp1 = alpn === 'weft-http/1.1' || alpn === 'http/1.1';
+        const serverName = typeof socket.servername === 'string' ? socket.servername : undefined;
+        this.#traits = {
+          transport: 'tls',
+          applicationProtocols:
+            this.#traits.applicationProtocols.length > 0 || typeof alpn !== 'string'
+              ? this.#traits.applicationProtocols
+              : [alpn],
+          serverName: this.#traits.serverName ?? serverName?.toLowerCase(),
+        };
+        this.#admit(socket, chain, peer, isHttp2 ? 'http2' : isHttp1 ? 'http1' : 'unknown');
+      },
+      onRefused: (reasonCode, detail) => {
+        this.#refuse(PLAINTEXT_ERRORS.has(detail) ? 'plaintext-refused' : reasonCode, detail);
+      },
+    });
+  }
+
+  #factsWith(peer: MeshPeer | undefined): ConnectionFacts {
+    return new ConnectionFacts(
+      {
+        sourceAddress: this.#source.address,
+        sourcePort: this.#source.port,
+        destinationAddress: this.#destination.address,
+        destinationPort: this.#destination.port,
+        serverName: this.#traits.serverName ?? '',
+      },
+      peer,
+    );
+  }
+
+  #admit(
+    socket: Socket,
+    chain: ChainRuntime,
+    peer: MeshPeer | undefined,
+    protocol: Admitted['protocol'],
+  ): void {
+    const facts = this.#factsWith(peer);
+    const verdict = chain.network?.decide(facts);
+    if (verdict?.isAllowed === false) {
+      socket.destroy();
+      this.#options.onRefused({
+        reasonCode: 'rbac-denied',
+        detail: verdict.reason,
+        facts,
+        verdict,
+      });
+      return;
+    }
+    const served = this.#options.serve({ socket, facts, chain, peer, protocol, verdict });
+    if (served === undefined) return;
+    this.#watch(socket, facts, chain, served);
+  }
+
+  /** Keeps the connection among those that are judged again. */
+  #watch(socket: Socket, facts: ConnectionFacts, admittedBy: ChainRuntime, served: Served): void {
+    const { open } = this.#options;
+    const isMesh = admittedBy.tls !== undefined;
+    const connection: OpenConnection = {
+      rejudge: () => {
+        const chain = this.#chainOfNow(isMesh);
+        if (chain === undefined) return 'mtls-mode-changed';
+        const refusal = this.#whyNotTrusted(facts.peer, chain);
+        if (refusal !== undefined) return refusal;
+        const verdict = chain.network?.decide(facts);
+        if (verdict?.isAllowed === false) return 'rbac-denied';
+        return served.rejudge(chain);
+      },
+      cut: () => served.cut(),
+      drain: () => served.drain(),
+    };
+    open.add(connection);
+    socket.once('close', () => open.delete(connection));
+    if (socket.destroyed) open.delete(connection);
+  }
+
+  /** The chain that this connection would be given now, if it still is one for connections of its kind. */
+  #chainOfNow(isMesh: boolean): ChainRuntime | undefined {
+    const listener = this.#options.listener();
+    if (listener === undefined) return undefined;
+    const chain = selectChain(listener, this.#destination, this.#traits);
+    return chain !== undefined && (chain.tls !== undefined) === isMesh ? chain : undefined;
+  }
+
+  #whyNotTrusted(peer: MeshPeer | undefined, chain: ChainRuntime): string | undefined {
+    if (peer === undefined || chain.tls === undefined) return undefined;
+    const contexts = this.#options.contexts();
+    if (contexts === undefined) return 'no-certificate';
+    if (!isStillTrusted(peer.chain, contexts.roots, this.#options.now())) return 'peer-not-trusted';
+    return isExpectedBy(chain.tls.peerUris)(peer.spiffeId) ? undefined : 'peer-identity-unexpected';
+  }
+
+  #refuse(reasonCode: string, detail: string): void {
+    this.#socket.destroy();
+    this.#options.onRefused({
+      reasonCode,
+      detail,
+      facts: this.#factsWith(undefined),
+      verdict: undefined,
+    });
+  }
+}
+
+/** Whether an identity is one that a chain takes. */
+export function isExpectedBy(
+  peerUris: NonNullable<ChainRuntime['tls']>['peerUris'],
+): (id: SpiffeId) => boolean {
+  const tests = peerUris.map(compileString);
+  return (id) => tests.some((test) => test(id));
+}
