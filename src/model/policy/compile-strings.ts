@@ -32,13 +32,31 @@ export function headerMatcher(name: string, value: string): HeaderMatcher {
   return { name: name.toLowerCase(), match, invert: false };
 }
 
-/** Hosts ignore case; the port is part of what is compared (ISTIO-SECURITY-2021-008). */
-export function exactHost(value: string): HeaderMatcher {
-  const match: HeaderMatcher['match'] =
-    value === '*'
-      ? { kind: 'present' }
-      : { kind: 'string', string: wildcardMatcher(value, { ignoreCase: true }) };
-  return { name: ':authority', match, invert: false };
+/**
+ * Hosts ignore case; the port is part of what is compared (ISTIO-SECURITY-2021-008). A name with a dot at its end is
+ * the same host to a resolver and to many applications: where matching more is the safe side it matches too, with
+ * and without a port (CVE-2021-39155).
+ */
+export function hostMatchers(value: string, isWide: boolean): readonly HeaderMatcher[] {
+  const of = (match: HeaderMatcher['match']): HeaderMatcher => ({
+    name: ':authority',
+    match,
+    invert: false,
+  });
+  if (value === '*') return [of({ kind: 'present' })];
+  const string = (text: string): HeaderMatcher =>
+    of({ kind: 'string', string: wildcardMatcher(text, { ignoreCase: true }) });
+  const rooted = isWide ? rootedForm(value) : undefined;
+  return rooted === undefined ? [string(value)] : [string(value), string(rooted)];
+}
+
+/** The same host as an absolute name; `undefined` when it is one, is an IPv6 address, or ends in a star that covers it. */
+function rootedForm(value: string): string | undefined {
+  if (value.startsWith('[')) return undefined;
+  const colon = value.indexOf(':');
+  const host = colon === -1 ? value : value.slice(0, colon);
+  if (host.endsWith('.') || host.endsWith('*') || host === '') return undefined;
+  return `${host}.${colon === -1 ? '' : value.slice(colon)}`;
 }
 
 export function pathPermission(value: string): Permission {

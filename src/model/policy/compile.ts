@@ -2,16 +2,21 @@
 import { compileCondition } from './compile-condition.ts';
 import { orPermissions, type CompiledTest, type CompileOptions } from './compile-parts.ts';
 import { compileSource } from './compile-source.ts';
-import { exactHost, headerMatcher, pathPermission } from './compile-strings.ts';
+import { headerMatcher, hostMatchers, pathPermission } from './compile-strings.ts';
 import type { Permission, Principal, RbacChain, RbacPolicy, RbacRules } from './rbac.ts';
 import type { AuthorizationPolicy, FieldValues, Operation, OperationField, Rule } from './types.ts';
 
-/** A policy that arrived broken and has no good version to fall back on: it closes what it was to govern. */
+/**
+ * A policy that arrived broken and has no good version to fall back on: it closes what it was to govern.
+ * `readBrokenPolicy` makes it from a manifest, `brokenByUnsupported` from a policy this version does not enforce.
+ */
 export interface BrokenPolicy {
   readonly namespace: string;
   readonly name: string;
-  /** `undefined` when not even that could be read. */
+  /** As written; `undefined` when not even that could be read. */
   readonly action: string | undefined;
+  /** Absent: every workload of the namespace. */
+  readonly selector?: ReadonlyMap<string, string> | undefined;
 }
 
 export const ruleName = (namespace: string, name: string, rule: number | 'invalid'): string =>
@@ -24,7 +29,10 @@ export const ruleName = (namespace: string, name: string, rule: number | 'invali
  * - `spec: {}` gives an ALLOW set without policies: everything is denied.
  * - TCP: an ALLOW rule with an HTTP attribute is dropped whole, a DENY rule keeps the rest of itself. Both ways deny
  *   more, never less (policy contract section 5).
- * - broken policies: an ALLOW contributes nothing but its presence; everything else denies all.
+ * - broken policies: an ALLOW allows nothing and makes the workload need an ALLOW; AUDIT decides nothing, as it never
+ *   does; everything else, a CUSTOM that is valid but not enforced by this version included, denies all.
+ * - dry run enforces nothing.
+ * Rules stand in the order of their names, as every proxy tries them: of several that match, all name the same one.
  */
 export function compilePolicies(
   policies: readonly AuthorizationPolicy[],
@@ -32,25 +40,45 @@ export function compilePolicies(
   options: CompileOptions,
 ): RbacChain {
   const chain: RbacRules[] = [];
-  const deny = policies.filter((policy) => policy.action === 'DENY' && !policy.isDryRun);
-  const allow = policies.filter((policy) => policy.action === 'ALLOW' && !policy.isDryRun);
-  const closing = broken.filter((policy) => policy.action !== 'ALLOW');
-  if (deny.length + closing.length > 0) {
-    const rules = deny.flatMap((policy) => compilePolicy(policy, options));
-    chain.push({ action: 'DENY', policies: [...closing.map(denyAll), ...rules] });
+  const enforced = policies.filter((policy) => !policy.isDryRun);
+  const rulesOf = (action: 'ALLOW' | 'DENY'): readonly RbacPolicy[] =>
+    enforced
+      .filter((policy) => policy.action === action)
+      .flatMap((policy) => compilePolicy(policy, options));
+  const custom = enforced.filter(({ action }) => action === 'CUSTOM');
+  const closing = broken.filter(({ action }) => action !== 'ALLOW' && action !== 'AUDIT');
+  const muted = broken.filter(({ action }) => action === 'ALLOW');
+  if (enforced.some(({ action }) => action === 'DENY') || custom.length + closing.length > 0) {
+    const rules = [...rulesOf('DENY'), ...[...custom, ...closing].map(denyAll)];
+    chain.push({ action: 'DENY', policies: inOrder(rules) });
   }
-  if (allow.length + broken.length - closing.length > 0) {
-    chain.push({
-      action: 'ALLOW',
-      policies: allow.flatMap((policy) => compilePolicy(policy, options)),
-    });
+  if (enforced.some(({ action }) => action === 'ALLOW') || muted.length > 0) {
+    chain.push({ action: 'ALLOW', policies: inOrder([...rulesOf('ALLOW'), ...muted.map(never)]) });
   }
   return chain;
 }
 
-const denyAll = ({ namespace, name }: BrokenPolicy): RbacPolicy => ({
+/** By name, each name once: two objects of one name stay two rules, where a proxy would keep the last of them alone. */
+function inOrder(rules: readonly RbacPolicy[]): readonly RbacPolicy[] {
+  const seen = new Map<string, number>();
+  const named = rules.map((rule) => {
+    const count = (seen.get(rule.name) ?? 0) + 1;
+    seen.set(rule.name, count);
+    return count === 1 ? rule : { ...rule, name: `${rule.name}-copy[${count}]` };
+  });
+  return named.sort((a, b) => (a.name < b.name ? -1 : 1));
+}
+
+const denyAll = ({ namespace, name }: { namespace: string; name: string }): RbacPolicy => ({
   name: ruleName(namespace, name, 'invalid'),
   permissions: [{ kind: 'any' }],
+  principals: [{ kind: 'any' }],
+});
+
+/** Allows nothing; there so that dumps and explanations can name it. */
+const never = ({ namespace, name }: BrokenPolicy): RbacPolicy => ({
+  name: ruleName(namespace, name, 'invalid'),
+  permissions: [{ kind: 'not', rule: { kind: 'any' } }],
   principals: [{ kind: 'any' }],
 });
 
@@ -88,7 +116,10 @@ function compileRule(
     conditions.flatMap((item) => (item.on === 'principal' ? [item.compiled] : [])),
   );
   const permissions = (rule.to ?? [[]]).map((operation) =>
-    andPermissions([...keep(compileOperation(operation, options)), ...whenPermissions]),
+    andPermissions([
+      ...keep(compileOperation(operation, policy.action, options)),
+      ...whenPermissions,
+    ]),
   );
   const principals = (rule.from ?? [[]]).map((source) =>
     andPrincipals([...keep(compileSource(source, policy.namespace, options)), ...whenPrincipals]),
@@ -111,30 +142,39 @@ function andPrincipals(ids: readonly Principal[]): Principal {
 
 function compileOperation(
   operation: Operation,
+  action: AuthorizationPolicy['action'],
   options: CompileOptions,
 ): readonly CompiledTest<Permission>[] {
+  const isDeny = action === 'DENY';
   return operation.flatMap(({ field, values, notValues }: FieldValues<OperationField>) => {
     if (field !== 'ports' && options.protocol === 'tcp') return [{ kind: 'http-only' as const }];
-    const of = (value: string): Permission => operationPermission(field, value);
+    const anyOf = (texts: readonly string[], isWide: boolean): Permission =>
+      orPermissions(texts.flatMap((text) => operationPermissions(field, text, isWide)));
     const tests: CompiledTest<Permission>[] = [];
-    if (values.length > 0) tests.push({ kind: 'test', test: orPermissions(values.map(of)) });
+    if (values.length > 0) tests.push({ kind: 'test', test: anyOf(values, isDeny) });
     if (notValues.length > 0) {
-      tests.push({ kind: 'test', test: { kind: 'not', rule: orPermissions(notValues.map(of)) } });
+      const rule = anyOf(notValues, !isDeny);
+      tests.push({ kind: 'test', test: { kind: 'not', rule } });
     }
     return tests;
   });
 }
 
-function operationPermission(field: OperationField, value: string): Permission {
+/** @param isWide whether matching more is the safe side here: what a DENY names, what an ALLOW excludes. */
+function operationPermissions(
+  field: OperationField,
+  value: string,
+  isWide: boolean,
+): readonly Permission[] {
   switch (field) {
     case 'hosts':
-      return { kind: 'header', header: exactHost(value) };
+      return hostMatchers(value, isWide).map((header) => ({ kind: 'header', header }));
     case 'methods':
-      return { kind: 'header', header: headerMatcher(':method', value) };
+      return [{ kind: 'header', header: headerMatcher(':method', value) }];
     case 'paths':
-      return pathPermission(value);
+      return [pathPermission(value)];
     case 'ports':
-      return { kind: 'destinationPort', port: Number(value) };
+      return [{ kind: 'destinationPort', port: Number(value) }];
     default:
       return field satisfies never;
   }

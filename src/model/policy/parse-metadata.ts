@@ -1,7 +1,6 @@
 // Reads what all policy kinds share: metadata and the workload selector.
 import { isDnsLabel, isDnsSubdomain } from '../identity.ts';
-import type { PlainObject, Reader } from './reader.ts';
-import { isPlainObject } from './reader.ts';
+import { isPlainObject, shown, type PlainObject, type Reader } from './reader.ts';
 
 export interface PolicyMetadata {
   readonly namespace: string;
@@ -13,17 +12,46 @@ export interface PolicyMetadata {
 
 const MAX_LABELS = 4_096;
 const MAX_LABEL_VALUE = 63;
+/** Weft's own and Istio's: one schema, so that existing manifests work as they are. */
+export const POLICY_API_VERSIONS: readonly string[] = [
+  'security.weft.dev/v1',
+  'security.istio.io/v1',
+  'security.istio.io/v1beta1',
+];
+/** Namespace of a manifest that names none, as with kubectl. */
+export const DEFAULT_NAMESPACE = 'default';
 
-export function parseMetadata(reader: Reader, object: PlainObject): PolicyMetadata {
+/** Checks what stands around `spec`. A misspelt `spec` must not be read as an empty one. */
+export function parseEnvelope(reader: Reader, object: PlainObject, kind: string): PolicyMetadata {
+  reader.object(object, '', ['apiVersion', 'kind', 'metadata', 'spec', 'status']);
+  const { apiVersion, kind: actual } = { apiVersion: object['apiVersion'], kind: object['kind'] };
+  if (actual !== kind) {
+    reader.error('kind', 'wrong-kind', `expected the kind ${kind}`, `write kind: ${kind}`);
+  }
+  if (typeof apiVersion !== 'string' || !POLICY_API_VERSIONS.includes(apiVersion)) {
+    reader.error(
+      'apiVersion',
+      'unknown-api-version',
+      typeof apiVersion === 'string' ? `unknown version ${shown(apiVersion)}` : 'no version is set',
+      `write one of ${POLICY_API_VERSIONS.join(', ')}`,
+    );
+  }
+  return parseMetadata(reader, object);
+}
+
+function parseMetadata(reader: Reader, object: PlainObject): PolicyMetadata {
   const value = object['metadata'];
+  if (!isPlainObject(value)) {
+    reader.error('metadata', 'no-metadata', 'expected a mapping', 'set metadata.name');
+  }
   const metadata = isPlainObject(value) ? value : {};
   const name = reader.string(metadata['name'], 'metadata.name') ?? '';
-  const namespace = reader.string(metadata['namespace'], 'metadata.namespace') ?? 'default';
+  const namespace = reader.string(metadata['namespace'], 'metadata.namespace') ?? DEFAULT_NAMESPACE;
   if (!isDnsSubdomain(name)) {
     reader.error(
       'metadata.name',
       'bad-name',
-      `"${name}" is no valid name`,
+      `${shown(name)} is no valid name`,
       'use lower-case letters, digits, "-" and "."',
     );
   }
@@ -31,7 +59,7 @@ export function parseMetadata(reader: Reader, object: PlainObject): PolicyMetada
     reader.error(
       'metadata.namespace',
       'bad-namespace',
-      `"${namespace}" is no valid namespace`,
+      `${shown(namespace)} is no valid namespace`,
       'use lower-case letters, digits and "-"',
     );
   }
@@ -64,13 +92,13 @@ export function parseSelector(
   if (selector === undefined) return undefined;
   const labels = reader.stringMap(selector['matchLabels'], `${field}.matchLabels`, MAX_LABELS);
   for (const [key, text] of labels ?? []) {
-    const at = `${field}.matchLabels.${key}`;
+    const at = `${field}.matchLabels.${key.slice(0, 64)}`;
     if (key === '') reader.error(at, 'empty-key', 'a label needs a key');
     if (key.includes('*') || text.includes('*')) {
       reader.error(
         at,
         'no-wildcard',
-        `"${key}=${text}": wildcards are not supported in selectors`,
+        `${shown(`${key}=${text}`)}: wildcards are not supported in selectors`,
         'write the whole label',
       );
     }

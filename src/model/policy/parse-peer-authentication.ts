@@ -1,7 +1,7 @@
 // Reads a PeerAuthentication from its manifest.
 import type { Result } from '../problem.ts';
-import { parseMetadata, parseSelector } from './parse-metadata.ts';
-import { isPlainObject, Reader, type PlainObject } from './reader.ts';
+import { parseEnvelope, parseSelector } from './parse-metadata.ts';
+import { isPlainObject, Reader, shown, type PlainObject } from './reader.ts';
 import type { MtlsMode, PeerAuthentication } from './types.ts';
 
 const MODES: ReadonlyMap<string, MtlsMode | undefined> = new Map([
@@ -14,7 +14,7 @@ const MODES: ReadonlyMap<string, MtlsMode | undefined> = new Map([
 /** Source of the rules: Istio's validation of PeerAuthentication; see docs/policy.md. */
 export function parsePeerAuthentication(object: PlainObject): Result<PeerAuthentication> {
   const reader = new Reader();
-  const { namespace, name, createdAtMs } = parseMetadata(reader, object);
+  const { namespace, name, createdAtMs } = parseEnvelope(reader, object, 'PeerAuthentication');
   const spec =
     reader.object(object['spec'] ?? {}, 'spec', ['selector', 'mtls', 'portLevelMtls']) ?? {};
   const selector = parseSelector(reader, spec['selector'], 'spec.selector');
@@ -36,7 +36,7 @@ function parseMode(reader: Reader, value: unknown, field: string): MtlsMode | un
     reader.error(
       `${field}.mode`,
       'unknown-mode',
-      `unknown mode "${text}"`,
+      `unknown mode ${shown(text)}`,
       `write one of ${[...MODES.keys()].join(', ')}`,
     );
   }
@@ -76,7 +76,7 @@ function parsePortModes(
       reader.error(
         `${field}.${text}`,
         'bad-port',
-        `"${text}" is no port`,
+        `${shown(text)} is no port`,
         'write a port from 1 to 65535',
       );
     }

@@ -1,6 +1,6 @@
 // Checks the values of policy fields: what each field accepts, and what to write instead of what it does not.
 import { parseCidr } from '../ip.ts';
-import type { Reader } from './reader.ts';
+import { shown, type Reader } from './reader.ts';
 import type { ConditionKey, OperationField, SourceField } from './types.ts';
 
 /** Istio's own limits (validation.go, CRD). */
@@ -10,12 +10,13 @@ const MAX_SERVICE_ACCOUNT_LENGTH = 320;
 type ValueCheck = (reader: Reader, field: string, value: string) => void;
 
 const checkPort: ValueCheck = (reader, field, value) => {
-  const isDigits = value.length <= 5 && Array.from(value).every((char) => char >= '0' && char <= '9');
+  const isDigits =
+    value.length <= 5 && Array.from(value).every((char) => char >= '0' && char <= '9');
   if (!isDigits || Number(value) > 65_535) {
     reader.error(
       field,
       'bad-port',
-      `"${value}" is no port`,
+      `${shown(value)} is no port`,
       'write one port from 0 to 65535, as "8080"',
     );
   }
@@ -26,7 +27,7 @@ const checkIp: ValueCheck = (reader, field, value) => {
     reader.error(
       field,
       'bad-ip',
-      `"${value}" is no IP address or CIDR range`,
+      `${shown(value)} is no IP address or CIDR range`,
       'write for example "10.0.0.0/8"',
     );
   }
@@ -37,7 +38,7 @@ const checkServiceAccount: ValueCheck = (reader, field, value) => {
     reader.error(
       field,
       'no-wildcard',
-      `"${value}": wildcards are not allowed here`,
+      `${shown(value)}: wildcards are not allowed here`,
       'list each service account, or use principals',
     );
   }
@@ -53,7 +54,7 @@ const checkServiceAccount: ValueCheck = (reader, field, value) => {
     reader.error(
       field,
       'bad-service-account',
-      `"${value}" is no service account`,
+      `${shown(value)} is no service account`,
       'write "NAME" or "NAMESPACE/NAME"',
     );
   }
@@ -64,18 +65,18 @@ const checkTrustDomain: ValueCheck = (reader, field, value) => {
     reader.error(
       field,
       'bad-trust-domain',
-      `"${value}": a trust domain has no "/"`,
+      `${shown(value)}: a trust domain has no "/"`,
       'write the name alone, as "cluster.local"',
     );
   }
   const stars = value.split('*').length - 1;
   if (stars > 1) {
-    reader.error(field, 'bad-wildcard', `"${value}": at most one wildcard is allowed`);
+    reader.error(field, 'bad-wildcard', `${shown(value)}: at most one wildcard is allowed`);
   } else if (stars === 1 && !value.startsWith('*') && !value.endsWith('*')) {
     reader.error(
       field,
       'bad-wildcard',
-      `"${value}": a wildcard may stand at the start or the end only`,
+      `${shown(value)}: a wildcard may stand at the start or the end only`,
     );
   }
 };
@@ -88,27 +89,32 @@ const checkPath: ValueCheck = (reader, field, value) => {
     reader.error(
       field,
       'bad-path-template',
-      `"${value}" is no path template: ${reason}`,
+      `${shown(value)} is no path template: ${reason}`,
       'use {*} for one segment and {**} for any number, each alone between slashes: "/store/{*}/cart"',
     );
   }
 };
 
+const isAlphanumeric = (char: string): boolean =>
+  (char >= 'a' && char <= 'z') || (char >= 'A' && char <= 'Z') || (char >= '0' && char <= '9');
+
 const TEMPLATE_LITERAL = "-._~%!$&'()+,;:@=";
 
 function isLiteralSegment(segment: string): boolean {
   for (const char of segment) {
-    const isAlphanumeric =
-      (char >= 'a' && char <= 'z') || (char >= 'A' && char <= 'Z') || (char >= '0' && char <= '9');
-    if (!isAlphanumeric && !TEMPLATE_LITERAL.includes(char)) return false;
+    if (!isAlphanumeric(char) && !TEMPLATE_LITERAL.includes(char)) return false;
   }
   return segment.length > 0;
 }
 
+/** Envoy's own bound (UriTemplateMatchConfig.path_template). */
+const MAX_TEMPLATE_LENGTH = 256;
+
 /** Policy contract section 4: what a template may look like. */
 function whyNoTemplate(value: string): string | undefined {
-  let inner = value;
-  if (inner.startsWith('/')) inner = inner.slice(1);
+  if (!value.startsWith('/')) return 'it does not begin with a slash and could never match';
+  if (value.length > MAX_TEMPLATE_LENGTH) return `it has over ${MAX_TEMPLATE_LENGTH} characters`;
+  let inner = value.slice(1);
   if (inner.endsWith('/')) inner = inner.slice(0, -1);
   let hasTree = false;
   for (const segment of inner.split('/')) {
@@ -117,11 +123,26 @@ function whyNoTemplate(value: string): string | undefined {
       if (hasTree) return 'nothing but text may follow {**}';
       hasTree = segment === '{**}';
     } else if (!isLiteralSegment(segment)) {
-      return segment === '' ? 'it has an empty segment' : `"${segment}" is not allowed in it`;
+      return segment === '' ? 'it has an empty segment' : `${shown(segment)} is not allowed in it`;
     }
   }
   return undefined;
 }
+
+/** Requests name hosts in visible ASCII alone; anything else could never match, and a DENY would be open. */
+const checkHost: ValueCheck = (reader, field, value) => {
+  for (let at = 0; at < value.length; at++) {
+    const code = value.charCodeAt(at);
+    if (code > 0x20 && code < 0x7f) continue;
+    reader.error(
+      field,
+      'bad-host',
+      `${shown(value)} is no host name`,
+      'write international names in their ASCII form, as "xn--bcher-kva.example"',
+    );
+    return;
+  }
+};
 
 const nothing: ValueCheck = () => undefined;
 
@@ -133,7 +154,7 @@ const CHECKS: { readonly [F in SourceField | OperationField]: ValueCheck } = {
   ipBlocks: checkIp,
   remoteIpBlocks: checkIp,
   trustDomains: checkTrustDomain,
-  hosts: nothing,
+  hosts: checkHost,
   ports: checkPort,
   methods: nothing,
   paths: checkPath,
@@ -202,14 +223,14 @@ export function parseConditionKey(text: string): ConditionKey | string {
   if (isPlainKey(text)) return { kind: text };
   if (text.startsWith(HEADERS)) {
     const [name, ...more] = parseBrackets(text.slice(HEADERS.length)) ?? [];
-    if (name !== undefined && more.length === 0)
+    if (name !== undefined && more.length === 0 && isHeaderName(name))
       return { kind: 'header', name: name.toLowerCase() };
-    return `"${text}" is no header; write request.headers[NAME]`;
+    return `${shown(text)} is no header that requests have; write request.headers[NAME]`;
   }
   if (text.startsWith(CLAIMS)) {
     const path = parseBrackets(text.slice(CLAIMS.length));
     return path === undefined
-      ? `"${text}" is no claim; write request.auth.claims[NAME]`
+      ? `${shown(text)} is no claim; write request.auth.claims[NAME]`
       : { kind: 'claim', path };
   }
   if (text.startsWith(FILTERS)) {
@@ -218,15 +239,27 @@ export function parseConditionKey(text: string): ConditionKey | string {
     const [key, ...more] = bracket === -1 ? [] : (parseBrackets(text.slice(bracket)) ?? []);
     if (key !== undefined && more.length === 0 && filter.length > 0)
       return { kind: 'metadata', filter, key };
-    return `"${text}" is no metadata key; write experimental.envoy.filters.FILTER[KEY]`;
+    return `${shown(text)} is no metadata key; write experimental.envoy.filters.FILTER[KEY]`;
   }
-  if (text.startsWith('destination.labels') || text.startsWith('destination.')) {
-    return `"${text}" is not supported; choose the destination by the policy's namespace and selector`;
+  if (text.startsWith('destination.')) {
+    return `${shown(text)} is not supported; choose the destination by the policy's namespace and selector`;
   }
   const near = PLAIN_KEYS.find((key) => key.toLowerCase() === text.toLowerCase());
   return near === undefined
-    ? `unknown attribute "${text}"; use one of ${PLAIN_KEYS.join(', ')}, request.headers[…], request.auth.claims[…]`
-    : `unknown attribute "${text}"; write "${near}"`;
+    ? `unknown attribute ${shown(text)}; use one of ${PLAIN_KEYS.join(', ')}, request.headers[…], request.auth.claims[…]`
+    : `unknown attribute ${shown(text)}; write "${near}"`;
+}
+
+const TOKEN_PUNCTUATION = "!#$%&'*+-.^_`|~";
+const PSEUDO_HEADERS: readonly string[] = [':authority', ':method', ':path'];
+
+/** RFC 9110 §5.6.2, and the pseudo-headers that every request has: a DENY on another name would never apply. */
+function isHeaderName(name: string): boolean {
+  if (PSEUDO_HEADERS.includes(name)) return true;
+  for (const char of name) {
+    if (!isAlphanumeric(char) && !TOKEN_PUNCTUATION.includes(char)) return false;
+  }
+  return name.length > 0;
 }
 
 /** `[a][b]` as its parts; `undefined` when it has another form or an empty part. */

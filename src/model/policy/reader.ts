@@ -8,18 +8,32 @@ export function isPlainObject(value: unknown): value is PlainObject {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
+/** Characters of an offending value that a message repeats. */
+const MAX_SHOWN = 120;
+
+/** A user's text for a message: quoted, control characters escaped, of bounded length. */
+export function shown(text: string): string {
+  return JSON.stringify(text.length > MAX_SHOWN ? `${text.slice(0, MAX_SHOWN)}…` : text);
+}
+
 const describe = (value: unknown): string => {
   if (value === null) return 'null';
   if (Array.isArray(value)) return 'a list';
   if (typeof value === 'object') return 'a mapping';
-  return `${typeof value} ${JSON.stringify(value)}`;
+  return typeof value === 'string' ? `string ${shown(value)}` : `${typeof value} ${String(value)}`;
 };
+
+/** Problems that are kept of one object: more help nobody, and a hostile file could make millions. */
+const MAX_PROBLEMS = 100;
+/** Characters of one text. Nothing that is matched is longer: request heads are bounded far below it. */
+const MAX_TEXT = 8_192;
 
 /** Collects problems while a value is taken apart. Absent and wrong parts come back as `undefined`. */
 export class Reader {
   readonly problems: Problem[] = [];
 
   error(field: string, code: string, message: string, cure?: string): void {
+    if (this.problems.length >= MAX_PROBLEMS) return;
     const problem: Problem = { severity: 'error', code, field, message };
     this.problems.push(cure === undefined ? problem : { ...problem, cure });
   }
@@ -37,9 +51,9 @@ export class Reader {
           known.toLowerCase().startsWith(key.toLowerCase().slice(0, 4)),
         );
         this.error(
-          `${field}.${key}`,
+          `${field === '' ? '' : `${field}.`}${key.slice(0, MAX_SHOWN)}`,
           'unknown-field',
-          `unknown field "${key}"`,
+          `unknown field ${shown(key)}`,
           near === undefined ? `use one of ${keys.join(', ')}` : `did you mean "${near}"?`,
         );
       }
@@ -75,6 +89,10 @@ export class Reader {
         `expected a text, found ${describe(value)}`,
         'put it in quotes',
       );
+      return undefined;
+    }
+    if (value.length > MAX_TEXT) {
+      this.error(field, 'too-long', `${value.length} characters, at most ${MAX_TEXT} are allowed`);
       return undefined;
     }
     return value;

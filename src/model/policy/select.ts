@@ -1,5 +1,6 @@
 // Which policies hold for a workload, and which mTLS mode its ports have.
 import type { Problem } from '../problem.ts';
+import type { BrokenPolicy } from './compile.ts';
 import type { AuthorizationPolicy, MtlsMode, PeerAuthentication } from './types.ts';
 
 export interface WorkloadRef {
@@ -9,7 +10,7 @@ export interface WorkloadRef {
 
 interface Scoped {
   readonly namespace: string;
-  readonly selector: ReadonlyMap<string, string> | undefined;
+  readonly selector?: ReadonlyMap<string, string> | undefined;
 }
 
 /** In the root namespace a policy holds for every namespace, elsewhere for its own; a selector narrows either. */
@@ -26,12 +27,22 @@ export function matchesLabels(
   return true;
 }
 
+/** The policies a sidecar enforces. Those with `targetRefs` are for gateways and waypoints and hold for no workload. */
 export const selectPolicies = (
   policies: readonly AuthorizationPolicy[],
   workload: WorkloadRef,
   rootNamespace: string,
 ): readonly AuthorizationPolicy[] =>
-  policies.filter((policy) => selects(policy, workload, rootNamespace));
+  policies.filter(
+    (policy) => policy.targetRefs.length === 0 && selects(policy, workload, rootNamespace),
+  );
+
+/** The broken policies that close a workload. */
+export const selectBroken = (
+  broken: readonly BrokenPolicy[],
+  workload: WorkloadRef,
+  rootNamespace: string,
+): readonly BrokenPolicy[] => broken.filter((policy) => selects(policy, workload, rootNamespace));
 
 /** The composed modes of a workload. */
 export interface MtlsModes {
