@@ -81,7 +81,7 @@ export const stringMatcher: fc.Arbitrary<StringMatcher> = fc.oneof(
 
 const header: fc.Arbitrary<HeaderMatcher> = record({
   name: fc.oneof(
-    fc.constantFrom(':authority', ':method'),
+    fc.constantFrom(':authority', ':method', ':path'),
     fc.stringMatching(/^[a-z][a-z0-9-]{0,9}$/),
   ),
   match: fc.oneof(

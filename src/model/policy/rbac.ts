@@ -20,7 +20,7 @@ export type StringMatcher =
   /** Anchored at both ends. On the wire a `safe_regex` of quoted literals, `.*`, `.+` and `[^/]*` only. */
   | { readonly kind: 'glob'; readonly parts: readonly GlobPart[] };
 
-/** A header's name is in lower case; `:authority` and `:method` are the pseudo-headers. */
+/** A header's name is in lower case; `:authority`, `:method` and `:path` are the pseudo-headers. */
 export interface HeaderMatcher {
   readonly name: string;
   readonly match:

@@ -117,9 +117,9 @@ const REFUSED: readonly [string, PlainMessage, string][] = [
     `${AT}.permissions[0].header.present_match: is false: use invert_match`,
   ],
   [
-    'the pseudo-header :path',
-    permission({ header: { name: ':path', present_match: true } }),
-    `${AT}.permissions[0].header.name: is the pseudo-header ":path"`,
+    'the pseudo-header :scheme',
+    permission({ header: { name: ':scheme', present_match: true } }),
+    `${AT}.permissions[0].header.name: is the pseudo-header ":scheme"`,
   ],
   [
     'an unknown matcher extension',

@@ -27,7 +27,7 @@ export const MAX_PORT = 65_535;
 /** Nesting of list and or in a value matcher: JWT claims never need more than three. */
 const MAX_VALUE_DEPTH = 8;
 /** The pseudo-headers that every proxy knows in the same form, HTTP/1 and HTTP/2 alike. */
-const PSEUDO_HEADERS: ReadonlySet<string> = new Set([':authority', ':method']);
+const PSEUDO_HEADERS: ReadonlySet<string> = new Set([':authority', ':method', ':path']);
 
 export const encodeCidr = ({ address, prefixLength }: CidrRange): PlainMessage => ({
   address_prefix: address,
