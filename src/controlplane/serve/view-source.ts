@@ -23,7 +23,11 @@ export interface ProxyRef {
 export type ProxyResolution =
   | { readonly ok: true; readonly proxy: ProxyRef }
   /** `reason` is for the log and the proxy alike: it names no other workload's facts. */
-  | { readonly ok: false; readonly code: 'unknown-workload' | 'identity-mismatch' | 'bad-claim'; readonly reason: string };
+  | {
+      readonly ok: false;
+      readonly code: 'unknown-workload' | 'identity-mismatch' | 'bad-claim';
+      readonly reason: string;
+    };
 
 export interface ViewSource {
   resolve(claim: NodeClaim, identity: SpiffeId): ProxyResolution;

@@ -60,7 +60,7 @@ class Client {
     this.#receive();
     for (let round = 0; this.#unanswered.size > 0; round++) {
       assert.ok(round < 100, 'the conversation never ends');
-      for (const kind of [...this.#unanswered.keys()]) this.#answer(kind, false);
+      for (const kind of this.#unanswered.keys()) this.#answer(kind, false);
       this.#receive();
     }
   }

@@ -1,0 +1,208 @@
+// Serves discovery to all proxies: opens and counts streams, tells them of changes, and knows what is in force where.
+import { type Server, status } from '@grpc/grpc-js';
+import { type Clock, systemClock } from '@weft/model/clock';
+import type { SpiffeId } from '@weft/model/identity';
+import { type Answer, isInForce } from '@weft/xds/protocol/session';
+import type { ResourceKind } from '@weft/xds/resource';
+import type { Logger } from 'pino';
+import { DEFAULT_XDS_LIMITS, type XdsLimits } from './limits.ts';
+import { noXdsMetrics, type XdsMetrics } from './metrics.ts';
+import { createRounds, type Rounds } from './rounds.ts';
+import { type DiscoveryMethod, discoveryServices } from './services.ts';
+import type { SessionReport } from './session-report.ts';
+import { type DiscoveryCall, StreamSession, type StreamContext } from './stream-session.ts';
+import type { ProxyRef, ViewSource } from './view-source.ts';
+
+export type Peer =
+  | { readonly ok: true; readonly identity: SpiffeId }
+  | { readonly ok: false; readonly reason: string };
+
+export interface AdsServerOptions {
+  /** The services are added to it; whoever made it binds and stops it. */
+  readonly server: Server;
+  /** Who is at the other end, proven by the connection alone. */
+  readonly peerOf: (call: DiscoveryCall) => Peer;
+  readonly views: ViewSource;
+  readonly log: Logger;
+  readonly metrics?: XdsMetrics;
+  readonly clock?: Clock;
+  readonly limits?: Partial<XdsLimits>;
+  /** Default `weft`. */
+  readonly identifier?: string;
+}
+
+/** One answer of one proxy. */
+export interface AnswerEvent {
+  readonly proxy: ProxyRef;
+  readonly kind: ResourceKind;
+  readonly answer: Answer;
+}
+
+/** What one connected proxy has of a resource that it asked for. */
+export interface ResourceStatus {
+  readonly proxyId: string;
+  readonly identity: SpiffeId;
+  /** The version in force there; absent when none is. */
+  readonly acked: string | undefined;
+  /** The version that it refused last, unless it has accepted one since. */
+  readonly refused: string | undefined;
+}
+
+/** The event loop is another's after this long: a tenth of what a change may take to arrive everywhere. */
+const SLICE_MS = 5;
+
+export class AdsServer implements Disposable {
+  readonly #options: AdsServerOptions;
+  readonly #context: StreamContext;
+  readonly #sessions = new Set<StreamSession>();
+  /** Streams whose connection still holds something, ended or not. */
+  #openStreams = 0;
+  readonly #openByIdentity = new Map<string, number>();
+  readonly #openByProxy = new Map<string, number>();
+  readonly #listeners = new Set<(event: AnswerEvent) => void>();
+  readonly #rounds: Rounds<StreamSession>;
+  readonly #subscription: Disposable;
+
+  constructor(options: AdsServerOptions) {
+    this.#options = options;
+    const metrics = options.metrics ?? noXdsMetrics;
+    this.#context = {
+      clock: options.clock ?? systemClock,
+      views: options.views,
+      limits: { ...DEFAULT_XDS_LIMITS, ...options.limits },
+      metrics,
+      log: options.log,
+      identifier: options.identifier ?? 'weft',
+      admit: (proxy) => this.#admit(proxy),
+      onAnswer: (session, kind, answer) => this.#answered(session, kind, answer),
+    };
+    this.#rounds = createRounds({
+      run: (session) => session.refresh(),
+      sliceMs: SLICE_MS,
+      onFinished: (durationMs, count) => metrics.changeServed(durationMs, count),
+    });
+    this.#subscription = options.views.subscribe(() => this.#rounds.start(this.#sessions));
+    for (const { definition, methods } of discoveryServices()) {
+      const handlers = [...methods].map(([name, method]) => [
+        name,
+        (call: DiscoveryCall) => this.#open(call, method),
+      ]);
+      options.server.addService(definition, Object.fromEntries(handlers));
+    }
+  }
+
+  #open(call: DiscoveryCall, method: DiscoveryMethod): void {
+    const peer = this.#options.peerOf(call);
+    if (!peer.ok) {
+      this.#refuse(call, method, {
+        reason: 'unauthenticated',
+        code: status.UNAUTHENTICATED,
+        details: peer.reason,
+      });
+      return;
+    }
+    const { identity } = peer;
+    const { maxStreams, maxStreamsPerIdentity } = this.#context.limits;
+    const ofIdentity = this.#openByIdentity.get(identity) ?? 0;
+    if (this.#openStreams >= maxStreams || ofIdentity >= maxStreamsPerIdentity) {
+      const details = `too many streams are open (${this.#openStreams}, ${ofIdentity} of this identity)`;
+      const code = status.RESOURCE_EXHAUSTED;
+      this.#refuse(call, method, { reason: 'too-many-streams', code, details });
+      return;
+    }
+    this.#openStreams++;
+    addTo(this.#openByIdentity, identity, 1);
+    const session = new StreamSession(call, { method, identity, context: this.#context });
+    this.#sessions.add(session);
+    call.on('close', () => this.#closed(session));
+  }
+
+  #refuse(
+    call: DiscoveryCall,
+    method: DiscoveryMethod,
+    refusal: {
+      readonly reason: 'unauthenticated' | 'too-many-streams';
+      readonly code: status;
+      readonly details: string;
+    },
+  ): void {
+    const { reason, code, details } = refusal;
+    this.#context.metrics.streamOpened(method.variant);
+    this.#context.metrics.streamEnded(method.variant, reason);
+    this.#context.log.warn({ peer: call.getPeer(), reasonCode: reason }, 'stream refused');
+    call.emit('error', { code, details: details.toWellFormed() });
+  }
+
+  /** A stream that was ended counts until its connection lets go of what was written to it. */
+  #closed(session: StreamSession): void {
+    this.#sessions.delete(session);
+    this.#openStreams--;
+    addTo(this.#openByIdentity, session.identity, -1);
+    if (session.proxy !== undefined) addTo(this.#openByProxy, session.proxy.id, -1);
+  }
+
+  #admit(proxy: ProxyRef): boolean {
+    const count = addTo(this.#openByProxy, proxy.id, 1);
+    return count <= this.#context.limits.maxStreamsPerProxy;
+  }
+
+  #answered(session: StreamSession, kind: ResourceKind, answer: Answer): void {
+    const { proxy } = session;
+    if (proxy === undefined) return;
+    for (const listener of this.#listeners) listener({ proxy, kind, answer });
+  }
+
+  /** Called at every ACK and NACK. */
+  onAnswer(listener: (event: AnswerEvent) => void): Disposable {
+    this.#listeners.add(listener);
+    return { [Symbol.dispose]: () => this.#listeners.delete(listener) };
+  }
+
+  *#live(): Iterable<StreamSession> {
+    for (const session of this.#sessions) if (!session.isEnded) yield session;
+  }
+
+  /** Of all streams that have said whom they serve. */
+  sessions(): readonly SessionReport[] {
+    return [...this.#live()].flatMap((session) => session.report() ?? []);
+  }
+
+  /** Whether the proxy is connected and has acknowledged exactly this version. */
+  isInForce(
+    proxyId: string,
+    resource: { readonly kind: ResourceKind; readonly name: string; readonly version: string },
+  ): boolean {
+    for (const session of this.#live()) {
+      if (session.proxy?.id === proxyId && isInForce(session.state, resource)) return true;
+    }
+    return false;
+  }
+
+  /** What every connected proxy that asked for the resource has of it; a proxy may appear once for each stream. */
+  statusOf(kind: ResourceKind, name: string): readonly ResourceStatus[] {
+    const found: ResourceStatus[] = [];
+    for (const { proxy, identity, state } of this.#live()) {
+      const entry = state.subscriptions.get(kind)?.entries.get(name);
+      if (proxy === undefined || entry === undefined) continue;
+      found.push({ proxyId: proxy.id, identity, acked: entry.acked, refused: entry.rejected });
+    }
+    return found;
+  }
+
+  /** Ends every stream; clients reconnect elsewhere. */
+  [Symbol.dispose](): void {
+    this.#subscription[Symbol.dispose]();
+    this.#rounds[Symbol.dispose]();
+    for (const session of this.#sessions) {
+      session.end('shutdown', status.UNAVAILABLE, 'the control plane is shutting down');
+    }
+  }
+}
+
+/** Changes a count, which is absent at zero. @returns the new one. */
+function addTo(counts: Map<string, number>, key: string, change: 1 | -1): number {
+  const count = (counts.get(key) ?? 0) + change;
+  if (count > 0) counts.set(key, count);
+  else counts.delete(key);
+  return count;
+}
