@@ -122,7 +122,8 @@ export function editHeaders(head: Http2RequestHead, edits: HeaderEdits): string[
  */
 export function trailersOf(raw: RawHeaders | undefined): OutgoingHttpHeaders {
   const trailers: OutgoingHttpHeaders = Object.create(null);
-  for (let at = 0; raw !== undefined && at + 1 < raw.length; at += 2) {
+  if (raw === undefined) return trailers;
+  for (let at = 0; at + 1 < raw.length; at += 2) {
     const name = raw[at] ?? '';
     const value = raw[at + 1] ?? '';
     if (name.startsWith(':') || name === '__proto__') continue;

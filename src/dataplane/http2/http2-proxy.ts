@@ -280,7 +280,7 @@ function relay(
   });
   upstream.on('response', (headers, flags, raw) => {
     report(true);
-    exchange.status = Number(headers[':status'] ?? 0);
+    exchange.status = headers[':status'] ?? 0;
     const grpcStatus = headers['grpc-status'];
     if (typeof grpcStatus === 'string') exchange.grpcStatus = grpcStatus;
     if (downstream.destroyed) return;

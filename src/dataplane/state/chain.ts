@@ -128,7 +128,7 @@ export function needsInspection(runtime: ListenerRuntime, port: number): boolean
   const all =
     runtime.defaultChain === undefined ? candidates : [...candidates, runtime.defaultChain];
   if (candidates.length === 0)
-    return all.length > 0 && all.some((chain) => chain.tls === undefined);
+    return all.some((chain) => chain.tls === undefined);
   if (candidates.length > 1) return true;
   const only = candidates[0];
   if (only === undefined) return false;

@@ -228,7 +228,7 @@ export class ConfigStore<C extends ClusterHandle> {
   #wakeWaiters(): void {
     for (const [name, waiters] of this.#waiters) {
       const state = this.#stateOf(name);
-      if (state !== 'pending') for (const settle of [...waiters]) settle(state);
+      if (state !== 'pending') for (const settle of waiters) settle(state);
     }
   }
 
@@ -302,7 +302,7 @@ export class ConfigStore<C extends ClusterHandle> {
       table.set(name, { value: undefined, isGone: false });
       subscriptions.subscribe(kind, name);
     }
-    for (const name of [...table.keys()]) {
+    for (const name of table.keys()) {
       if (wanted.has(name)) continue;
       table.delete(name);
       subscriptions.unsubscribe(kind, name);

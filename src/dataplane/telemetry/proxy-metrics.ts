@@ -1,5 +1,5 @@
 // What the sidecar counts, under the names and labels that dashboards made for Istio expect.
-import { MetricsRegistry, type CounterHandle, type HistogramHandle } from './metrics.ts';
+import type { CounterHandle, HistogramHandle, MetricsRegistry } from './metrics.ts';
 
 /** Who called whom; the same for every request of one connection or one route. */
 export interface Flow {
