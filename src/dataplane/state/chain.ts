@@ -127,8 +127,7 @@ export function needsInspection(runtime: ListenerRuntime, port: number): boolean
   const candidates = candidateChains(runtime, port);
   const all =
     runtime.defaultChain === undefined ? candidates : [...candidates, runtime.defaultChain];
-  if (candidates.length === 0)
-    return all.some((chain) => chain.tls === undefined);
+  if (candidates.length === 0) return all.some((chain) => chain.tls === undefined);
   if (candidates.length > 1) return true;
   const only = candidates[0];
   if (only === undefined) return false;

@@ -20,7 +20,9 @@ const describe = (value: unknown): string => {
   if (value === null) return 'null';
   if (Array.isArray(value)) return 'a list';
   if (typeof value === 'object') return 'a mapping';
-  return typeof value === 'string' ? `string ${shown(value)}` : `${typeof value} ${JSON.stringify(value)}`;
+  return typeof value === 'string'
+    ? `string ${shown(value)}`
+    : `${typeof value} ${JSON.stringify(value)}`;
 };
 
 /** Problems that are kept of one object: more help nobody, and a hostile file could make millions. */
