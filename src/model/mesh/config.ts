@@ -1,0 +1,34 @@
+// Mesh-wide settings: what an operator may say in a MeshConfig, and what holds when nothing is said.
+import type { PathNormalization } from '../policy/path.ts';
+
+export interface MeshConfig {
+  /** Other names of the trust domain: peers that carry one are accepted, and principals written with one mean all. */
+  readonly trustDomainAliases: readonly string[];
+  readonly pathNormalization: PathNormalization;
+  /** What happens to calls to destinations that the registry does not know. */
+  readonly outboundTrafficPolicy: 'ALLOW_ANY' | 'REGISTRY_ONLY';
+  /** Trusted hops in X-Forwarded-For. */
+  readonly trustedHops: number;
+}
+
+/**
+ * ALLOW_ANY as in Istio: a workload that joins the mesh keeps what it could reach. It is no security boundary
+ * either way, for a workload can go around its own sidecar; the one called decides.
+ */
+export const DEFAULT_MESH_CONFIG: MeshConfig = {
+  trustDomainAliases: [],
+  pathNormalization: 'BASE',
+  outboundTrafficPolicy: 'ALLOW_ANY',
+  trustedHops: 0,
+};
+
+/**
+ * In force while there is a MeshConfig that cannot be read and no good version of it: of each setting the one that
+ * lets the least through. Paths are matched in their most decoded form; no other trust domain is accepted.
+ */
+export const STRICTEST_MESH_CONFIG: MeshConfig = {
+  trustDomainAliases: [],
+  pathNormalization: 'DECODE_AND_MERGE_SLASHES',
+  outboundTrafficPolicy: 'REGISTRY_ONLY',
+  trustedHops: 0,
+};
