@@ -58,10 +58,10 @@ const OID_EKU = '551d25';
 const OID_SERVER_AUTH = '2b06010505070301';
 const OID_CLIENT_AUTH = '2b06010505070302';
 
-/** Thrown inside this file only: the bytes are not the DER that was expected. */
-class MalformedDer extends Error {}
+/** Thrown by DerReader alone, and caught by whoever made one: the bytes are not the DER that was expected. */
+export class MalformedDer extends Error {}
 
-interface Element {
+export interface DerElement {
   readonly tag: number;
   readonly content: Buffer;
   /** With its tag and length. */
@@ -69,7 +69,7 @@ interface Element {
 }
 
 /** Walks the elements of one constructed value; definite, minimal lengths alone (X.690 §10.1). */
-class DerReader {
+export class DerReader {
   readonly #bytes: Buffer;
   #at = 0;
 
@@ -85,7 +85,7 @@ class DerReader {
     return this.#bytes[this.#at];
   }
 
-  next(expected?: number): Element {
+  next(expected?: number): DerElement {
     const start = this.#at;
     const tag = this.#byte();
     if (expected !== undefined && tag !== expected)
@@ -246,7 +246,7 @@ function readAuthorityKeyId(value: Buffer | undefined): string | undefined {
 }
 
 /** UTCTime and GeneralizedTime as RFC 5280 §4.1.2.5 allows them: in Zulu, with seconds. */
-function readTime(element: Element): number {
+function readTime(element: DerElement): number {
   const text = element.content.toString('latin1');
   const isUtc = element.tag === UTC_TIME;
   if (!isUtc && element.tag !== GENERALIZED_TIME) throw new MalformedDer('a time of another type');
