@@ -1,0 +1,85 @@
+// What holds for the whole mesh: the one MeshConfig, or of several the strictest of each setting.
+import { DEFAULT_MESH_CONFIG, type MeshConfig } from '@weft/model/mesh/config';
+import type { MeshSettings } from '@weft/model/mesh/mesh';
+import type { MeshConfigObject } from '@weft/model/mesh/objects';
+import { parseTrustDomain, type TrustDomain } from '@weft/model/identity';
+import type { PathNormalization } from '@weft/model/policy/path';
+import type { Problem } from '@weft/model/problem';
+
+/** What the process was started with; no object changes it. */
+export interface MeshIdentity {
+  readonly trustDomain: TrustDomain;
+  readonly rootNamespace: string;
+  /** Default `cluster.local`. */
+  readonly clusterDomain?: string;
+}
+
+/** Kubernetes' own default; not the trust domain, which may be called anything. */
+const DEFAULT_CLUSTER_DOMAIN = 'cluster.local';
+
+/** The later, the more spellings of a path are one. */
+const BY_STRICTNESS: readonly PathNormalization[] = [
+  'NONE',
+  'BASE',
+  'MERGE_SLASHES',
+  'DECODE_AND_MERGE_SLASHES',
+];
+
+export function compileSettings(
+  configs: readonly MeshConfigObject[],
+  identity: MeshIdentity,
+): { readonly settings: MeshSettings; readonly problems: readonly Problem[] } {
+  const problems: Problem[] = [];
+  const [first, ...others] = configs;
+  for (const { name } of others) {
+    problems.push({
+      severity: 'error',
+      code: 'several-mesh-configs',
+      message: `is one of ${configs.length} MeshConfigs; of each setting the strictest is in force`,
+      cure: 'keep one MeshConfig',
+      object: { kind: 'MeshConfig', name },
+    });
+  }
+  const config = others.reduce(
+    (strictest, { config: next }) => stricterOf(strictest, next),
+    first?.config ?? DEFAULT_MESH_CONFIG,
+  );
+  const aliases = new Set<TrustDomain>();
+  for (const text of config.trustDomainAliases) {
+    const alias = parseTrustDomain(text);
+    if (alias === undefined) problems.push(badAlias(text, first?.name ?? ''));
+    else if (alias !== identity.trustDomain) aliases.add(alias);
+  }
+  const settings: MeshSettings = {
+    trustDomain: identity.trustDomain,
+    trustDomainAliases: [...aliases].sort(),
+    rootNamespace: identity.rootNamespace,
+    clusterDomain: identity.clusterDomain ?? DEFAULT_CLUSTER_DOMAIN,
+    pathNormalization: config.pathNormalization,
+    outboundTrafficPolicy: config.outboundTrafficPolicy,
+    trustedHops: config.trustedHops,
+  };
+  return { settings, problems };
+}
+
+const badAlias = (text: string, name: string): Problem => ({
+  severity: 'error',
+  code: 'bad-trust-domain',
+  field: 'spec.trustDomainAliases',
+  message: `holds ${JSON.stringify(text)}, which is no trust domain and is ignored`,
+  cure: 'write lower-case letters, digits, dots, dashes and underscores',
+  object: { kind: 'MeshConfig', name },
+});
+
+/** Of each setting the one that lets less through. */
+function stricterOf(a: MeshConfig, b: MeshConfig): MeshConfig {
+  const rank = ({ pathNormalization }: MeshConfig): number =>
+    BY_STRICTNESS.indexOf(pathNormalization);
+  const isClosed = [a, b].some((one) => one.outboundTrafficPolicy === 'REGISTRY_ONLY');
+  return {
+    trustDomainAliases: a.trustDomainAliases.filter((name) => b.trustDomainAliases.includes(name)),
+    pathNormalization: (rank(a) >= rank(b) ? a : b).pathNormalization,
+    outboundTrafficPolicy: isClosed ? 'REGISTRY_ONLY' : 'ALLOW_ANY',
+    trustedHops: Math.min(a.trustedHops, b.trustedHops),
+  };
+}

@@ -1,0 +1,123 @@
+// The compiled model of the mesh: who is in it, what each workload lets in, and where each destination leads.
+import type { SpiffeId, TrustDomain } from '../identity.ts';
+import type { BrokenPolicy } from '../policy/compile.ts';
+import type { AuthorizationPolicy, MtlsMode, PeerAuthentication } from '../policy/types.ts';
+import type { Problem } from '../problem.ts';
+import type { MeshConfig } from './config.ts';
+import type { BrokenPolicyObject } from './objects.ts';
+import type { PortProtocol } from './protocol.ts';
+
+/** What holds for the whole mesh. */
+export interface MeshSettings extends Omit<MeshConfig, 'trustDomainAliases'> {
+  readonly trustDomain: TrustDomain;
+  /** Without the trust domain itself; sorted. */
+  readonly trustDomainAliases: readonly TrustDomain[];
+  readonly rootNamespace: string;
+  /** The last part of services' names: `web.shop.svc.CLUSTER-DOMAIN`. */
+  readonly clusterDomain: string;
+}
+
+export interface InboundPort {
+  readonly port: number;
+  readonly protocol: PortProtocol;
+  readonly mode: MtlsMode;
+}
+
+/**
+ * All that decides what a workload lets in, and nothing else: workloads that are equal in it share one object, and
+ * what is made of it is made once. The identity is part of it, so that two identities never share (CVE-2021-34824).
+ */
+export interface InboundSpec {
+  readonly namespace: string;
+  readonly serviceAccount: string;
+  /** Of ports that nobody has declared. */
+  readonly mode: MtlsMode;
+  /** Container ports, target ports of the Services that select it, and ports with a mode of their own; by number. */
+  readonly ports: readonly InboundPort[];
+  readonly policies: readonly AuthorizationPolicy[];
+  readonly broken: readonly BrokenPolicy[];
+  readonly settings: MeshSettings;
+}
+
+export interface Workload {
+  /** `POD.NAMESPACE`. */
+  readonly id: string;
+  readonly namespace: string;
+  readonly name: string;
+  readonly serviceAccount: string;
+  readonly identity: SpiffeId | undefined;
+  /** Canonical text. */
+  readonly ips: readonly string[];
+  readonly labels: ReadonlyMap<string, string>;
+  /** A sidecar stands beside it. Never without an identity. */
+  readonly isInMesh: boolean;
+  readonly health: 'healthy' | 'draining' | 'notReady';
+  readonly inbound: InboundSpec;
+}
+
+/** One port of a Service, as callers see it. */
+export interface DestinationTarget {
+  /** `outbound|PORT||HOST`. */
+  readonly name: string;
+  readonly host: string;
+  readonly namespace: string;
+  readonly service: string;
+  readonly port: number;
+  readonly protocol: PortProtocol;
+  /** Addresses that are this Service's alone. */
+  readonly vips: readonly string[];
+  readonly clusterDomain: string;
+}
+
+export interface DestinationUpstream {
+  readonly target: DestinationTarget;
+  /** Who may answer: the identities of the endpoints in the mesh, sorted; empty when none is. */
+  readonly identities: readonly SpiffeId[];
+}
+
+export interface MeshEndpoint {
+  readonly address: string;
+  readonly port: number;
+  readonly health: 'healthy' | 'draining' | 'unhealthy';
+  readonly weight: number;
+  readonly tlsMode: 'mesh' | 'disabled';
+  readonly identity?: SpiffeId;
+  readonly workload?: string;
+  readonly namespace?: string;
+}
+
+export interface DestinationEndpoints {
+  readonly clusterName: string;
+  /** By address, then port. */
+  readonly endpoints: readonly MeshEndpoint[];
+}
+
+/** In three parts that change at different times, so that a change re-encodes only what it touches. */
+export interface Destination {
+  readonly target: DestinationTarget;
+  readonly upstream: DestinationUpstream;
+  readonly endpoints: DestinationEndpoints;
+}
+
+export interface MeshPolicies {
+  readonly authorization: readonly AuthorizationPolicy[];
+  readonly peerAuthentication: readonly PeerAuthentication[];
+  readonly broken: readonly BrokenPolicyObject[];
+}
+
+/** One compiled snapshot. Parts that did not change are the same objects as in the mesh before it. */
+export interface Mesh {
+  /** Of the snapshot. */
+  readonly revision: number;
+  readonly settings: MeshSettings;
+  /** By `POD.NAMESPACE`, sorted. */
+  readonly workloads: ReadonlyMap<string, Workload>;
+  /** By address; several where an address is shared, in the order of their ids. */
+  readonly workloadsByIp: ReadonlyMap<string, readonly Workload[]>;
+  /** By `outbound|PORT||HOST`, sorted. */
+  readonly destinations: ReadonlyMap<string, Destination>;
+  /** By `VIP_PORT`. */
+  readonly destinationsByAddress: ReadonlyMap<string, Destination>;
+  readonly policies: MeshPolicies;
+  readonly problems: readonly Problem[];
+}
