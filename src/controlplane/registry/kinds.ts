@@ -1,0 +1,94 @@
+// Which kinds are read, in which versions, and by what; and which names must not be passed over in silence.
+import type { RegistryObject } from '@weft/model/mesh/objects';
+import type { PlainObject } from '@weft/model/policy/reader';
+import { readEndpointSlice } from './read-endpoint-slice.ts';
+import { closedMeshConfig, readMeshConfig } from './read-mesh-config.ts';
+import { readNamespace, readServiceAccount } from './read-namespace.ts';
+import { readDeployment, readPod } from './read-pod.ts';
+import {
+  closedPeerAuthentication,
+  closedPolicy,
+  readAuthorizationPolicy,
+  readPeerAuthentication,
+  readRequestAuthentication,
+} from './read-policy.ts';
+import { readService } from './read-service.ts';
+import type { Reading, Scope } from './reading.ts';
+
+export interface Kind {
+  readonly kind: string;
+  /** `singleton`: there is one of it, whatever its name. */
+  readonly scope: Scope | 'singleton';
+  read(object: PlainObject): Reading;
+  /** For those that restrict: what must hold for one that cannot be read and has no good version. */
+  close?(object: PlainObject): RegistryObject | undefined;
+}
+
+const CORE: ReadonlyMap<string, Kind> = new Map(
+  (
+    [
+      ['v1', { kind: 'Namespace', scope: 'cluster', read: readNamespace }],
+      ['v1', { kind: 'ServiceAccount', scope: 'namespaced', read: readServiceAccount }],
+      ['v1', { kind: 'Service', scope: 'namespaced', read: readService }],
+      ['v1', { kind: 'Pod', scope: 'namespaced', read: readPod }],
+      ['apps/v1', { kind: 'Deployment', scope: 'namespaced', read: readDeployment }],
+      [
+        'discovery.k8s.io/v1',
+        { kind: 'EndpointSlice', scope: 'namespaced', read: readEndpointSlice },
+      ],
+    ] satisfies readonly (readonly [string, Kind])[]
+  ).map(([apiVersion, kind]) => [`${apiVersion} ${kind.kind}`, kind]),
+);
+
+/** Known by their kind alone: a policy with a misspelt version must be refused, not passed over. */
+const RESTRICTING: ReadonlyMap<string, Kind> = new Map(
+  (
+    [
+      {
+        kind: 'AuthorizationPolicy',
+        scope: 'namespaced',
+        read: readAuthorizationPolicy,
+        close: closedPolicy,
+      },
+      {
+        kind: 'PeerAuthentication',
+        scope: 'namespaced',
+        read: readPeerAuthentication,
+        close: closedPeerAuthentication,
+      },
+      {
+        kind: 'RequestAuthentication',
+        scope: 'namespaced',
+        read: readRequestAuthentication,
+        close: closedPolicy,
+      },
+      {
+        kind: 'MeshConfig',
+        scope: 'singleton',
+        read: readMeshConfig,
+        close: closedMeshConfig,
+      },
+    ] satisfies readonly Kind[]
+  ).map((kind) => [kind.kind, kind]),
+);
+
+/** Groups of other projects that have a kind of one of our names. */
+const FOREIGN_GROUPS: ReadonlySet<string> = new Set(['policy.linkerd.io']);
+/** Groups of which every kind means something to a mesh's security: an unknown one is an error. */
+const OWN_GROUPS: ReadonlySet<string> = new Set([
+  'security.weft.dev',
+  'security.istio.io',
+  'mesh.weft.dev',
+]);
+
+export type Classified = Kind | 'ignored' | 'unknown';
+
+export function classify(apiVersion: string, kind: string): Classified {
+  const slash = apiVersion.indexOf('/');
+  const group = slash === -1 ? '' : apiVersion.slice(0, slash);
+  const restricting = FOREIGN_GROUPS.has(group) ? undefined : RESTRICTING.get(kind);
+  if (restricting !== undefined) return restricting;
+  return (
+    CORE.get(`${apiVersion} ${kind}`) ?? (OWN_GROUPS.has(group) ? ('unknown' as const) : 'ignored')
+  );
+}

@@ -1,0 +1,81 @@
+// Reads a MeshConfig: settings that hold for the whole mesh.
+import { parseTrustDomain } from '@weft/model/identity';
+import {
+  DEFAULT_MESH_CONFIG,
+  STRICTEST_MESH_CONFIG,
+  type MeshConfig,
+} from '@weft/model/mesh/config';
+import type { MeshConfigObject } from '@weft/model/mesh/objects';
+import { Reader, shown, type PlainObject } from '@weft/model/policy/reader';
+import { given, outcome, readMeta, type Reading } from './reading.ts';
+
+export const MESH_CONFIG_API_VERSION = 'mesh.weft.dev/v1';
+/** Aliases are for migrations: a handful at a time. */
+const MAX_ALIASES = 64;
+/** Proxies in front of a mesh: load balancers, gateways, content networks. */
+const MAX_TRUSTED_HOPS = 16;
+const NORMALIZATIONS = ['NONE', 'BASE', 'MERGE_SLASHES', 'DECODE_AND_MERGE_SLASHES'] as const;
+const OUTBOUND_POLICIES = ['ALLOW_ANY', 'REGISTRY_ONLY'] as const;
+
+/** What is not set holds as in `DEFAULT_MESH_CONFIG`. */
+export function readMeshConfig(object: PlainObject): Reading {
+  const reader = new Reader();
+  reader.object(object, '', ['apiVersion', 'kind', 'metadata', 'spec', 'status']);
+  if (object['apiVersion'] !== MESH_CONFIG_API_VERSION) {
+    const cure = `write ${MESH_CONFIG_API_VERSION}`;
+    reader.error('apiVersion', 'unknown-api-version', 'is no version of MeshConfig', cure);
+  }
+  const { name } = readMeta(reader, object, 'cluster');
+  const keys = Object.keys(DEFAULT_MESH_CONFIG);
+  const spec = reader.object(given(object['spec']) ?? {}, 'spec', keys) ?? {};
+  const config: MeshConfig = {
+    trustDomainAliases: readAliases(reader, spec),
+    pathNormalization: oneOf(reader, spec, 'pathNormalization', NORMALIZATIONS),
+    outboundTrafficPolicy: oneOf(reader, spec, 'outboundTrafficPolicy', OUTBOUND_POLICIES),
+    trustedHops: readHops(reader, spec),
+  };
+  const reading = outcome(reader, { kind: 'MeshConfig', name, config });
+  return reading.kind === 'good' ? reading : { ...reading, closed: closedMeshConfig(object) };
+}
+
+export function closedMeshConfig(object: PlainObject): MeshConfigObject {
+  const { name } = readMeta(new Reader(), object, 'cluster');
+  return { kind: 'MeshConfig', name, config: STRICTEST_MESH_CONFIG };
+}
+
+function readAliases(reader: Reader, spec: PlainObject): readonly string[] {
+  const field = 'spec.trustDomainAliases';
+  const aliases = reader.strings(given(spec['trustDomainAliases']), field, MAX_ALIASES);
+  aliases.forEach((alias, index) => {
+    if (parseTrustDomain(alias) === undefined) {
+      const message = `${shown(alias)} is no trust domain`;
+      reader.error(`${field}[${index}]`, 'bad-trust-domain', message);
+    }
+  });
+  return aliases;
+}
+
+function oneOf<K extends 'pathNormalization' | 'outboundTrafficPolicy'>(
+  reader: Reader,
+  spec: PlainObject,
+  key: K,
+  known: readonly MeshConfig[K][],
+): MeshConfig[K] {
+  const text = reader.string(given(spec[key]), `spec.${key}`);
+  const value = known.find((each) => each === text);
+  if (text !== undefined && value === undefined) {
+    const cure = `write one of ${known.join(', ')}`;
+    reader.error(`spec.${key}`, 'unknown-value', `unknown value ${shown(text)}`, cure);
+  }
+  return value ?? DEFAULT_MESH_CONFIG[key];
+}
+
+function readHops(reader: Reader, spec: PlainObject): number {
+  const value = given(spec['trustedHops']) ?? DEFAULT_MESH_CONFIG.trustedHops;
+  if (typeof value === 'number' && Number.isInteger(value) && value >= 0) {
+    if (value <= MAX_TRUSTED_HOPS) return value;
+  }
+  const message = `expected a whole number from 0 to ${MAX_TRUSTED_HOPS}`;
+  reader.error('spec.trustedHops', 'bad-number', message);
+  return 0;
+}

@@ -1,0 +1,418 @@
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { test } from 'node:test';
+import { STRICTEST_MESH_CONFIG } from '@weft/model/mesh/config';
+import { MAX_DOCUMENTS, readObjects, type ReadFile, type ReadObject } from './read-objects.ts';
+
+const read = (text: string): ReadFile => readObjects(text, 'a.yaml');
+
+function only(text: string): ReadObject {
+  const { objects, problems } = read(text);
+  assert.deepEqual(problems, []);
+  const [object] = objects;
+  assert.ok(object !== undefined && objects.length === 1, `${objects.length} objects`);
+  return object;
+}
+
+/** Code, field, line and column of each problem of the only object. */
+const found = (text: string): readonly unknown[] =>
+  only(text).problems.map(({ code, field, source }) => [code, field, source?.line, source?.column]);
+
+function goodOf(text: string): unknown {
+  const { outcome, problems } = only(text);
+  assert.deepEqual(problems, []);
+  assert.ok(outcome.kind === 'good');
+  return outcome.object;
+}
+
+const META = 'metadata: {name: web, namespace: shop}';
+const meta = { namespace: 'shop', name: 'web', labels: new Map(), annotations: new Map() };
+const POLICY = `apiVersion: security.weft.dev/v1\nkind: AuthorizationPolicy\n${META}\n`;
+
+const good: readonly (readonly [string, string, unknown])[] = [
+  [
+    'a Namespace',
+    'apiVersion: v1\nkind: Namespace\nmetadata: {name: web, labels: {a: b}}',
+    { kind: 'Namespace', meta: { ...meta, namespace: '', labels: new Map([['a', 'b']]) } },
+  ],
+  [
+    'a ServiceAccount, in default when no namespace is named',
+    'apiVersion: v1\nkind: ServiceAccount\nmetadata: {name: web}',
+    { kind: 'ServiceAccount', meta: { ...meta, namespace: 'default' } },
+  ],
+  [
+    'a Service',
+    `{"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web", "namespace": "shop"}, "spec": {
+      "clusterIP": "10.0.0.1", "selector": {"app": "web"}, "ports": [
+        {"port": 80, "targetPort": "web"}, {"name": "grpc", "port": 81, "appProtocol": "grpc"},
+        {"port": 53, "protocol": "UDP"}]}}`,
+    {
+      kind: 'Service',
+      meta,
+      selector: new Map([['app', 'web']]),
+      clusterIps: ['10.0.0.1'],
+      isHeadless: false,
+      publishesNotReady: false,
+      ports: [
+        { name: '', port: 80, targetPort: 'web', appProtocol: undefined },
+        { name: 'grpc', port: 81, targetPort: 81, appProtocol: 'grpc' },
+      ],
+    },
+  ],
+  [
+    'a headless Service',
+    `apiVersion: v1\nkind: Service\n${META}\nspec: {clusterIP: None, clusterIPs: [None], publishNotReadyAddresses: true}`,
+    {
+      kind: 'Service',
+      meta,
+      selector: undefined,
+      clusterIps: [],
+      isHeadless: true,
+      publishesNotReady: true,
+      ports: [],
+    },
+  ],
+  [
+    'an EndpointSlice',
+    `apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {name: web, namespace: shop, labels: {kubernetes.io/service-name: web}}
+addressType: IPv4
+ports: [{name: http, port: 8080}, {port: null}]
+endpoints:
+- addresses: [127.0.1.1]
+  targetRef: {kind: Pod, name: web-0}
+- {addresses: ["fd00:0::1"], conditions: {ready: false, serving: true, terminating: true}}`,
+    {
+      kind: 'EndpointSlice',
+      meta: { ...meta, labels: new Map([['kubernetes.io/service-name', 'web']]) },
+      service: 'web',
+      ports: [{ name: 'http', port: 8080 }],
+      endpoints: [
+        { addresses: ['127.0.1.1'], isReady: true, isDraining: false, pod: 'web-0' },
+        { addresses: ['fd00::1'], isReady: false, isDraining: true, pod: undefined },
+      ],
+    },
+  ],
+  [
+    'a Pod',
+    `apiVersion: v1
+kind: Pod
+${META}
+spec:
+  serviceAccountName: web
+  containers: [{ports: [{containerPort: 8080, name: http}, {containerPort: 53, protocol: UDP}]}, {}]
+status:
+  phase: Running
+  podIP: 127.0.1.1
+  podIPs: [{ip: 127.0.1.1}, {ip: fd00::1}]
+  conditions: [{type: Ready, status: "False"}]`,
+    {
+      kind: 'Pod',
+      meta,
+      serviceAccount: 'web',
+      ips: ['127.0.1.1', 'fd00::1'],
+      ports: [{ name: 'http', port: 8080 }],
+      isReady: false,
+      isDeleting: false,
+      isFinished: false,
+    },
+  ],
+  [
+    'a Pod that says nothing as ready, with the default account',
+    `apiVersion: v1\nkind: Pod\n${META}`,
+    {
+      kind: 'Pod',
+      meta,
+      serviceAccount: 'default',
+      ips: [],
+      ports: [],
+      isReady: true,
+      isDeleting: false,
+      isFinished: false,
+    },
+  ],
+  [
+    'a MeshConfig, with defaults for what it leaves out',
+    'apiVersion: mesh.weft.dev/v1\nkind: MeshConfig\nmetadata: {name: mesh}\nspec: {trustDomainAliases: [old.example], trustedHops: 2}',
+    {
+      kind: 'MeshConfig',
+      name: 'mesh',
+      config: {
+        trustDomainAliases: ['old.example'],
+        pathNormalization: 'BASE',
+        outboundTrafficPolicy: 'ALLOW_ANY',
+        trustedHops: 2,
+      },
+    },
+  ],
+];
+for (const [name, text, expected] of good) {
+  test(`readObjects() reads ${name}`, () => {
+    assert.deepEqual(goodOf(text), expected);
+  });
+}
+
+test('readObjects() takes objects that the mesh cannot route to for nothing, with a warning', () => {
+  const slice = `apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\n${META}`;
+  for (const [text, code] of [
+    [service('  type: ExternalName'), 'external-name'],
+    [slice, 'slice-without-service'],
+  ] as const) {
+    const { outcome, problems } = only(text);
+    assert.deepEqual(outcome, { kind: 'good', object: undefined });
+    assert.deepEqual(
+      problems.map((problem) => [problem.severity, problem.code]),
+      [['warning', code]],
+    );
+  }
+});
+
+test('readObjects() makes a Pod for each address of a Deployment in a folder', () => {
+  const { objects, problems } = read(`apiVersion: apps/v1
+kind: Deployment
+${META}
+spec:
+  template:
+    metadata:
+      labels: {app: web}
+      annotations: {weft.dev/pod-ips: "127.0.1.1, 127.0.1.2"}
+    spec: {serviceAccountName: web, containers: [{ports: [{containerPort: 8080}]}]}
+`);
+  assert.deepEqual(problems, []);
+  assert.deepEqual(
+    objects.map(({ key }) => key),
+    ['Pod/shop/web-0', 'Pod/shop/web-1'],
+  );
+  const ips = objects.map(({ outcome }) =>
+    outcome.kind === 'good' && outcome.object?.kind === 'Pod' ? outcome.object.ips : undefined,
+  );
+  assert.deepEqual(ips, [['127.0.1.1'], ['127.0.1.2']]);
+});
+
+test('readObjects() makes nothing of a Deployment without addresses', () => {
+  assert.deepEqual(read(`apiVersion: apps/v1\nkind: Deployment\n${META}`).objects, []);
+});
+
+const service = (spec: string): string =>
+  `apiVersion: v1\nkind: Service\n${META}\nspec:\n${spec}\n`;
+const bad: readonly (readonly [string, string, readonly unknown[]])[] = [
+  [
+    'a port out of range',
+    service('  ports: [{port: 70000}]'),
+    [['bad-port', 'spec.ports[0].port', 5, 12]],
+  ],
+  [
+    'a port that is a mapping',
+    service('  ports: [{port: {a: 1}}]'),
+    [['bad-port', 'spec.ports[0].port', 5, 12]],
+  ],
+  [
+    'a number for a label',
+    service('  selector:\n    app: 1'),
+    [['wrong-type', 'spec.selector.app', 6, 5]],
+  ],
+  ['a list for the spec', service('- a'), [['wrong-type', 'spec', 4, 1]]],
+  ['an address that is none', service('  clusterIP: 1.2.3'), [['bad-ip', 'spec.clusterIP', 5, 3]]],
+  [
+    'a name that is none',
+    'apiVersion: v1\nkind: Pod\nmetadata:\n  name: Web',
+    [['bad-name', 'metadata.name', 4, 3]],
+  ],
+  ['no metadata', 'apiVersion: v1\nkind: Pod', [['bad-name', 'metadata.name', 1, 1]]],
+  [
+    'an unknown field of a policy',
+    `${POLICY}spec:\n  acton: DENY\n`,
+    [['unknown-field', 'spec.acton', 5, 3]],
+  ],
+  [
+    'an unknown version of a policy',
+    POLICY.replace('weft', 'wefd'),
+    [['unknown-api-version', 'apiVersion', 1, 1]],
+  ],
+  [
+    'an unknown field of a MeshConfig',
+    'apiVersion: mesh.weft.dev/v1\nkind: MeshConfig\nmetadata: {name: m}\nspec: {trustedHop: 1}',
+    [['unknown-field', 'spec.trustedHop', 4, 8]],
+  ],
+];
+for (const [name, text, expected] of bad) {
+  test(`readObjects() refuses ${name} and says where it is`, () => {
+    assert.deepEqual(found(text), expected);
+    assert.equal(only(text).outcome.kind, 'bad');
+  });
+}
+
+test('readObjects() counts lines of the file, not of the document', () => {
+  const { objects } = readObjects(`# x\n---\n${service('  ports: [{port: 0}]')}`, 'd/b.yaml');
+  assert.deepEqual(objects[0]?.problems[0]?.source, { file: 'd/b.yaml', line: 7, column: 12 });
+  assert.deepEqual(objects[0]?.source, { file: 'd/b.yaml', line: 3, column: 1 });
+});
+
+/** What holds in place of an object. */
+function closedOf(text: string): unknown {
+  const [object] = read(text).objects;
+  assert.ok(object?.outcome.kind === 'bad');
+  return object.outcome.closed;
+}
+
+test('readObjects() closes what a policy selects that cannot be read', () => {
+  const selector = new Map([['app', 'web']]);
+  const policy = { namespace: 'shop', name: 'web', action: 'ALLOW', selector };
+  assert.deepEqual(
+    closedOf(`${POLICY}spec: {selector: {matchLabels: {app: web}}, rules: [{form: []}]}`),
+    { kind: 'BrokenPolicy', of: 'AuthorizationPolicy', policy, selector },
+  );
+});
+
+test('readObjects() closes the whole namespace of a policy in a document that is no YAML', () => {
+  const policy = { namespace: 'shop', name: 'web', action: undefined, selector: undefined };
+  for (const spec of [
+    'spec: {selector: {matchLabels: {app: web}}, rules: [',
+    'spec: {}\nspec: {}',
+  ]) {
+    assert.deepEqual(closedOf(`${POLICY}${spec}`), {
+      kind: 'BrokenPolicy',
+      of: 'AuthorizationPolicy',
+      policy,
+      selector: undefined,
+    });
+  }
+});
+
+test('readObjects() takes STRICT for a PeerAuthentication that cannot be read', () => {
+  const text = POLICY.replace('AuthorizationPolicy', 'PeerAuthentication');
+  const closed = closedOf(`${text}spec: {mtls: {mode: STRIKT}}`);
+  assert.partialDeepStrictEqual(closed, { kind: 'PeerAuthentication', policy: { mode: 'STRICT' } });
+});
+
+test('readObjects() takes the strictest settings for a MeshConfig that cannot be read', () => {
+  const closed = closedOf(
+    'apiVersion: mesh.weft.dev/v1\nkind: MeshConfig\nmetadata: {name: m}\nspec: {trustedHops: -1}',
+  );
+  assert.partialDeepStrictEqual(closed, { kind: 'MeshConfig', config: STRICTEST_MESH_CONFIG });
+});
+
+test('readObjects() closes what a RequestAuthentication selects, and says so', () => {
+  const object = only(
+    POLICY.replace('Authorization', 'X').replace('XPolicy', 'RequestAuthentication'),
+  );
+  assert.deepEqual(
+    object.problems.map(({ severity, code }) => [severity, code]),
+    [['error', 'not-supported']],
+  );
+  assert.ok(object.outcome.kind === 'good' && object.outcome.object?.kind === 'BrokenPolicy');
+  assert.equal(object.outcome.object.of, 'RequestAuthentication');
+  assert.equal(object.outcome.object.policy.action, undefined);
+});
+
+test('readObjects() closes what a policy selects that this version does not enforce', () => {
+  const object = only(`${POLICY}spec: {action: CUSTOM, provider: {name: x}, rules: [{}]}`);
+  assert.deepEqual(
+    object.problems.map(({ code }) => code),
+    ['not-supported'],
+  );
+  assert.ok(object.outcome.kind === 'good' && object.outcome.object?.kind === 'BrokenPolicy');
+});
+
+const NAMESPACE = 'apiVersion: v1\nkind: Namespace\nmetadata: {name: good}\n';
+const spoilt: readonly (readonly [string, string, string])[] = [
+  ['an open quote', 'apiVersion: v1\nkind: "Pod\n', 'bad-yaml'],
+  ['an open bracket', 'apiVersion: v1\nkind: Pod\nmetadata: {name: x\n', 'bad-yaml'],
+  ['duplicate keys', 'apiVersion: v1\nkind: Pod\nkind: Pod\n', 'duplicate-key'],
+  ['null bytes', 'apiVersion: v1\nkind: \0\0\0\n', 'null-byte'],
+  [
+    'an alias bomb',
+    `a: &a [${'x,'.repeat(99)}]\nb: &b [${'*a,'.repeat(99)}]\nc: [${'*b,'.repeat(99)}]\n`,
+    'alias-bomb',
+  ],
+  ['no object', '- a\n', 'no-object'],
+  ['no kind', 'apiVersion: v1\n', 'no-kind'],
+  [
+    'an unknown kind of ours',
+    'apiVersion: security.weft.dev/v1\nkind: AuthorisationPolicy\n',
+    'unknown-kind',
+  ],
+  ['a directive', '%YAML 1.1\n', 'bad-yaml'],
+  ['a list within a list', 'kind: List\nitems: [{kind: List, items: []}]\n', 'bad-list'],
+];
+for (const [name, text, code] of spoilt) {
+  test(`readObjects() reads the other documents of a file with ${name}`, () => {
+    for (const whole of [
+      `${NAMESPACE}---\n${text}`,
+      `${text}---\n${NAMESPACE}`,
+      `${text}\n---\n${NAMESPACE}`,
+    ]) {
+      const { objects, problems, isComplete } = read(whole);
+      const names = objects.filter(({ outcome }) => outcome.kind === 'good').map(({ key }) => key);
+      assert.deepEqual(names, ['Namespace//good']);
+      assert.ok(
+        problems.some((problem) => problem.code === code),
+        JSON.stringify(problems),
+      );
+      assert.equal(isComplete, false);
+    }
+  });
+}
+
+test('readObjects() names kinds that it does not read', () => {
+  const { ignored, objects, isComplete } = read(
+    'apiVersion: v1\nkind: ConfigMap\n---\napiVersion: serving.knative.dev/v1\nkind: Service\n---\napiVersion: policy.linkerd.io/v1alpha1\nkind: AuthorizationPolicy',
+  );
+  assert.deepEqual(objects, []);
+  assert.equal(isComplete, true);
+  assert.deepEqual(
+    ignored.map(({ name, source }) => [name, source.line]),
+    [
+      ['v1 ConfigMap', 1],
+      ['serving.knative.dev/v1 Service', 4],
+      ['policy.linkerd.io/v1alpha1 AuthorizationPolicy', 7],
+    ],
+  );
+});
+
+test('readObjects() reads lists, and each item of one as its own', () => {
+  const { objects, isComplete } = read(
+    '{"kind": "List", "apiVersion": "v1", "items": [{"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a"}},\n{"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "B"}}]}\n---\nkind: PodList\napiVersion: v1\nitems: [{metadata: {name: c}}]',
+  );
+  assert.deepEqual(
+    objects.map(({ key, outcome, source }) => [key, outcome.kind, source.line]),
+    [
+      ['Pod/default/a', 'good', 1],
+      ['Pod/default/B', 'bad', 2],
+      ['Pod/default/c', 'good', 6],
+    ],
+  );
+  assert.equal(isComplete, true);
+});
+
+test('readObjects() keeps the very objects of documents that did not change', () => {
+  const first = read(`${NAMESPACE}---\n${service('  ports: []')}`);
+  const text = `# moved\n\n---\n${service('  ports: []')}---\n${NAMESPACE}`;
+  const second = readObjects(text, 'a.yaml', first.documents);
+  const objectOf = (file: ReadFile, key: string): unknown => {
+    const outcome = file.objects.find((object) => object.key === key)?.outcome;
+    return outcome?.kind === 'good' ? outcome.object : undefined;
+  };
+  assert.ok(objectOf(first, 'Service/shop/web') !== undefined);
+  assert.equal(objectOf(first, 'Service/shop/web'), objectOf(second, 'Service/shop/web'));
+  assert.equal(second.objects[0]?.source.line, 4);
+});
+
+test('readObjects() stops at its limit of documents and says so', () => {
+  const { problems, isComplete } = read('--- {}\n'.repeat(MAX_DOCUMENTS + 1));
+  assert.equal(isComplete, false);
+  assert.equal(problems.at(-1)?.code, 'too-many-documents');
+});
+
+test('readObjects() reads the example shop without a problem', () => {
+  for (const name of ['shop.yaml', 'policies.yaml']) {
+    const url = new URL(`../../../deploy/examples/shop/${name}`, import.meta.url);
+    const { objects, problems, ignored } = read(readFileSync(url, 'utf8'));
+    assert.deepEqual(
+      [...problems, ...ignored, ...objects.flatMap((object) => object.problems)],
+      [],
+    );
+    assert.ok(objects.length > 0);
+  }
+});

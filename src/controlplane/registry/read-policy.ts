@@ -1,0 +1,84 @@
+// Reads policies, and says of each that cannot be enforced as written what has to hold in its place.
+import type { BrokenPolicyObject, PeerAuthenticationObject } from '@weft/model/mesh/objects';
+import { brokenByUnsupported, readBrokenPolicy } from '@weft/model/policy/broken';
+import {
+  parseAuthorizationPolicy,
+  unsupportedFeatures,
+} from '@weft/model/policy/parse-authorization-policy';
+import { parsePeerAuthentication } from '@weft/model/policy/parse-peer-authentication';
+import type { PlainObject } from '@weft/model/policy/reader';
+import type { Problem } from '@weft/model/problem';
+import type { Reading } from './reading.ts';
+
+/**
+ * One that cannot be read is bad: its last good version holds, else what it selects is closed. One that is sound and
+ * not enforced by this version is closed at once, whatever held before: its author asked for something else.
+ */
+export function readAuthorizationPolicy(object: PlainObject): Reading {
+  const parsed = parseAuthorizationPolicy(object);
+  if (!parsed.ok) return { kind: 'bad', closed: closedPolicy(object), problems: parsed.problems };
+  const policy = parsed.value;
+  const unsupported = unsupportedFeatures(policy);
+  if (unsupported.length === 0) {
+    const enforced = { kind: 'AuthorizationPolicy', policy } as const;
+    return { kind: 'good', objects: [enforced], problems: parsed.problems };
+  }
+  const broken = brokenByUnsupported(policy);
+  const objects = broken === undefined ? [] : [brokenObject('AuthorizationPolicy', broken)];
+  return { kind: 'good', objects, problems: [...parsed.problems, ...unsupported] };
+}
+
+const brokenObject = (
+  of: BrokenPolicyObject['of'],
+  policy: BrokenPolicyObject['policy'],
+): BrokenPolicyObject => ({ kind: 'BrokenPolicy', of, policy, selector: policy.selector });
+
+/** @returns `undefined` when it would govern no workload. */
+export function closedPolicy(object: PlainObject): BrokenPolicyObject | undefined {
+  const broken = readBrokenPolicy(object);
+  return broken === undefined ? undefined : brokenObject('AuthorizationPolicy', broken);
+}
+
+/** Without a version that holds, what it selects accepts mutual TLS alone. */
+export function readPeerAuthentication(object: PlainObject): Reading {
+  const parsed = parsePeerAuthentication(object);
+  if (!parsed.ok) {
+    return { kind: 'bad', closed: closedPeerAuthentication(object), problems: parsed.problems };
+  }
+  const objects = [{ kind: 'PeerAuthentication', policy: parsed.value } as const];
+  return { kind: 'good', objects, problems: parsed.problems };
+}
+
+/** STRICT for as much as it can have meant. The age of 0 has it stand before others of its level. */
+export function closedPeerAuthentication(
+  object: PlainObject,
+): PeerAuthenticationObject | undefined {
+  const broken = readBrokenPolicy(object);
+  if (broken === undefined) return undefined;
+  const { namespace, name, selector } = broken;
+  const mode = 'STRICT' as const;
+  return {
+    kind: 'PeerAuthentication',
+    policy: { namespace, name, createdAtMs: 0, selector, mode, portModes: new Map() },
+  };
+}
+
+/**
+ * Tokens are not checked by this version. An application may count on them being checked: everything that is selected
+ * refuses all requests until the object is gone.
+ */
+export function readRequestAuthentication(object: PlainObject): Reading {
+  const broken = readBrokenPolicy(object);
+  const problem: Problem = {
+    severity: 'error',
+    code: 'not-supported',
+    message: 'RequestAuthentication is not supported by this version: what it selects is closed',
+    cure: 'remove it, and have tokens checked by the application',
+  };
+  // No action: that closes whatever else allows.
+  const objects =
+    broken === undefined
+      ? []
+      : [brokenObject('RequestAuthentication', { ...broken, action: undefined })];
+  return { kind: 'good', objects, problems: [problem] };
+}
