@@ -1,0 +1,394 @@
+// Owns the mesh's certificate authority: issues identities, says which roots are trusted, and takes rotations from step to step.
+import { type Clock, systemClock } from '@weft/model/clock';
+import { type SpiffeId, spiffeIdOf, type TrustDomain } from '@weft/model/identity';
+import type { Logger } from 'pino';
+import { type AuditEntry, writeAudit } from './audit.ts';
+import { createGeneration, ISSUING_RENEWAL_MS, renewIssuing } from './generation.ts';
+import {
+  createServerCertificate,
+  type Issuance,
+  issueSvid,
+  type ServerCertificate,
+  type Signing,
+  type WorkloadName,
+} from './issuance.ts';
+import { Listeners } from './listeners.ts';
+import { LiveCertificates } from './live-certificates.ts';
+import {
+  type Bundle,
+  type CertificateStatus,
+  type IssuerStatus,
+  issuerStatus,
+  type OpenedState,
+  openState,
+  rootStatus,
+  withoutUnneeded,
+} from './opened-state.ts';
+import {
+  type ConnectedProxy,
+  nextRotationState,
+  rollbackRotation,
+  type RotationPhase,
+  startRotation,
+  waitsFor,
+} from './rotation.ts';
+import type { CaState, CaStore, SaveResult } from './store/store.ts';
+
+export interface AuthorityOptions {
+  readonly store: CaStore;
+  readonly trustDomain: TrustDomain;
+  readonly clock?: Clock;
+  /** Default 1 h; 10 s to 24 h. */
+  readonly svidTtlMs?: number;
+  readonly log?: Logger;
+  /** Where the control plane itself runs: default `weft-system`, service account `weft-control-plane`. */
+  readonly controlPlane?: WorkloadName;
+  /**
+   * Whether a root is retired only when no certificate under it can be in use, also by workloads that are not connected.
+   * Default true; false asks the connected ones alone.
+   */
+  readonly waitForDisconnected?: boolean;
+}
+
+export interface AuthorityStatus {
+  readonly trustDomain: TrustDomain;
+  readonly controlPlaneId: SpiffeId;
+  readonly bundleVersion: string;
+  readonly roots: readonly CertificateStatus[];
+  readonly issuers: readonly IssuerStatus[];
+  readonly rotation: {
+    readonly phase: RotationPhase;
+    /** What the last `advance` found missing. */
+    readonly waitsFor: readonly string[];
+  };
+  readonly issued: number;
+  readonly refused: number;
+}
+
+export type RotationOutcome =
+  | { readonly ok: true; readonly phase: RotationPhase; readonly waitsFor: readonly string[] }
+  | {
+      readonly ok: false;
+      readonly reasonCode: 'wrong-phase' | 'store-failed';
+      readonly reason: string;
+    };
+
+export interface RenewNow {
+  readonly reason: string;
+  /** Key id of the CA that issues now; who has its certificate from there need not renew. */
+  readonly issuerKeyId: string;
+}
+
+const DEFAULT_SVID_TTL_MS = 3_600_000;
+/** 10 s: below, a certificate can end before its holder has it in use. */
+const MIN_SVID_TTL_MS = 10_000;
+/** 24 h: nothing revokes an SVID but its end. */
+const MAX_SVID_TTL_MS = 86_400_000;
+/** 1 min: how soon a renewal of the issuing CA that the store refused is tried again. */
+const RETRY_MS = 60_000;
+const DEFAULT_CONTROL_PLANE: WorkloadName = {
+  namespace: 'weft-system',
+  serviceAccount: 'weft-control-plane',
+};
+
+/**
+ * Loads the CA of the store, or makes one where there never was any.
+ * @throws when what the store holds cannot be trusted, is another trust domain's, or a new root cannot be kept.
+ */
+export async function openAuthority(options: AuthorityOptions): Promise<Authority> {
+  const { store, trustDomain, clock = systemClock, svidTtlMs = DEFAULT_SVID_TTL_MS, log } = options;
+  if (!(svidTtlMs >= MIN_SVID_TTL_MS && svidTtlMs <= MAX_SVID_TTL_MS)) {
+    throw new RangeError(
+      `Cannot issue SVIDs for ${svidTtlMs} ms: between ${MIN_SVID_TTL_MS} and ${MAX_SVID_TTL_MS} are allowed`,
+    );
+  }
+  const loaded = await store.load();
+  if (loaded !== undefined && loaded.trustDomain !== trustDomain) {
+    throw new Error(
+      `Cannot open the CA of trust domain ${trustDomain}: the store holds that of ${loaded.trustDomain}`,
+    );
+  }
+  const nowMs = clock.now();
+  const state = withLongestLeaf(loaded ?? createState(trustDomain, nowMs), svidTtlMs);
+  const authority = new Authority({ ...options, clock, svidTtlMs, state });
+  for (const { id, longestLeafMs } of loaded?.generations ?? []) {
+    authority.live.assumeUntil(id, nowMs + longestLeafMs);
+  }
+  if (state !== loaded) {
+    const saved = await store.save(state);
+    if (!saved.ok) throw new Error(`Cannot keep the CA: ${saved.reason}`);
+  }
+  await authority.start();
+  log?.info({ bundleVersion: authority.bundle().version }, 'certificate authority is open');
+  return authority;
+}
+
+const createState = (trustDomain: TrustDomain, nowMs: number): CaState => ({
+  trustDomain,
+  generations: [createGeneration({ id: 1, trustDomain, nowMs, longestLeafMs: 0 })],
+  rotation: { phase: 'stable', active: 1 },
+});
+
+function withLongestLeaf(state: CaState, svidTtlMs: number): CaState {
+  if (state.generations.every(({ longestLeafMs }) => longestLeafMs >= svidTtlMs)) return state;
+  const generations = state.generations.map((generation) => ({
+    ...generation,
+    longestLeafMs: Math.max(generation.longestLeafMs, svidTtlMs),
+  }));
+  return { ...state, generations };
+}
+
+export class Authority implements AsyncDisposable {
+  readonly trustDomain: TrustDomain;
+  /** The identity in the certificates of the control plane's own servers. */
+  readonly controlPlaneId: SpiffeId;
+  readonly live = new LiveCertificates();
+  readonly #options: AuthorityOptions;
+  readonly #clock: Clock;
+  readonly #svidTtlMs: number;
+  readonly #bundleListeners = new Listeners<Bundle>();
+  readonly #renewListeners = new Listeners<RenewNow>();
+  #opened: OpenedState;
+  #waitsFor: readonly string[] = [];
+  #issued = 0;
+  #refused = 0;
+  /** Changes of state happen one after the other. */
+  #last: Promise<unknown> = Promise.resolve();
+  #renewal: Disposable | undefined;
+  #isDisposed = false;
+
+  /** Use `openAuthority`. */
+  constructor(
+    options: AuthorityOptions & {
+      readonly clock: Clock;
+      readonly svidTtlMs: number;
+      readonly state: CaState;
+    },
+  ) {
+    this.#options = options;
+    this.#clock = options.clock;
+    this.#svidTtlMs = options.svidTtlMs;
+    this.#opened = openState(options.state);
+    this.trustDomain = options.trustDomain;
+    const controlPlane = options.controlPlane ?? DEFAULT_CONTROL_PLANE;
+    this.controlPlaneId = spiffeIdOf({ trustDomain: this.trustDomain, ...controlPlane });
+  }
+
+  /**
+   * Answers one request for a certificate, and writes one audit line, whatever the answer.
+   * The identity is the attestor's word; the request gives the key alone.
+   * @param replaces serial, in hex, of the certificate that its holder will use no more.
+   */
+  issue(
+    csrDer: Uint8Array,
+    identity: WorkloadName,
+    attestor: string,
+    peer: string,
+    replaces?: string,
+  ): Issuance {
+    const { namespace, serviceAccount } = identity;
+    const subject = { trustDomain: this.trustDomain, namespace, serviceAccount };
+    const issuance = issueSvid(csrDer, subject, this.#signing());
+    if (issuance.ok) {
+      const { spiffeId, serial, notAfter } = issuance.svid;
+      const generation = this.#opened.active.id;
+      this.live.add(serial, { generation, notAfterMs: notAfter.getTime() });
+      if (replaces !== undefined) this.live.remove(replaces);
+      this.audit({ ok: true, spiffeId, serial, notAfter, attestor, peer });
+    } else {
+      const { reasonCode, reason } = issuance;
+      this.audit({ ok: false, reasonCode, reason, namespace, serviceAccount, attestor, peer });
+    }
+    return issuance;
+  }
+
+  /** Counts and writes down a decision on a request; `issue` does it for its own. */
+  audit(entry: AuditEntry): void {
+    if (entry.ok) this.#issued++;
+    else this.#refused++;
+    writeAudit(this.#options.log, entry);
+  }
+
+  /** For the control plane's own servers: its SPIFFE id, and the names at which clients dial it. @throws when the issuing CA has expired. */
+  serverCertificate(names: {
+    readonly dnsNames: readonly string[];
+    readonly ipAddresses: readonly string[];
+  }): ServerCertificate {
+    return createServerCertificate({ spiffeId: this.controlPlaneId, ...names }, this.#signing());
+  }
+
+  #signing(): Signing {
+    const generation = this.#opened.active;
+    return { generation, nowMs: this.#clock.now(), svidTtlMs: this.#svidTtlMs };
+  }
+
+  bundle(): Bundle {
+    return this.#opened.bundle;
+  }
+
+  /** Key id, in hex, of the CA that issues now. */
+  get issuerKeyId(): string {
+    return this.#opened.active.issuerKeyId;
+  }
+
+  onBundleChange(listener: (bundle: Bundle) => void): Disposable {
+    return this.#bundleListeners.add(listener);
+  }
+
+  /** Called when certificates of the CA that issued until now should be replaced soon. */
+  onRenewNow(listener: (renewNow: RenewNow) => void): Disposable {
+    return this.#renewListeners.add(listener);
+  }
+
+  status(): AuthorityStatus {
+    return {
+      trustDomain: this.trustDomain,
+      controlPlaneId: this.controlPlaneId,
+      bundleVersion: this.#opened.bundle.version,
+      roots: rootStatus(this.#opened),
+      issuers: issuerStatus(this.#opened),
+      rotation: { phase: this.#opened.state.rotation.phase, waitsFor: this.#waitsFor },
+      issued: this.#issued,
+      refused: this.#refused,
+    };
+  }
+
+  /** Makes the next root and begins to distribute it. */
+  startRotation(): Promise<RotationOutcome> {
+    return this.#exclusively(async () => {
+      const { state } = this.#opened;
+      const id = Math.max(...state.generations.map((generation) => generation.id)) + 1;
+      const transition = startRotation(state.rotation, id);
+      if (!transition.ok) return transition;
+      const made = createGeneration({
+        id,
+        trustDomain: this.trustDomain,
+        nowMs: this.#clock.now(),
+        longestLeafMs: this.#svidTtlMs,
+      });
+      const generations = [...state.generations, made];
+      return this.#commit({ ...state, generations, rotation: transition.state });
+    });
+  }
+
+  /** Back to the root before, from any phase in which it is still trusted. */
+  rollback(): Promise<RotationOutcome> {
+    return this.#exclusively(async () => {
+      const { state } = this.#opened;
+      const transition = rollbackRotation(state.rotation);
+      return transition.ok ? this.#commit({ ...state, rotation: transition.state }) : transition;
+    });
+  }
+
+  /** Takes the next step of the rotation, if every connected proxy is ready for it. Call it at each acknowledgement, and now and then. */
+  advance(connected: () => readonly ConnectedProxy[]): Promise<RotationOutcome> {
+    return this.#exclusively(async () => {
+      const { state, bundle, active } = this.#opened;
+      this.#waitsFor = waitsFor(state.rotation, {
+        connected: connected(),
+        bundleVersion: bundle.version,
+        issuerKeyId: active.issuerKeyId,
+        previousInUse: this.#previousInUse(),
+      });
+      const { phase } = state.rotation;
+      if (phase === 'stable' || this.#waitsFor.length > 0) {
+        return { ok: true, phase, waitsFor: this.#waitsFor };
+      }
+      return this.#commit({ ...state, rotation: nextRotationState(state.rotation) });
+    });
+  }
+
+  #previousInUse(): number {
+    const { rotation } = this.#opened.state;
+    if (rotation.phase !== 'sign' || this.#options.waitForDisconnected === false) return 0;
+    return this.live.count(rotation.previous, this.#clock.now());
+  }
+
+  #exclusively<T>(run: () => Promise<T>): Promise<T> {
+    const result = this.#last.then(() => {
+      if (this.#isDisposed) throw new Error('Cannot change the CA: it is closed');
+      return run();
+    });
+    // The caller hears of a failure; the next change must not.
+    this.#last = result.then(
+      () => undefined,
+      () => undefined,
+    );
+    return result;
+  }
+
+  /** Keeps the state first and acts on it then, so that whatever was told is still true after a crash. */
+  async #commit(changed: CaState): Promise<RotationOutcome> {
+    const opened = openState(withoutUnneeded(changed));
+    const saved = await this.#options.store.save(opened.state);
+    if (!saved.ok) {
+      this.#options.log?.error(
+        { reasonCode: saved.reasonCode, reason: saved.reason },
+        'ca state not kept',
+      );
+      return saved;
+    }
+    const before = this.#opened;
+    this.#opened = opened;
+    this.#waitsFor = [];
+    for (const id of before.byId.keys()) if (!opened.byId.has(id)) this.live.forget(id);
+    const { phase } = opened.state.rotation;
+    const { version } = opened.bundle;
+    this.#options.log?.info({ phase, bundleVersion: version }, 'ca state changed');
+    if (before.bundle.version !== version) {
+      await this.#publishBundle();
+      this.#bundleListeners.tell(opened.bundle);
+    }
+    if (before.active.id !== opened.active.id) {
+      const { issuerKeyId } = opened.active;
+      this.#renewListeners.tell({ reason: 'another root signs now', issuerKeyId });
+    }
+    return { ok: true, phase, waitsFor: [] };
+  }
+
+  /** The file for people is not worth refusing service: a failure is said, and the next change tries again. */
+  async #publishBundle(): Promise<void> {
+    const published = await this.#options.store.publishBundle(this.#opened.bundle.pem);
+    if (published.ok) return;
+    this.#options.log?.error({ reason: published.reason }, 'trust bundle not published');
+  }
+
+  /** Called once by `openAuthority`. */
+  async start(): Promise<void> {
+    await this.#publishBundle();
+    await this.#renewIssuing();
+  }
+
+  /** Makes the active generation's issuing CA anew once half of its life has gone, and sees to the next time. */
+  async #renewIssuing(): Promise<void> {
+    const { state, active } = this.#opened;
+    const nowMs = this.#clock.now();
+    const rootNotAfterMs = active.root.validToDate.getTime();
+    const isDue =
+      active.issuingNotAfterMs - nowMs <= ISSUING_RENEWAL_MS &&
+      active.issuingNotAfterMs < rootNotAfterMs;
+    let delayMs = Math.max(active.issuingNotAfterMs - ISSUING_RENEWAL_MS - nowMs, RETRY_MS);
+    if (isDue) {
+      const generations = state.generations.map((generation) =>
+        generation.id === active.id
+          ? renewIssuing(generation, { trustDomain: this.trustDomain, nowMs })
+          : generation,
+      );
+      const outcome = await this.#commit({ ...state, generations });
+      delayMs = outcome.ok ? ISSUING_RENEWAL_MS : RETRY_MS;
+    }
+    this.#renewal = this.#clock.setTimeout(() => {
+      this.#exclusively(() => this.#renewIssuing()).catch((error: unknown) => {
+        this.#options.log?.error({ err: error }, 'issuing ca not renewed');
+      });
+    }, delayMs);
+  }
+
+  /** Waits for the change that is under way. The store is its opener's to close. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#renewal?.[Symbol.dispose]();
+    await this.#last;
+    this.#isDisposed = true;
+    this.#renewal?.[Symbol.dispose]();
+  }
+}

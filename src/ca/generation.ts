@@ -1,0 +1,147 @@
+// Makes and opens generations: a root, the issuing CA under it, and what signing with them needs.
+import { createHash, X509Certificate } from 'node:crypto';
+import type { TrustDomain } from '@weft/model/identity';
+import { DerReader } from '@weft/model/x509';
+import {
+  createKeyPair,
+  createSerial,
+  exportKey,
+  type KeyPair,
+  readKeyPair,
+  signTemplate,
+} from './sign.ts';
+import type { Generation } from './store/store.ts';
+import {
+  BACKDATE_MS,
+  caName,
+  issuerTemplate,
+  type IssuerTemplate,
+  issuingCaTemplate,
+  rootTemplate,
+} from './template.ts';
+
+const DAY_MS = 86_400_000;
+/** 10 years: roots change by rotation, which is to be a person's decision. */
+export const ROOT_LIFE_MS = 3_652 * DAY_MS;
+/** 1 year: made anew long before by the CA itself, see `ISSUING_RENEWAL_MS`. */
+export const ISSUING_LIFE_MS = 365 * DAY_MS;
+/** Half a year before its end: half of its life remains for a store that cannot be written. */
+export const ISSUING_RENEWAL_MS = ISSUING_LIFE_MS / 2;
+
+/** A generation that is ready to sign. */
+export interface OpenGeneration {
+  readonly id: number;
+  readonly root: X509Certificate;
+  readonly issuing: X509Certificate;
+  readonly issuingNotAfterMs: number;
+  readonly issuingKey: KeyPair;
+  readonly issuer: IssuerTemplate;
+  /** In hex, as leaves name it in their authority key id. */
+  readonly issuerKeyId: string;
+}
+
+interface MakingOptions {
+  readonly trustDomain: TrustDomain;
+  readonly nowMs: number;
+}
+
+export function createGeneration(
+  options: MakingOptions & { readonly id: number; readonly longestLeafMs: number },
+): Generation {
+  const { id, trustDomain, nowMs, longestLeafMs } = options;
+  const rootKey = createKeyPair();
+  const name = rootName(trustDomain, id, rootKey.point);
+  const validity = { notBeforeMs: nowMs - BACKDATE_MS, notAfterMs: nowMs + ROOT_LIFE_MS };
+  const toBeSigned = rootTemplate({ serial: createSerial(), name, point: rootKey.point, validity });
+  return {
+    id,
+    rootKey: exportKey(rootKey.privateKey),
+    rootCertificate: signTemplate(toBeSigned, rootKey.privateKey),
+    ...createIssuing({ id, trustDomain, nowMs, rootKey, rootNotAfterMs: validity.notAfterMs }),
+    longestLeafMs,
+  };
+}
+
+/** The same root with a new issuing CA; certificates of the former one stay valid, because they carry it along. */
+export function renewIssuing(generation: Generation, options: MakingOptions): Generation {
+  const rootKey = readKeyPair(generation.rootKey);
+  const rootNotAfterMs = new X509Certificate(generation.rootCertificate).validToDate.getTime();
+  const made = createIssuing({ ...options, id: generation.id, rootKey, rootNotAfterMs });
+  return { ...generation, ...made };
+}
+
+function createIssuing(
+  options: MakingOptions & {
+    readonly id: number;
+    readonly rootKey: KeyPair;
+    readonly rootNotAfterMs: number;
+  },
+): Pick<Generation, 'issuingKey' | 'issuingCertificate'> {
+  const { id, trustDomain, nowMs, rootKey, rootNotAfterMs } = options;
+  const key = createKeyPair();
+  const toBeSigned = issuingCaTemplate(
+    {
+      serial: createSerial(),
+      name: caName(trustDomain, `Weft issuing CA ${id}-${shortId(key.point)}`),
+      point: key.point,
+      validity: {
+        notBeforeMs: nowMs - BACKDATE_MS,
+        notAfterMs: Math.min(nowMs + ISSUING_LIFE_MS, rootNotAfterMs),
+      },
+    },
+    issuerTemplate(rootName(trustDomain, id, rootKey.point), rootKey.point),
+  );
+  return {
+    issuingKey: exportKey(key.privateKey),
+    issuingCertificate: signTemplate(toBeSigned, rootKey.privateKey),
+  };
+}
+
+/** Two roots of one name would confuse chain building, so the key is part of it. */
+const rootName = (trustDomain: TrustDomain, id: number, point: Buffer): Buffer =>
+  caName(trustDomain, `Weft root ${id}-${shortId(point)}`);
+
+const shortId = (point: Buffer): string =>
+  createHash('sha256').update(point).digest('hex').slice(0, 12);
+
+/** @throws when its parts do not belong together: signing with them would give certificates that nobody accepts. */
+export function openGeneration(generation: Generation): OpenGeneration {
+  const { id } = generation;
+  const root = new X509Certificate(generation.rootCertificate);
+  const issuing = new X509Certificate(generation.issuingCertificate);
+  const rootKey = readKeyPair(generation.rootKey);
+  const issuingKey = readKeyPair(generation.issuingKey);
+  const isWhole =
+    root.checkPrivateKey(rootKey.privateKey) &&
+    issuing.checkPrivateKey(issuingKey.privateKey) &&
+    root.verify(root.publicKey) &&
+    issuing.verify(root.publicKey) &&
+    issuing.checkIssued(root);
+  if (!isWhole) {
+    throw new Error(
+      `Cannot use CA generation ${id}: its keys and certificates do not belong together`,
+    );
+  }
+  const issuer = issuerTemplate(subjectOf(generation.issuingCertificate), issuingKey.point);
+  return {
+    id,
+    root,
+    issuing,
+    issuingNotAfterMs: issuing.validToDate.getTime(),
+    issuingKey,
+    issuer,
+    issuerKeyId: issuer.keyId.toString('hex'),
+  };
+}
+
+const SEQUENCE = 0x30;
+
+/** The subject as it is encoded, which leaves must repeat byte for byte as their issuer (RFC 5280 §4.1.2.4). */
+function subjectOf(certificate: Buffer): Buffer {
+  const tbs = new DerReader(
+    new DerReader(new DerReader(certificate).next(SEQUENCE).content).next(SEQUENCE).content,
+  );
+  // Version, serial number, algorithm, issuer, validity.
+  for (let count = 0; count < 5; count++) tbs.next();
+  return tbs.next(SEQUENCE).whole;
+}

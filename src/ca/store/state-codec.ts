@@ -1,0 +1,107 @@
+// Writes the CA's state as text and reads it back: every field checked, and a checksum over all of them.
+import { createHash } from 'node:crypto';
+import type { RotationState } from '../rotation.ts';
+import type { CaState, Generation } from './store.ts';
+
+const FORMAT = 'weft-ca';
+const VERSION = 1;
+
+export type StateReading =
+  | { readonly ok: true; readonly state: CaState }
+  | { readonly ok: false; readonly reason: string };
+
+const digestOf = (text: string): string => createHash('sha256').update(text).digest('hex');
+
+export function encodeState(state: CaState): string {
+  const content = JSON.stringify({
+    trustDomain: state.trustDomain,
+    generations: state.generations.map((generation) => ({
+      id: generation.id,
+      rootKey: generation.rootKey.toString('base64'),
+      rootCertificate: generation.rootCertificate.toString('base64'),
+      issuingKey: generation.issuingKey.toString('base64'),
+      issuingCertificate: generation.issuingCertificate.toString('base64'),
+      longestLeafMs: generation.longestLeafMs,
+    })),
+    rotation: state.rotation,
+  });
+  return `${JSON.stringify({ format: FORMAT, version: VERSION, sha256: digestOf(content), content })}\n`;
+}
+
+interface Fields {
+  readonly [field: string]: unknown;
+}
+
+const isFields = (value: unknown): value is Fields => typeof value === 'object' && value !== null;
+
+function parseFields(text: string): Fields | undefined {
+  try {
+    const value: unknown = JSON.parse(text);
+    return isFields(value) ? value : undefined;
+  } catch (error) {
+    if (error instanceof SyntaxError) return undefined;
+    throw error;
+  }
+}
+
+const refused = (reason: string): StateReading => ({ ok: false, reason });
+
+export function decodeState(text: string): StateReading {
+  const outer = parseFields(text);
+  if (outer === undefined) return refused('it is cut off or damaged');
+  if (outer['format'] !== FORMAT) return refused('it is not a state of the CA');
+  if (outer['version'] !== VERSION) {
+    return refused(`its version is ${String(outer['version'])}, and this program knows ${VERSION}`);
+  }
+  const content = outer['content'];
+  if (typeof content !== 'string' || outer['sha256'] !== digestOf(content)) {
+    return refused('its checksum does not fit its content');
+  }
+  const inner = parseFields(content);
+  const trustDomain = inner?.['trustDomain'];
+  const generations = readGenerations(inner?.['generations']);
+  const rotation = readRotation(inner?.['rotation']);
+  if (typeof trustDomain !== 'string' || generations === undefined || rotation === undefined) {
+    return refused('its content is not what this program writes');
+  }
+  return { ok: true, state: { trustDomain, generations, rotation } };
+}
+
+function readGenerations(value: unknown): readonly Generation[] | undefined {
+  if (!Array.isArray(value)) return undefined;
+  const read = value.map(readGeneration).filter((generation) => generation !== undefined);
+  return read.length === value.length && read.length > 0 ? read : undefined;
+}
+
+function readGeneration(value: unknown): Generation | undefined {
+  if (!isFields(value)) return undefined;
+  const { id, longestLeafMs } = value;
+  if (typeof id !== 'number' || typeof longestLeafMs !== 'number') return undefined;
+  const rootKey = readBytes(value['rootKey']);
+  const rootCertificate = readBytes(value['rootCertificate']);
+  const issuingKey = readBytes(value['issuingKey']);
+  const issuingCertificate = readBytes(value['issuingCertificate']);
+  if (rootKey === undefined || rootCertificate === undefined) return undefined;
+  if (issuingKey === undefined || issuingCertificate === undefined) return undefined;
+  return { id, rootKey, rootCertificate, issuingKey, issuingCertificate, longestLeafMs };
+}
+
+const readBytes = (value: unknown): Buffer | undefined =>
+  typeof value === 'string' ? Buffer.from(value, 'base64') : undefined;
+
+function readRotation(value: unknown): RotationState | undefined {
+  if (!isFields(value)) return undefined;
+  const { phase, active, next, previous } = value;
+  if (typeof active !== 'number') return undefined;
+  switch (phase) {
+    case 'stable':
+      return { phase, active };
+    case 'distribute':
+      return typeof next === 'number' ? { phase, active, next } : undefined;
+    case 'sign':
+    case 'retire':
+      return typeof previous === 'number' ? { phase, active, previous } : undefined;
+    default:
+      return undefined;
+  }
+}
