@@ -27,14 +27,13 @@ export interface Subscriptions {
   unsubscribe(kind: ResourceKind, name: string): void;
 }
 
-export type ResourceUpdate = {
-  [K in ResourceKind]: {
-    readonly kind: K;
-    readonly changed: ReadonlyMap<string, ResourceByKind[K]>;
-    /** Gone, or subscribed to and not existing. */
-    readonly removed: ReadonlySet<string>;
-  };
-}[ResourceKind];
+export interface UpdateOf<K extends ResourceKind> {
+  readonly kind: K;
+  readonly changed: ReadonlyMap<string, ResourceByKind[K]>;
+  /** Gone, or subscribed to and not existing. */
+  readonly removed: ReadonlySet<string>;
+}
+export type ResourceUpdate = { [K in ResourceKind]: UpdateOf<K> }[ResourceKind];
 
 export type DestinationState = 'ready' | 'absent' | 'pending';
 
@@ -52,7 +51,8 @@ export interface ConfigStoreOptions<C extends ClusterHandle> {
   readonly createCluster: (cluster: Cluster) => C;
   /** Called when the inbound listener changed: open connections are to be judged again. */
   readonly onInboundChange: () => void;
-  readonly onSecret: (secret: Secret) => void;
+  /** Puts a secret in force. @returns why it cannot be. */
+  readonly onSecret: (secret: Secret) => string | undefined;
 }
 
 /**
@@ -109,9 +109,7 @@ export class ConfigStore<C extends ClusterHandle> {
         for (const name of update.removed) this.#pushEndpoints(name);
         return [];
       case 'secret':
-        fill(this.#secrets, update.changed, update.removed);
-        for (const secret of update.changed.values()) this.#options.onSecret(secret);
-        return [];
+        return this.#storeSecrets(update.changed, update.removed);
       default:
         return update satisfies never;
     }
@@ -131,6 +129,22 @@ export class ConfigStore<C extends ClusterHandle> {
       }
     }
     fill(this.#listeners, compiled, removed);
+    return errors;
+  }
+
+  /** A bundle that the control plane takes back stays in force: there is no trust without one. */
+  #storeSecrets(
+    changed: ReadonlyMap<string, Secret>,
+    removed: ReadonlySet<string>,
+  ): readonly string[] {
+    const errors: string[] = [];
+    const good = new Map<string, Secret>();
+    for (const [name, secret] of changed) {
+      const error = this.#options.onSecret(secret);
+      if (error === undefined) good.set(name, secret);
+      else errors.push(`${name}: ${error}`);
+    }
+    fill(this.#secrets, good, removed);
     return errors;
   }
 

@@ -1,0 +1,33 @@
+// How long to wait before the next try: doubling, capped, and spread so that a fleet does not come back at once.
+
+export interface BackoffOptions {
+  readonly baseMs: number;
+  readonly maxMs: number;
+  /** 0 ≤ r < 1. */
+  readonly random: () => number;
+}
+
+/** Full jitter: anything from nothing to the doubled delay, but never less than a tenth of the base. */
+export class Backoff {
+  readonly #options: BackoffOptions;
+  #failures = 0;
+
+  constructor(options: BackoffOptions) {
+    this.#options = options;
+  }
+
+  get failures(): number {
+    return this.#failures;
+  }
+
+  next(): number {
+    const { baseMs, maxMs, random } = this.#options;
+    const ceiling = Math.min(maxMs, baseMs * 2 ** Math.min(this.#failures, 16));
+    this.#failures++;
+    return Math.max(baseMs / 10, random() * ceiling);
+  }
+
+  reset(): void {
+    this.#failures = 0;
+  }
+}

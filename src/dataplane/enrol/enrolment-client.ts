@@ -1,0 +1,79 @@
+// Asks for a first certificate with a join token: the server is verified by the pinned bundle, the answer by what was asked.
+import { type ServiceError, status } from '@grpc/grpc-js';
+import type { Clock } from '@weft/model/clock';
+import type { SpiffeId } from '@weft/model/identity';
+import { messageOf } from '@weft/xds/protocol/fields';
+import { type PlainMessage, serviceDefinition } from '@weft/xds/registry';
+import { openChannel } from '../control-plane/link.ts';
+import { checkSvid, type ExpectedIdentity, readBundle, type Svid } from './check-svid.ts';
+import { createKeyAndRequest } from './csr.ts';
+
+export interface EnrolOptions {
+  readonly address: string;
+  /** Pinned: the only roots that the server may be issued under. */
+  readonly bundlePem: string;
+  readonly controlPlane: SpiffeId;
+  readonly joinToken: string;
+  readonly expected: ExpectedIdentity;
+  readonly clock: Clock;
+}
+
+export type Enrolled =
+  | { readonly ok: true; readonly svid: Svid; readonly bundleVersion: string }
+  /** `isFinal`: trying again with the same token cannot help. */
+  | { readonly ok: false; readonly isFinal: boolean; readonly reason: string };
+
+const SERVICE = 'weft.enrolment.v1.Enrolment';
+const DEADLINE_MS = 10_000;
+
+/** Codes after which the same request may succeed. */
+const PASSING: ReadonlySet<number> = new Set([
+  status.UNAVAILABLE,
+  status.DEADLINE_EXCEEDED,
+  status.RESOURCE_EXHAUSTED,
+  status.ABORTED,
+  status.INTERNAL,
+  status.CANCELLED,
+]);
+
+export async function enrol(options: EnrolOptions): Promise<Enrolled> {
+  const own = await createKeyAndRequest();
+  const method = serviceDefinition(SERVICE)['Enrol'];
+  if (method === undefined) throw new TypeError(`Cannot find Enrol of ${SERVICE}`);
+  const client = openChannel(options);
+  try {
+    const response = await new Promise<PlainMessage>((resolve, reject) => {
+      client.makeUnaryRequest<PlainMessage, PlainMessage>(
+        method.path,
+        method.requestSerialize,
+        (bytes) => ({ ...method.responseDeserialize(bytes) }),
+        { csr_der: own.csrDer, join_token: options.joinToken },
+        { deadline: Date.now() + DEADLINE_MS },
+        (error, answer) => {
+          if (error !== null) reject(error);
+          else resolve(answer ?? {});
+        },
+      );
+    });
+    const bundle = readBundle(messageOf(response, 'bundle'));
+    if (bundle === undefined) {
+      return { ok: false, isFinal: true, reason: 'the control plane sent no usable bundle' };
+    }
+    const check = checkSvid(messageOf(response, 'svid'), own, {
+      bundlePem: bundle.pem,
+      roots: bundle.roots,
+      expected: options.expected,
+      nowMs: options.clock.now(),
+    });
+    if (!check.ok) return { ok: false, isFinal: true, reason: check.reason };
+    return { ok: true, svid: check.svid, bundleVersion: bundle.version };
+  } catch (error) {
+    if (!isServiceError(error)) throw error;
+    return { ok: false, isFinal: !PASSING.has(error.code), reason: error.details };
+  } finally {
+    client.close();
+  }
+}
+
+const isServiceError = (error: unknown): error is ServiceError =>
+  error instanceof Error && 'code' in error && 'details' in error;

@@ -1,0 +1,224 @@
+// Owns the workload's certificate: enrols, renews in time, takes new bundles, and says when there is nothing valid any more.
+import { X509Certificate } from 'node:crypto';
+import type { Clock } from '@weft/model/clock';
+import type { SpiffeId } from '@weft/model/identity';
+import type { PlainMessage } from '@weft/xds/registry';
+import type { Logger } from 'pino';
+import { Backoff } from '../control-plane/backoff.ts';
+import { openChannel } from '../control-plane/link.ts';
+import { splitPem } from '../tls/credentials.ts';
+import { checkSvid, type ExpectedIdentity, readBundle, type Svid } from './check-svid.ts';
+import { createKeyAndRequest, type KeyAndRequest } from './csr.ts';
+import { enrol } from './enrolment-client.ts';
+import { renewAtMs } from './renewal.ts';
+import { RenewalStream } from './renewal-stream.ts';
+
+export interface IdentityKeeperOptions {
+  /** Server-authenticated port of the control plane, for enrolment. */
+  readonly enrolmentAddress: string;
+  /** Mutual TLS port, for renewal. */
+  readonly renewalAddress: string;
+  readonly bundlePem: string;
+  readonly controlPlane: SpiffeId;
+  /** Read anew at every try: a used token is replaced by writing another. */
+  readonly readToken: () => Promise<string>;
+  readonly expected: ExpectedIdentity;
+  readonly clock: Clock;
+  readonly random: () => number;
+  readonly log: Logger;
+  /** New certificate or bundle; `undefined` when the certificate has expired. */
+  readonly onChange: (svid: Svid | undefined) => void;
+}
+
+const ENROL_BACKOFF = { baseMs: 500, maxMs: 30_000 } as const;
+/** Sidecars that are all called to renew at once answer within this. */
+const RENEW_NOW_SPREAD_MS = 250;
+/** A request that nothing answered is made anew. */
+const RENEWAL_TIMEOUT_MS = 10_000;
+
+export class EnrolmentRefused extends Error {}
+
+export class IdentityKeeper implements Disposable {
+  readonly #options: IdentityKeeperOptions;
+  readonly #timers = new Map<'renew' | 'expire' | 'retry', Disposable>();
+  #svid: Svid | undefined;
+  #bundleVersion = '';
+  #pending: KeyAndRequest | undefined;
+  #stream: RenewalStream | undefined;
+  #isDisposed = false;
+
+  constructor(options: IdentityKeeperOptions) {
+    this.#options = options;
+  }
+
+  get svid(): Svid | undefined {
+    return this.#svid;
+  }
+
+  get bundleVersion(): string {
+    return this.#bundleVersion;
+  }
+
+  /**
+   * Enrols, trying again while the control plane is away; then keeps the certificate fresh.
+   * @throws EnrolmentRefused when the token or the request is refused for good.
+   */
+  async start(signal: AbortSignal): Promise<void> {
+    await this.#enrol(signal, 'first');
+    if (this.#isDisposed) return;
+    this.#stream = new RenewalStream({
+      connect: () => openChannel({ ...this.#channel(), own: this.#current() }),
+      clock: this.#options.clock,
+      random: this.#options.random,
+      log: this.#options.log,
+      handlers: {
+        onOpen: (send) => this.#onOpen(send),
+        onSvid: (message) => this.#onSvid(message),
+        onBundle: (message) => this.#onBundle(message),
+        onRenewNow: () => this.#schedule(this.#options.random() * RENEW_NOW_SPREAD_MS),
+      },
+    });
+  }
+
+  #channel() {
+    const { renewalAddress, controlPlane } = this.#options;
+    return { address: renewalAddress, bundlePem: this.#bundlePem(), controlPlane };
+  }
+
+  #bundlePem(): string {
+    return this.#svid?.bundlePem ?? this.#options.bundlePem;
+  }
+
+  #current(): Svid {
+    if (this.#svid === undefined) throw new Error('Cannot connect: the certificate has expired');
+    return this.#svid;
+  }
+
+  async #enrol(signal: AbortSignal, attempt: 'first' | 'again'): Promise<void> {
+    const { enrolmentAddress: address, clock, random, log } = this.#options;
+    const { controlPlane, expected, readToken } = this.#options;
+    const backoff = new Backoff({ ...ENROL_BACKOFF, random });
+    while (!signal.aborted && !this.#isDisposed) {
+      const joinToken = await readToken();
+      const bundlePem = this.#bundlePem();
+      const outcome = await enrol({ address, bundlePem, controlPlane, joinToken, expected, clock });
+      if (outcome.ok) {
+        this.#bundleVersion = outcome.bundleVersion;
+        this.#adopt(outcome.svid);
+        return;
+      }
+      if (outcome.isFinal && attempt === 'first') {
+        throw new EnrolmentRefused(`Cannot enrol at ${address}: ${outcome.reason}`);
+      }
+      const delayMs = backoff.next();
+      log.warn(
+        { reason: outcome.reason, retryInMs: Math.round(delayMs) },
+        'not enrolled yet; trying again',
+      );
+      await this.#wait(delayMs);
+    }
+  }
+
+  #wait(delayMs: number): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#setTimer('retry', resolve, delayMs);
+    return promise;
+  }
+
+  #setTimer(name: 'renew' | 'expire' | 'retry', run: () => void, delayMs: number): void {
+    this.#timers.get(name)?.[Symbol.dispose]();
+    this.#timers.set(name, this.#options.clock.setTimeout(run, delayMs));
+  }
+
+  #adopt(svid: Svid): void {
+    const { clock, random, log, onChange } = this.#options;
+    const now = clock.now();
+    this.#svid = svid;
+    this.#pending = undefined;
+    this.#schedule(renewAtMs({ receivedAtMs: now, notAfterMs: svid.notAfterMs }, random) - now);
+    this.#setTimer('expire', () => this.#onExpired(), svid.notAfterMs - now);
+    log.info(
+      {
+        spiffeId: svid.spiffeId,
+        serial: svid.serialHex,
+        notAfter: new Date(svid.notAfterMs).toISOString(),
+      },
+      'certificate in use',
+    );
+    onChange(svid);
+  }
+
+  #schedule(delayMs: number): void {
+    this.#setTimer('renew', () => void this.#renew(), delayMs);
+  }
+
+  /** Asks with a new key. While there is no stream the next one begins with it. */
+  async #renew(): Promise<void> {
+    const request = await createKeyAndRequest();
+    if (this.#isDisposed) return;
+    this.#pending = request;
+    this.#stream?.send({ csr_der: request.csrDer });
+    this.#schedule(RENEWAL_TIMEOUT_MS);
+  }
+
+  #onOpen(send: (request: PlainMessage) => void): void {
+    if (this.#bundleVersion !== '') send({ bundle_ack: this.#bundleVersion });
+    if (this.#pending !== undefined) send({ csr_der: this.#pending.csrDer });
+  }
+
+  #onSvid(message: PlainMessage): void {
+    const own = this.#pending;
+    const { expected, clock, log } = this.#options;
+    if (own === undefined) return;
+    const bundlePem = this.#bundlePem();
+    const check = checkSvid(message, own, {
+      bundlePem,
+      roots: splitPem(bundlePem).map((pem) => new X509Certificate(pem)),
+      expected: { ...expected, spiffeId: this.#svid?.spiffeId ?? expected.spiffeId },
+      nowMs: clock.now(),
+    });
+    if (check.ok) this.#adopt(check.svid);
+    else log.error({ reason: check.reason }, 'refused a new certificate; the old one stays in use');
+  }
+
+  #onBundle(message: PlainMessage): void {
+    const bundle = readBundle(message);
+    if (bundle === undefined) {
+      this.#options.log.error('refused a bundle without usable roots; the old one stays in force');
+      return;
+    }
+    this.setBundle(bundle.pem, bundle.version);
+    this.#stream?.send({ bundle_ack: bundle.version });
+  }
+
+  /**
+   * In force from now on: for peers, for the control plane, and for the next certificate.
+   * @throws Error when it holds anything but certificates.
+   */
+  setBundle(text: string, version?: string): void {
+    const roots = splitPem(text).map((part) => new X509Certificate(part));
+    if (roots.length === 0) throw new Error('Cannot trust anybody: the bundle is empty');
+    if (version !== undefined) this.#bundleVersion = version;
+    const pem = roots.map((root) => root.toString()).join('');
+    if (this.#svid === undefined || this.#svid.bundlePem === pem) return;
+    this.#svid = { ...this.#svid, bundlePem: pem };
+    this.#options.log.info({ version }, 'trust bundle in use');
+    this.#options.onChange(this.#svid);
+  }
+
+  #onExpired(): void {
+    const { log, onChange } = this.#options;
+    log.error('the certificate has expired: every connection is refused until there is a new one');
+    this.#svid = undefined;
+    onChange(undefined);
+    void this.#enrol(new AbortController().signal, 'again').catch((error: unknown) => {
+      log.error({ error: String(error) }, 'cannot enrol again');
+    });
+  }
+
+  [Symbol.dispose](): void {
+    this.#isDisposed = true;
+    for (const timer of this.#timers.values()) timer[Symbol.dispose]();
+    this.#stream?.[Symbol.dispose]();
+  }
+}

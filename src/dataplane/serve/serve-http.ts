@@ -1,0 +1,224 @@
+// Serves an admitted HTTP connection with the codec that fits its bytes; both codecs are given the same judgement.
+import type { Admitted, Served } from '../listener/accept.ts';
+import { inspect } from '../listener/inspect.ts';
+import { forwardedClientCert, type RequestHead } from '../filters/connection-facts.ts';
+import {
+  isRemovedInbound,
+  isRemovedOutbound,
+  type HttpDecision,
+  type LocalAnswer,
+} from '../filters/http-filters.ts';
+import { HttpSession } from '../filters/http-session.ts';
+import { Http1Connection, type Http1Action } from '../http/http1-proxy.ts';
+import { Http2Connection, type Http2Action } from '../http2/http2-proxy.ts';
+import type { HttpRuntime } from '../state/chain.ts';
+import { inboundFlow, outboundFlow } from './flow.ts';
+import type { Traffic } from './traffic.ts';
+
+export interface HttpServing {
+  readonly traffic: Traffic;
+  readonly isInbound: boolean;
+}
+
+/** What was decided about requests that are under way, until they are logged. */
+type Decisions = Map<RequestHead, HttpDecision>;
+
+export function serveHttp(admitted: Admitted, http: HttpRuntime, serving: HttpServing): Served {
+  const { socket, protocol } = admitted;
+  if (protocol !== 'unknown' || admitted.chain.tls !== undefined) {
+    return serveAs(admitted, http, serving, protocol === 'http2' ? 'http2' : 'http1');
+  }
+  /** Nobody has looked at the bytes yet, and both versions of HTTP may come to a plaintext port. */
+  let served: Served | undefined;
+  let isDraining = false;
+  inspect(socket, http.manager.requestHeadersTimeoutMs || DEFAULT_HEAD_TIMEOUT_MS, (inspected) => {
+    const version = inspected.kind === 'h2c' ? 'http2' : 'http1';
+    served = serveAs(admitted, http, serving, version);
+    if (isDraining) served.drain();
+  });
+  return {
+    rejudge: (chain) => served?.rejudge(chain),
+    drain: () => {
+      isDraining = true;
+      if (served === undefined) socket.destroy();
+      else served.drain();
+    },
+    cut: () => (served === undefined ? socket.destroy() : served.cut()),
+  };
+}
+
+/** For listeners that do not say: Envoy's own limit for slow heads. */
+const DEFAULT_HEAD_TIMEOUT_MS = 10_000;
+/** 1 h, Envoy's default for connections without a request. */
+const HTTP_IDLE_TIMEOUT_MS = 3_600_000;
+
+function serveAs(
+  admitted: Admitted,
+  http: HttpRuntime,
+  serving: HttpServing,
+  protocol: 'http1' | 'http2',
+): Served {
+  const session = createSession(admitted, http, serving, protocol);
+  const connection =
+    protocol === 'http2'
+      ? serveHttp2(admitted, session, serving)
+      : serveHttp1(admitted, session, serving);
+  return {
+    rejudge: (chain) => {
+      if (chain.http === undefined) return 'chain-changed';
+      session.setRuntime(chain.http);
+      if (connection instanceof Http2Connection) connection.rejudgeStreams();
+      else connection.rejudge();
+      return undefined;
+    },
+    drain: () => connection.drain(),
+    cut: () => connection.cut(),
+  };
+}
+
+export function createSession(
+  admitted: Pick<Admitted, 'facts' | 'peer'>,
+  runtime: HttpRuntime,
+  { traffic, isInbound }: HttpServing,
+  protocol: 'http1' | 'http2',
+): HttpSession {
+  const { facts, peer } = admitted;
+  const isForwarded = runtime.manager.forwardClientCert === 'sanitizeSet' && peer !== undefined;
+  return new HttpSession({
+    facts,
+    runtime,
+    protocol,
+    isInbound,
+    clientCert: isForwarded ? forwardedClientCert(traffic.workload().spiffeId, peer) : undefined,
+    source: isInbound ? (peer?.spiffeId ?? 'plaintext') : traffic.workload().spiffeId,
+    route: (name) => traffic.store.route(name),
+    flow: (cluster) =>
+      isInbound ? inboundFlow(traffic, peer, cluster) : outboundFlow(traffic, cluster),
+    log: traffic.log,
+    isLogOff: traffic.isLogOff,
+  });
+}
+
+function serveHttp1(
+  admitted: Admitted,
+  session: HttpSession,
+  serving: HttpServing,
+): Http1Connection {
+  const decisions: Decisions = new Map();
+  const { manager } = session.runtime;
+  return new Http1Connection(
+    admitted.socket,
+    {
+      onRequest: (head) => {
+        const decision = session.decide(head);
+        decisions.set(head, decision);
+        return http1Action(decision, serving);
+      },
+      isStillAllowed: (head) => session.isStillAllowed(head),
+      onComplete: (completion) =>
+        session.finish({
+          ...takeDecision(decisions, completion.head),
+          ...completion,
+          grpcStatus: '',
+        }),
+      onClose: () => decisions.clear(),
+    },
+    {
+      idleTimeoutMs: manager.streamIdleTimeoutMs || HTTP_IDLE_TIMEOUT_MS,
+      headTimeoutMs: manager.requestHeadersTimeoutMs || DEFAULT_HEAD_TIMEOUT_MS,
+      responseTimeoutMs: 0,
+      allowAbsoluteForm: false,
+      upgrades: manager.upgrades,
+    },
+  );
+}
+
+export function http1Action(
+  decision: HttpDecision,
+  { traffic, isInbound }: HttpServing,
+): Http1Action {
+  if (decision.kind === 'respond') return respondAction(decision);
+  const cluster = traffic.store.cluster(decision.route.cluster);
+  if (cluster === undefined) return noCluster(decision.requestId);
+  return {
+    kind: 'forward',
+    upstream: cluster.http1,
+    edits: {
+      target: decision.target,
+      isRemoved: isInbound ? isRemovedInbound : isRemovedOutbound,
+      added: decision.added,
+    },
+  };
+}
+
+function serveHttp2(
+  admitted: Admitted,
+  session: HttpSession,
+  serving: HttpServing,
+): Http2Connection {
+  const decisions: Decisions = new Map();
+  const { traffic, isInbound } = serving;
+  const { manager } = session.runtime;
+  return new Http2Connection(
+    admitted.socket,
+    {
+      onRequest: (head): Http2Action => {
+        const decision = session.decide(head);
+        decisions.set(head, decision);
+        if (decision.kind === 'respond') return respondAction(decision);
+        const cluster = traffic.store.cluster(decision.route.cluster);
+        if (cluster === undefined) return noCluster(decision.requestId);
+        return {
+          kind: 'forward',
+          upstream: cluster.http2,
+          edits: {
+            path: decision.target,
+            isRemoved: isInbound ? isRemovedInbound : isRemovedOutbound,
+            added: decision.added,
+          },
+        };
+      },
+      isStillAllowed: (head) => session.isStillAllowed(head),
+      onComplete: (completion) =>
+        session.finish({
+          ...takeDecision(decisions, completion.head),
+          ...completion,
+          upstream: '',
+          grpcStatus: completion.grpcStatus ?? '',
+        }),
+      onClose: () => undefined,
+    },
+    { idleTimeoutMs: manager.streamIdleTimeoutMs || HTTP_IDLE_TIMEOUT_MS },
+  );
+}
+
+/** `body` says nothing of policies; the request id leads to the log line that does. */
+function respondAction(decision: LocalAnswer) {
+  const { status, body, reasonCode, requestId } = decision;
+  return {
+    kind: 'respond',
+    status,
+    body: `${body}\n`,
+    reasonCode,
+    headers: ['x-request-id', requestId],
+  } as const;
+}
+
+const noCluster = (requestId: string) =>
+  ({
+    kind: 'respond',
+    status: 503,
+    body: 'no-cluster\n',
+    reasonCode: 'no-cluster',
+    headers: ['x-request-id', requestId],
+  }) as const;
+
+export function takeDecision(decisions: Decisions, head: RequestHead | undefined) {
+  const decision = head === undefined ? undefined : decisions.get(head);
+  if (head !== undefined) decisions.delete(head);
+  return {
+    requestId: decision?.requestId ?? '',
+    verdict: decision?.verdict,
+    cluster: decision?.kind === 'forward' ? decision.route.cluster : undefined,
+  };
+}

@@ -1,0 +1,77 @@
+// Serves an admitted TCP connection: opens one to the destination, joins the two, and says what became of them.
+import type { Admitted, Served } from '../listener/accept.ts';
+import type { Address } from '../upstream/cluster.ts';
+import { joinSockets, TCP_IDLE_TIMEOUT_MS, type TcpTunnel } from '../tcp/tcp-proxy.ts';
+import { inboundFlow, outboundFlow } from './flow.ts';
+import type { Traffic } from './traffic.ts';
+
+export interface TcpServing {
+  readonly traffic: Traffic;
+  readonly isInbound: boolean;
+  readonly destination: Address;
+}
+
+export function serveTcp(admitted: Admitted, clusterName: string, serving: TcpServing): Served {
+  const { socket, peer, verdict, facts } = admitted;
+  const { traffic, isInbound, destination } = serving;
+  const startedAt = performance.now();
+  const flow = isInbound
+    ? inboundFlow(traffic, peer, clusterName)
+    : outboundFlow(traffic, clusterName);
+  let tunnel: TcpTunnel | undefined;
+  let isCut = false;
+  const log = (upstream: string, reasonCode: string, received: number, sent: number): void => {
+    if (traffic.isLogOff) return;
+    traffic.log({
+      direction: isInbound ? 'inbound' : 'outbound',
+      protocol: 'tcp',
+      source: peer?.spiffeId ?? 'plaintext',
+      sourceIp: facts.endpoints.sourceAddress,
+      destinationPort: facts.destinationPort,
+      upstream,
+      verdict,
+      reasonCode,
+      bytesReceived: received,
+      bytesSent: sent,
+      durationMs: performance.now() - startedAt,
+    });
+  };
+  if (verdict !== undefined && verdict.reason !== 'no-policy') traffic.metrics.decidedTcp('allow');
+  const fail = (reasonCode: string, upstream: string): void => {
+    socket.destroy();
+    traffic.metrics.refused(isInbound ? 'inbound' : 'outbound', reasonCode);
+    log(upstream, reasonCode, 0, 0);
+  };
+  const cluster = traffic.store.cluster(clusterName);
+  if (cluster === undefined) fail('no-cluster', '');
+  else {
+    cluster.openTcp(destination, {
+      onConnection: (upstream) => {
+        if (socket.destroyed || isCut) {
+          upstream.socket.destroy();
+          upstream.done();
+          log(upstream.address, 'downstream-closed', 0, 0);
+          return;
+        }
+        flow.connectionOpened();
+        tunnel = joinSockets(socket, upstream.socket, { idleTimeoutMs: TCP_IDLE_TIMEOUT_MS });
+        void tunnel.done.then(({ end, bytesReceived, bytesSent }) => {
+          upstream.done();
+          flow.connectionClosed(bytesReceived, bytesSent);
+          log(upstream.address, end === 'closed' ? '' : end, bytesReceived, bytesSent);
+        });
+      },
+      onFailure: (reasonCode, address) => fail(reasonCode, address ?? ''),
+    });
+  }
+  return {
+    rejudge: (chain) => (chain.tcpCluster === clusterName ? undefined : 'chain-changed'),
+    /** Nobody can ask a TCP peer to finish: it has until the limit. */
+    drain: () => undefined,
+    cut: () => {
+      isCut = true;
+      if (tunnel === undefined) socket.destroy();
+      else tunnel.cut();
+    },
+  };
+}

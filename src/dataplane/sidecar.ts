@@ -1,0 +1,401 @@
+// The sidecar as a whole: enrols, subscribes, opens its ports, serves, drains; everything it owns ends with it.
+import type { Socket } from 'node:net';
+import { spiffeIdOf } from '@weft/model/identity';
+import type { Secret } from '@weft/xds/resources/secret';
+import {
+  createAdminServer,
+  type AdminServer,
+  type AdminState,
+  type Readiness,
+} from './admin/http-server.ts';
+import { openChannel } from './control-plane/link.ts';
+import type { Svid } from './enrol/check-svid.ts';
+import { IdentityKeeper } from './enrol/identity-keeper.ts';
+import { IdentityState } from './identity-state.ts';
+import { loadOriginalDst, type Destination } from './listener/original-dst.ts';
+import type { SidecarOptions } from './options.ts';
+import { createHttpForwarder } from './serve/http-forwarder.ts';
+import { type AcceptInbound, createInbound } from './serve/inbound.ts';
+import {
+  type AcceptOutbound,
+  addressName,
+  createOutbound,
+  FALLBACK_LISTENER,
+} from './serve/outbound.ts';
+import { serviceHostOf } from './serve/service-host.ts';
+import { openSocketServer, type SocketServer } from './serve/socket-server.ts';
+import { FlowCache, type Traffic } from './serve/traffic.ts';
+import { ConfigStore } from './state/config-store.ts';
+import { OpenConnections } from './state/open-connections.ts';
+import { createAccessLog } from './telemetry/access-log.ts';
+import { MetricsRegistry } from './telemetry/metrics.ts';
+import { createProxyMetrics } from './telemetry/proxy-metrics.ts';
+import { createSidecarMetrics } from './telemetry/sidecar-metrics.ts';
+import { AcceptorPool } from './tls/acceptor-pool.ts';
+import { type Address, ClusterRuntime } from './upstream/cluster.ts';
+import { XdsClient } from './xds/client.ts';
+
+/** Destinations that nobody calls any more are looked for so often. */
+const SWEEP_MS = 60_000;
+
+/** Where the sidecar can be reached, as its ready line says it. */
+export interface SidecarAddresses {
+  readonly admin: string;
+  readonly probes?: string;
+  readonly metrics?: string;
+  readonly inbound: Readonly<Record<string, string>>;
+  readonly outbound: Readonly<Record<string, string>>;
+  readonly outboundHttp?: string;
+}
+
+export class Sidecar implements AsyncDisposable {
+  readonly #options: SidecarOptions;
+  readonly #identity = new IdentityState();
+  readonly #acceptors = new AcceptorPool();
+  readonly #keeper: IdentityKeeper;
+  readonly #xds: XdsClient;
+  readonly #store: ConfigStore<ClusterRuntime>;
+  readonly #openInbound: OpenConnections;
+  readonly #openOutbound: OpenConnections;
+  readonly #metrics = new MetricsRegistry();
+  readonly #own: ReturnType<typeof createSidecarMetrics>;
+  readonly #acceptInbound: AcceptInbound;
+  readonly #acceptOutbound: AcceptOutbound;
+  readonly #acceptForward: (socket: Socket) => void;
+  readonly #servers: { readonly inbound: SocketServer[]; readonly outbound: SocketServer[] } = {
+    inbound: [],
+    outbound: [],
+  };
+  readonly #admins: AdminServer[] = [];
+  readonly #stopped = new AbortController();
+  readonly #apps: ReadonlyMap<number, Address>;
+  #whenReady = Promise.withResolvers<void>();
+  #sweep: Disposable | undefined;
+  #draining: Promise<number> | undefined;
+  #onDrainAsked: () => void = () => void this.drain();
+
+  constructor(options: SidecarOptions) {
+    this.#options = options;
+    const { clock, random, log, trustDomain, rootNamespace, namespace, pod } = options;
+    this.#apps = new Map(options.inbound.map(({ port, app }) => [port, app]));
+    this.#own = createSidecarMetrics(this.#metrics);
+    const metrics = createProxyMetrics(this.#metrics);
+    this.#openInbound = new OpenConnections({ onCut: metrics.cut });
+    this.#openOutbound = new OpenConnections({ onCut: metrics.cut });
+    const controlPlane = spiffeIdOf({
+      trustDomain,
+      namespace: rootNamespace,
+      serviceAccount: 'weft-control-plane',
+    });
+    this.#keeper = new IdentityKeeper({
+      enrolmentAddress: options.enrolmentAddress,
+      renewalAddress: options.xdsAddress,
+      bundlePem: options.bundlePem,
+      controlPlane,
+      readToken: options.readToken,
+      expected: { trustDomain, namespace, spiffeId: undefined },
+      clock,
+      random,
+      log: log.child({ component: 'identity' }),
+      onChange: (svid) => this.#onIdentity(svid),
+    });
+    this.#xds = new XdsClient({
+      connect: () => {
+        const own = this.#identity.svid;
+        if (own === undefined) throw new Error('Cannot connect: there is no valid certificate');
+        const { bundlePem } = own;
+        return openChannel({ address: options.xdsAddress, bundlePem, controlPlane, own });
+      },
+      node: { id: `${pod}.${namespace}`, cluster: namespace },
+      version: options.version,
+      apply: (update) => this.#store.apply(update),
+      clock,
+      random,
+      log: log.child({ component: 'xds' }),
+      onState: (isConnected) => this.#own.connected(isConnected),
+      onResponse: (kind, isAccepted) => this.#own.response(kind, isAccepted),
+    });
+    this.#store = new ConfigStore<ClusterRuntime>({
+      clock,
+      subscriptions: this.#xds,
+      createCluster: (cluster) =>
+        new ClusterRuntime(cluster, {
+          clock,
+          random,
+          contexts: () => this.#identity.contexts,
+          appAddress: (address) => this.#appAddress(address),
+          onEjected: (name, endpoint) => {
+            this.#own.ejected();
+            log.warn({ cluster: name, endpoint }, 'endpoint ejected: it keeps failing');
+          },
+        }),
+      onInboundChange: () => {
+        this.#openInbound.rejudgeAll();
+        this.#checkReady();
+      },
+      onSecret: (secret) => this.#onSecret(secret),
+    });
+    const traffic = this.#createTraffic(metrics);
+    const now = (): number => clock.now();
+    this.#acceptInbound = createInbound({
+      traffic,
+      acceptors: this.#acceptors,
+      contexts: () => this.#identity.contexts,
+      open: this.#openInbound,
+      now,
+      appAddress: (address) => this.#appAddress(address),
+    });
+    this.#acceptOutbound = createOutbound({ traffic, open: this.#openOutbound, now });
+    const hostOf = serviceHostOf({ namespace, domain: options.domain });
+    this.#acceptForward = createHttpForwarder({ traffic, open: this.#openOutbound, hostOf });
+  }
+
+  #createTraffic(metrics: ReturnType<typeof createProxyMetrics>): Traffic {
+    const { log, accessLog, pod, namespace } = this.#options;
+    const write = createAccessLog(log.child({ component: 'access' }), accessLog);
+    return {
+      store: this.#store,
+      metrics,
+      workload: () => {
+        const { svid } = this.#identity;
+        if (svid === undefined) throw new Error('Cannot serve: there is no identity');
+        return { spiffeId: svid.spiffeId, namespace, name: pod };
+      },
+      log: write,
+      isLogOff: write.isOff,
+      flows: new FlowCache(metrics),
+    };
+  }
+
+  #appAddress(address: Address): Address {
+    return this.#apps.get(address.port) ?? address;
+  }
+
+  #onIdentity(svid: Svid | undefined): void {
+    const isOtherTrust = this.#identity.set(svid);
+    const { contexts } = this.#identity;
+    this.#acceptors.setContexts(contexts);
+    for (const cluster of this.#store.handles().values()) cluster.retireIdle();
+    this.#own.certificate(svid?.notAfterMs);
+    if (isOtherTrust) this.#openInbound.rejudgeAll();
+    this.#checkReady();
+  }
+
+  #onSecret(secret: Secret): string | undefined {
+    try {
+      this.#keeper.setBundle(secret.trustedCaPem);
+      return undefined;
+    } catch (error) {
+      return error instanceof Error ? error.message : String(error);
+    }
+  }
+
+  /** Certificate, bundle and policy are there, and it has not been told to go. */
+  readiness(): Readiness {
+    const reasons: string[] = [];
+    if (this.#identity.contexts === undefined)
+      reasons.push('no certificate from the control plane');
+    if (!this.#store.isInboundComplete()) reasons.push('no policy from the control plane');
+    if (this.#draining !== undefined) reasons.push('draining');
+    return { isReady: reasons.length === 0, reasons };
+  }
+
+  #checkReady(): void {
+    const { isReady } = this.readiness();
+    this.#own.ready(isReady);
+    if (isReady) this.#whenReady.resolve();
+  }
+
+  get spiffeId(): string | undefined {
+    return this.#identity.svid?.spiffeId;
+  }
+
+  /** `POST /drain` does this; `weft run` drains and ends the application as well. */
+  onDrainAsked(run: () => void): void {
+    this.#onDrainAsked = run;
+  }
+
+  /**
+   * Opens the ports, enrols and waits until traffic can be served.
+   * @throws EnrolmentRefused when the token is refused; Error when a port cannot be bound.
+   */
+  async start(): Promise<SidecarAddresses> {
+    const addresses = await this.#listen();
+    this.#sweep = this.#every(SWEEP_MS, () => this.#store.sweep());
+    await this.#keeper.start(this.#stopped.signal);
+    this.#xds.start();
+    await Promise.race([this.#whenReady.promise, aborted(this.#stopped.signal)]);
+    return addresses;
+  }
+
+  #every(periodMs: number, run: () => void): Disposable {
+    const { clock } = this.#options;
+    let timer = clock.setTimeout(tick, periodMs);
+    function tick(): void {
+      run();
+      timer = clock.setTimeout(tick, periodMs);
+    }
+    return { [Symbol.dispose]: () => timer[Symbol.dispose]() };
+  }
+
+  async #listen(): Promise<SidecarAddresses> {
+    const { options, admins } = { options: this.#options, admins: this.#admins };
+    const state = this.#adminState();
+    const serve = async (
+      role: 'admin' | 'probe' | 'metrics',
+      listen: { host: string; port: number },
+    ) => {
+      const server = await createAdminServer({ role, ...listen, state });
+      admins.push(server);
+      return textOf(server.address);
+    };
+    const admin = await serve('admin', options.admin);
+    const probes = options.probes && (await serve('probe', options.probes));
+    const metrics = options.metrics && (await serve('metrics', options.metrics));
+    const inbound: Record<string, string> = {};
+    for (const { port } of options.inbound) {
+      const destination = { address: options.podIp, port };
+      const listen = { host: options.podIp, port };
+      inbound[String(port)] = await this.#open('inbound', listen, (socket) =>
+        this.#acceptInbound(socket, destination),
+      );
+    }
+    const outbound: Record<string, string> = {};
+    for (const { listen, host, port } of options.outbound) {
+      const destination = { address: listen.host, port };
+      outbound[`${host}:${port}`] = await this.#open('outbound', listen, (socket) =>
+        this.#acceptOutbound(socket, `outbound|${port}||${host}`, destination),
+      );
+    }
+    const { outboundHttp: forward } = options;
+    const outboundHttp = forward && (await this.#open('outbound', forward, this.#acceptForward));
+    if (options.transparent !== undefined) {
+      const { transparent } = options;
+      const originalDst = await loadOriginalDst();
+      inbound['*'] = await this.#open('inbound', transparent.inbound, (socket) => {
+        const destination = originalDst(socket);
+        if (isRedirected(socket, destination)) this.#acceptInbound(socket, destination);
+        else this.#refuseDirect(socket, 'inbound');
+      });
+      outbound['*'] = await this.#open('outbound', transparent.outbound, (socket) => {
+        const destination = originalDst(socket);
+        if (isRedirected(socket, destination)) {
+          const name = addressName(destination);
+          this.#acceptOutbound(socket, name, destination, FALLBACK_LISTENER);
+        } else this.#refuseDirect(socket, 'outbound');
+      });
+    }
+    return {
+      admin,
+      ...(probes !== undefined && { probes }),
+      ...(metrics !== undefined && { metrics }),
+      inbound,
+      outbound,
+      ...(outboundHttp !== undefined && { outboundHttp }),
+    };
+  }
+
+  async #open(
+    side: 'inbound' | 'outbound',
+    listen: { readonly host: string; readonly port: number },
+    onSocket: (socket: Socket) => void,
+  ): Promise<string> {
+    const server = await openSocketServer(listen, onSocket);
+    this.#servers[side].push(server);
+    return textOf(server.address);
+  }
+
+  /** Nobody redirected it: it was made to the port itself, and would only come back to it. */
+  #refuseDirect(socket: Socket, direction: 'inbound' | 'outbound'): void {
+    socket.destroy();
+    this.#own.direct(direction);
+  }
+
+  #adminState(): AdminState {
+    return {
+      readiness: () => this.readiness(),
+      metricsText: () => {
+        this.#own.open(this.#openInbound.size, this.#openOutbound.size);
+        return this.#metrics.expose();
+      },
+      configDump: () => ({
+        node: `${this.#options.pod}.${this.#options.namespace}`,
+        spiffeId: this.#identity.svid?.spiffeId ?? null,
+        connected: this.#xds.isConnected,
+        ...this.#store.dump(),
+      }),
+      certificates: () => this.#identity.report(),
+      clusters: () => ({ clusters: [...this.#store.handles().values()].map(describeCluster) }),
+      drain: () => this.#onDrainAsked(),
+    };
+  }
+
+  /**
+   * Unready at once; connections end after what is in flight, the rest is cut at the limit.
+   * @returns how many had to be cut.
+   */
+  drain(): Promise<number> {
+    this.#draining ??= this.#drain();
+    return this.#draining;
+  }
+
+  async #drain(): Promise<number> {
+    const { log, drainLimitMs } = this.#options;
+    this.#own.ready(false);
+    log.info({ openConnections: this.#openInbound.size, drainLimitMs }, 'draining');
+    const cut = await this.#openInbound.drain(drainLimitMs);
+    for (const server of this.#servers.inbound) server.stop();
+    log.info({ cut }, 'drained');
+    return cut;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#stopped.abort();
+    this.#sweep?.[Symbol.dispose]();
+    this.#xds[Symbol.dispose]();
+    this.#keeper[Symbol.dispose]();
+    await this.#openOutbound.drain(0);
+    await this.#openInbound.drain(0);
+    for (const cluster of this.#store.handles().values()) cluster[Symbol.dispose]();
+    for (const server of [...this.#servers.inbound, ...this.#servers.outbound]) {
+      await server[Symbol.asyncDispose]();
+    }
+    for (const server of this.#admins) await server[Symbol.asyncDispose]();
+  }
+}
+
+const textOf = ({ address, port }: { readonly address: string; readonly port: number }): string =>
+  address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`;
+
+const isRedirected = (
+  socket: Socket,
+  destination: Destination | undefined,
+): destination is Destination => destination !== undefined && destination.port !== socket.localPort;
+
+function describeCluster(cluster: ClusterRuntime): object {
+  return {
+    name: cluster.name,
+    endpoints: cluster.endpoints.map((endpoint) => ({
+      address: endpoint.key,
+      health: endpoint.definition.health,
+      tls: endpoint.definition.tlsMode,
+      identity: endpoint.definition.identity,
+      inFlight: endpoint.load,
+      idleConnections: endpoint.idle.length,
+      ejected: endpoint.ejectedUntil > 0,
+      failures: endpoint.failures,
+    })),
+  };
+}
+
+function aborted(signal: AbortSignal): Promise<never> {
+  return new Promise((_resolve, reject) => {
+    signal.addEventListener(
+      'abort',
+      () => reject(new Error('Cannot start: stopped before ready')),
+      {
+        once: true,
+      },
+    );
+  });
+}

@@ -1,0 +1,91 @@
+// One HTTP/1 connection to an endpoint: lent to one exchange at a time, kept while idle, dropped when it says something unasked.
+import type { Socket } from 'node:net';
+import { IDLE_MS, MAX_IDLE, type UpstreamEndpoint } from './endpoint.ts';
+
+export class PooledConnection {
+  readonly socket: Socket;
+  readonly generation: object | undefined;
+  readonly #endpoint: UpstreamEndpoint;
+  readonly #onResult: (isSuccess: boolean) => void;
+  #isIdle = false;
+  #isLent = true;
+  isReused = false;
+
+  constructor(options: {
+    readonly socket: Socket;
+    readonly endpoint: UpstreamEndpoint;
+    readonly generation: object | undefined;
+    readonly onResult: (isSuccess: boolean) => void;
+  }) {
+    this.socket = options.socket;
+    this.generation = options.generation;
+    this.#endpoint = options.endpoint;
+    this.#onResult = options.onResult;
+    const { socket } = this;
+    /** Listens for as long as the connection lives: adding and removing listeners at every request would cost more. */
+    const dropIdle = (): void => {
+      if (this.#isIdle) this.dispose();
+    };
+    socket.on('data', dropIdle);
+    socket.on('end', dropIdle);
+    socket.on('close', () => this.#forget());
+    socket.setTimeout(IDLE_MS, dropIdle);
+  }
+
+  get address(): string {
+    return this.#endpoint.address;
+  }
+
+  /** Takes it out of the idle ones. @returns whether it can be used. */
+  lend(): boolean {
+    this.#isIdle = false;
+    if (this.socket.destroyed || !this.socket.writable || this.socket.readableEnded) {
+      this.socket.destroy();
+      return false;
+    }
+    this.#isLent = true;
+    this.isReused = true;
+    return true;
+  }
+
+  /** The exchange is over and the connection can take another. */
+  release(): void {
+    if (!this.#isLent) return;
+    this.#isLent = false;
+    this.#endpoint.active--;
+    const { socket } = this;
+    const { idle, isRemoved } = this.#endpoint;
+    if (socket.destroyed || !socket.writable || isRemoved || idle.length >= MAX_IDLE) {
+      socket.destroy();
+      return;
+    }
+    this.#isIdle = true;
+    idle.push(this);
+    socket.resume();
+  }
+
+  discard(): void {
+    if (this.#isLent) {
+      this.#isLent = false;
+      this.#endpoint.active--;
+    }
+    this.socket.destroy();
+  }
+
+  report(isSuccess: boolean): void {
+    this.#onResult(isSuccess);
+  }
+
+  /** Ends an idle connection. */
+  dispose(): void {
+    this.#isIdle = false;
+    this.#forget();
+    this.socket.destroy();
+  }
+
+  #forget(): void {
+    const { idle } = this.#endpoint;
+    const at = idle.indexOf(this);
+    if (at !== -1) idle.splice(at, 1);
+  }
+}

@@ -1,0 +1,56 @@
+// One address that serves a destination: its health as seen from here, its load, and its idle connections.
+import type { Endpoint } from '@weft/xds/resources/endpoint';
+import type { PooledConnection } from './connection.ts';
+import type { UpstreamSessions } from '../http2/upstream-sessions.ts';
+
+/** Idle connections kept to one endpoint; the newest are used first, so that the oldest time out. */
+export const MAX_IDLE = 256;
+/** 50 s: shorter than the idle limits of common servers (Node 65 s after a change, nginx 75 s; 60 s at load balancers). */
+export const IDLE_MS = 50_000;
+
+export class UpstreamEndpoint {
+  readonly key: string;
+  /** What the control plane says now; replaced on updates. */
+  definition: Endpoint;
+  /** HTTP/1 requests and TCP connections under way. */
+  active = 0;
+  failures = 0;
+  /** Ejections so far: each lasts longer than the one before. */
+  ejections = 0;
+  ejectedUntil = 0;
+  readonly idle: PooledConnection[] = [];
+  sessions: UpstreamSessions | undefined;
+  sessionsGeneration: object | undefined;
+  isRemoved = false;
+
+  constructor(definition: Endpoint) {
+    this.definition = definition;
+    this.key = endpointKey(definition);
+  }
+
+  get address(): string {
+    return this.key;
+  }
+
+  /** Everything under way: HTTP/2 streams are counted by their sessions. */
+  get load(): number {
+    return this.active + (this.sessions?.inFlight ?? 0);
+  }
+
+  /** Ends what is idle; what is in flight goes on. */
+  closeIdle(): void {
+    for (const connection of this.idle.splice(0)) connection.dispose();
+    this.sessions?.[Symbol.dispose]();
+    this.sessions = undefined;
+  }
+}
+
+export function endpointKey({
+  address,
+  port,
+}: {
+  readonly address: string;
+  readonly port: number;
+}): string {
+  return address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`;
+}
