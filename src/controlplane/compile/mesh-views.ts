@@ -1,0 +1,189 @@
+// Keeps the mesh compiled from its source, and answers who a proxy is, what it sees, and which policies reach it.
+import { systemClock, type Clock } from '@weft/model/clock';
+import type { SpiffeId, TrustDomain } from '@weft/model/identity';
+import type { Mesh, Workload } from '@weft/model/mesh/mesh';
+import type { Snapshot } from '@weft/model/mesh/objects';
+import type { Problem } from '@weft/model/problem';
+import type { ResourceKind, ResourceView } from '@weft/xds/resource';
+import { INBOUND_LISTENER } from '../resources/inbound-listener.ts';
+import { createResourceCache, type ResourceCache } from '../resources/resource-cache.ts';
+import { createWorkloadView, type TrustBundle } from '../resources/workload-view.ts';
+import type { NodeClaim, ProxyRef, ProxyResolution, ViewSource } from '../serve/view-source.ts';
+import { compileMesh } from './compile-mesh.ts';
+import { placePolicies, type PolicyPlacement } from './policy-placements.ts';
+import { resolveProxy } from './proxy-resolution.ts';
+
+export interface MeshViews extends ViewSource, Disposable {
+  mesh(): Mesh;
+  /** Those of the source, then those of compiling, then resources that could not be encoded. */
+  problems(): readonly Problem[];
+  /** Counts what proxies can see change: the mesh or the bundle. From 1. */
+  readonly revision: number;
+  /** How many resources were encoded since the start. */
+  readonly encodes: number;
+  /** For each policy in force: the proxies that it selects, and the version of the listener that carries it there. */
+  policies(): readonly PolicyPlacement[];
+}
+
+export interface MeshViewsOptions {
+  readonly source: {
+    readonly state: { readonly snapshot: Snapshot; readonly problems: readonly Problem[] };
+    subscribe(listener: () => void): Disposable;
+  };
+  readonly trustDomain: TrustDomain;
+  readonly rootNamespace: string;
+  readonly bundle: () => TrustBundle;
+  readonly onBundleChange: (listener: () => void) => Disposable;
+  readonly clock?: Clock;
+  /** How long changes are gathered before they are compiled together. Default 5 ms. */
+  readonly coalesceMs?: number;
+  readonly onCompiled?: (durationMs: number) => void;
+}
+
+/** Shorter than anybody notices, longer than one burst of file or API events. */
+const DEFAULT_COALESCE_MS = 5;
+/** Each is one resource that is left out; more of them say no more. */
+const MAX_ENCODING_PROBLEMS = 1_000;
+
+/** The first mesh is compiled when this returns. */
+export function createMeshViews(options: MeshViewsOptions): MeshViews {
+  return new Views(options);
+}
+
+class Views implements MeshViews {
+  readonly #options: MeshViewsOptions;
+  readonly #clock: Clock;
+  readonly #cache: ResourceCache;
+  readonly #listeners = new Set<() => void>();
+  readonly #subscriptions = new DisposableStack();
+  readonly #unencodable = new Map<string, Problem>();
+  #snapshot: Snapshot;
+  #mesh: Mesh;
+  #bundle: TrustBundle;
+  #revision = 1;
+  #views = new Map<string, { readonly identity: SpiffeId; readonly view: ResourceView }>();
+  #placements: readonly PolicyPlacement[] | undefined;
+  #timer: Disposable | undefined;
+
+  constructor(options: MeshViewsOptions) {
+    this.#options = options;
+    this.#clock = options.clock ?? systemClock;
+    this.#cache = createResourceCache({
+      onFailure: (kind, name, cause) => this.#addProblem(kind, name, cause),
+    });
+    this.#snapshot = options.source.state.snapshot;
+    this.#mesh = this.#compile(this.#snapshot);
+    this.#bundle = options.bundle();
+    const onChange = (): void => this.#schedule();
+    this.#subscriptions.use(options.source.subscribe(onChange));
+    this.#subscriptions.use(options.onBundleChange(onChange));
+    // Between the first look and the subscription something may have changed.
+    if (options.source.state.snapshot !== this.#snapshot) this.#schedule();
+  }
+
+  get revision(): number {
+    return this.#revision;
+  }
+
+  get encodes(): number {
+    return this.#cache.encodes;
+  }
+
+  mesh(): Mesh {
+    return this.#mesh;
+  }
+
+  problems(): readonly Problem[] {
+    return [
+      ...this.#options.source.state.problems,
+      ...this.#mesh.problems,
+      ...this.#unencodable.values(),
+    ];
+  }
+
+  policies(): readonly PolicyPlacement[] {
+    this.#placements ??= placePolicies(this.#mesh, (workload) => this.#listenerVersion(workload));
+    return this.#placements;
+  }
+
+  resolve(claim: NodeClaim, identity: SpiffeId): ProxyResolution {
+    return resolveProxy(this.#mesh, claim, identity);
+  }
+
+  /** One view for each proxy and revision, and none from another identity (CVE-2021-34824). */
+  viewFor(proxy: ProxyRef): ResourceView {
+    const known = this.#views.get(proxy.id);
+    if (known?.identity === proxy.identity) return known.view;
+    const found = this.#mesh.workloads.get(proxy.id);
+    const view = createWorkloadView({
+      revision: this.#revision,
+      mesh: this.#mesh,
+      bundle: this.#bundle,
+      cache: this.#cache,
+      workload: found?.identity === proxy.identity ? found : undefined,
+    });
+    this.#views.set(proxy.id, { identity: proxy.identity, view });
+    return view;
+  }
+
+  subscribe(listener: () => void): Disposable {
+    const entry = (): void => listener();
+    this.#listeners.add(entry);
+    return { [Symbol.dispose]: () => void this.#listeners.delete(entry) };
+  }
+
+  [Symbol.dispose](): void {
+    this.#timer?.[Symbol.dispose]();
+    this.#timer = undefined;
+    this.#subscriptions.dispose();
+    this.#listeners.clear();
+  }
+
+  #schedule(): void {
+    const delayMs = this.#options.coalesceMs ?? DEFAULT_COALESCE_MS;
+    this.#timer ??= this.#clock.setTimeout(() => {
+      this.#timer = undefined;
+      this.#refresh();
+    }, delayMs);
+  }
+
+  /** Changes of problems alone are no change for proxies. */
+  #refresh(): void {
+    const { snapshot } = this.#options.source.state;
+    const bundle = this.#options.bundle();
+    const isBundleNew = bundle.version !== this.#bundle.version;
+    if (snapshot === this.#snapshot && !isBundleNew) return;
+    if (snapshot !== this.#snapshot) this.#mesh = this.#compile(snapshot, this.#mesh);
+    this.#snapshot = snapshot;
+    if (isBundleNew) this.#bundle = bundle;
+    this.#revision++;
+    this.#views = new Map();
+    this.#placements = undefined;
+    this.#unencodable.clear();
+    for (const listener of [...this.#listeners]) listener();
+  }
+
+  /** Empty when it cannot be encoded: then no proxy has it. */
+  #listenerVersion({ id, identity, namespace, name }: Workload): string {
+    if (identity === undefined) return '';
+    const view = this.viewFor({ id, identity, namespace, workload: name });
+    return view.get('listener', INBOUND_LISTENER)?.version ?? '';
+  }
+
+  #addProblem(kind: ResourceKind, name: string, cause: unknown): void {
+    if (this.#unencodable.size >= MAX_ENCODING_PROBLEMS) return;
+    this.#unencodable.set(`${kind}\0${name}`, {
+      severity: 'error',
+      code: 'cannot-encode',
+      message: `left out the ${kind} ${name}: ${cause instanceof Error ? cause.message : String(cause)}`,
+    });
+  }
+
+  #compile(snapshot: Snapshot, previous?: Mesh): Mesh {
+    const { trustDomain, rootNamespace, onCompiled } = this.#options;
+    const startedAt = performance.now();
+    const mesh = compileMesh(snapshot, { trustDomain, rootNamespace }, previous);
+    onCompiled?.(performance.now() - startedAt);
+    return mesh;
+  }
+}

@@ -1,0 +1,148 @@
+// Makes workloads of Pods: whether they are in the mesh, which ports they have, and what they let in.
+import { isDnsLabel, isDnsSubdomain, spiffeIdOf, type SpiffeId } from '@weft/model/identity';
+import type { InboundPort, Mesh, MeshSettings, Workload } from '@weft/model/mesh/mesh';
+import type { NamespaceObject, PodObject } from '@weft/model/mesh/objects';
+import { detectProtocol, type PortProtocol } from '@weft/model/mesh/protocol';
+import { composePeerAuthentication, modeOfPort, type MtlsModes } from '@weft/model/policy/select';
+import type { Problem } from '@weft/model/problem';
+import { createInboundSpecs } from './inbound-specs.ts';
+import type { OrderedObjects } from './ordered-objects.ts';
+import { createScopes } from './policy-scopes.ts';
+import type { PodIndex } from './pod-index.ts';
+import { healthOf, type ServiceMembers } from './service-members.ts';
+import { keep } from './structural-sharing.ts';
+
+/** Label or annotation of a Pod, label of a Namespace: `"false"` keeps out of the mesh. The Pod's own word holds. */
+const INJECT = 'weft.dev/inject';
+
+export interface WorkloadInput {
+  readonly objects: OrderedObjects;
+  readonly index: PodIndex;
+  readonly services: readonly ServiceMembers[];
+  readonly settings: MeshSettings;
+  readonly previous: Mesh | undefined;
+}
+
+export interface CompiledWorkloads {
+  readonly workloads: ReadonlyMap<string, Workload>;
+  readonly problems: readonly Problem[];
+}
+
+/** What a Service in the Pod's own namespace says its port is for; others have no say over it. */
+type PortDeclarations = ReadonlyMap<PodObject, ReadonlyMap<number, ReadonlySet<PortProtocol>>>;
+
+export function compileWorkloads(input: WorkloadInput): CompiledWorkloads {
+  const { objects, index, settings, previous } = input;
+  const problems: Problem[] = [];
+  const declared = declarePorts(input.services);
+  const scopes = createScopes(objects.policies, settings.rootNamespace);
+  const intern = createInboundSpecs(previous);
+  const workloads = new Map<string, Workload>();
+  for (const pod of index.pods) {
+    const { namespace, name, labels } = pod.meta;
+    const identity = identityOf(pod, settings);
+    if (identity === undefined) problems.push(badIdentity(pod));
+    const scope = scopes(namespace);
+    const modes = composePeerAuthentication(
+      scope.peerAuthentication,
+      { namespace, labels },
+      settings.rootNamespace,
+    );
+    const { ports, clashes } = portsOf(pod, declared.get(pod), modes);
+    problems.push(...clashes);
+    const id = `${name}.${namespace}`;
+    const before = previous?.workloads.get(id);
+    const workload: Workload = {
+      id,
+      namespace,
+      name,
+      serviceAccount: pod.serviceAccount,
+      identity,
+      ips: pod.ips,
+      labels,
+      isInMesh: identity !== undefined && wantsMesh(pod, objects.namespaces.get(namespace)),
+      health: healthOf(pod),
+      inbound: intern({
+        namespace,
+        serviceAccount: pod.serviceAccount,
+        mode: modes.mode,
+        ports: keep(before?.inbound.ports, ports),
+        policies: scope.policiesFor(labels),
+        broken: scope.brokenFor(labels),
+        settings,
+      }),
+    };
+    workloads.set(id, keep(before, workload));
+  }
+  return { workloads, problems };
+}
+
+function identityOf(pod: PodObject, { trustDomain }: MeshSettings): SpiffeId | undefined {
+  const { namespace } = pod.meta;
+  const { serviceAccount } = pod;
+  if (!isDnsLabel(namespace) || !isDnsSubdomain(serviceAccount)) return undefined;
+  return spiffeIdOf({ trustDomain, namespace, serviceAccount });
+}
+
+const badIdentity = ({ meta, serviceAccount }: PodObject): Problem => ({
+  severity: 'error',
+  code: 'no-identity',
+  message: `has no identity and is not in the mesh: ${meta.namespace}/${serviceAccount} is no valid ServiceAccount`,
+  object: { kind: 'Pod', namespace: meta.namespace, name: meta.name },
+});
+
+function wantsMesh(pod: PodObject, namespace: NamespaceObject | undefined): boolean {
+  const { annotations, labels } = pod.meta;
+  const said = annotations.get(INJECT) ?? labels.get(INJECT) ?? namespace?.meta.labels.get(INJECT);
+  return said !== 'false';
+}
+
+function declarePorts(services: readonly ServiceMembers[]): PortDeclarations {
+  const declared = new Map<PodObject, Map<number, Set<PortProtocol>>>();
+  for (const { service, ports } of services) {
+    for (const { protocol, members } of ports) {
+      for (const { pod, port } of members) {
+        if (pod === undefined || pod.meta.namespace !== service.meta.namespace) continue;
+        const ofPod = declared.get(pod) ?? new Map<number, Set<PortProtocol>>();
+        declared.set(pod, ofPod);
+        ofPod.set(port, (ofPod.get(port) ?? new Set()).add(protocol));
+      }
+    }
+  }
+  return declared;
+}
+
+/** What Services say of a port holds before the container's own name for it; where they differ the bytes decide. */
+function portsOf(
+  pod: PodObject,
+  declared: ReadonlyMap<number, ReadonlySet<PortProtocol>> | undefined,
+  modes: MtlsModes,
+): { readonly ports: readonly InboundPort[]; readonly clashes: readonly Problem[] } {
+  const protocols = new Map<number, PortProtocol>();
+  for (const port of modes.portModes.keys()) {
+    protocols.set(port, detectProtocol({ name: '', port }));
+  }
+  for (const { name, port } of pod.ports) protocols.set(port, detectProtocol({ name, port }));
+  const clashes: Problem[] = [];
+  for (const [port, said] of declared ?? []) {
+    const [only = 'auto'] = said;
+    protocols.set(port, said.size > 1 ? 'auto' : only);
+    if (said.size > 1) clashes.push(protocolClash(pod, port, said));
+  }
+  const ports = [...protocols]
+    .sort(([a], [b]) => a - b)
+    .map(([port, protocol]) => ({ port, protocol, mode: modeOfPort(modes, port) }));
+  return { ports, clashes };
+}
+
+const protocolClash = (
+  { meta }: PodObject,
+  port: number,
+  said: ReadonlySet<PortProtocol>,
+): Problem => ({
+  severity: 'warning',
+  code: 'port-clash',
+  message: `has port ${port} that Services declare as ${[...said].sort().join(' and ')}; its protocol is detected`,
+  cure: 'give the port one name or appProtocol in every Service',
+  object: { kind: 'Pod', namespace: meta.namespace, name: meta.name },
+});

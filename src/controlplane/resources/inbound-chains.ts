@@ -1,0 +1,102 @@
+// The parts that a workload's inbound chains share: mutual TLS, the rules, and what a connection ends in.
+import type { InboundSpec, MeshSettings } from '@weft/model/mesh/mesh';
+import { compilePolicies } from '@weft/model/policy/compile';
+import type { RbacChain, StringMatcher } from '@weft/model/policy/rbac';
+import {
+  type DownstreamTls,
+  type HttpFilter,
+  MESH_ALPN,
+  type NetworkFilter,
+} from '@weft/xds/resources/listener';
+import { BUNDLE_SECRET, OWN_CERTIFICATE_SECRET } from '@weft/xds/resources/secret';
+import { REQUEST_HEADERS_TIMEOUT_MS, STREAM_IDLE_TIMEOUT_MS, UPGRADES } from './http-limits.ts';
+
+type Security = 'mesh' | 'plain';
+
+export interface ChainParts {
+  readonly tls: DownstreamTls;
+  http(security: Security, to: { port: number; cluster: string }): readonly NetworkFilter[];
+  tcp(cluster: string): readonly NetworkFilter[];
+}
+
+/** Best first; the last two are of clients that speak mutual TLS without a sidecar. */
+const ALPN: readonly string[] = [MESH_ALPN.http2, MESH_ALPN.http1, MESH_ALPN.tcp, 'h2', 'http/1.1'];
+
+/** Plaintext is judged by the same rules: there is no peer then, and what asks for one does not match. */
+export function createChainParts(spec: InboundSpec): ChainParts {
+  const rulesFor = (protocol: 'http' | 'tcp'): RbacChain => {
+    const { trustDomain, trustDomainAliases } = spec.settings;
+    return compilePolicies(spec.policies, spec.broken, {
+      trustDomain,
+      trustDomainAliases,
+      protocol,
+    });
+  };
+  const tcpRules = rulesFor('tcp').map(
+    (rules): NetworkFilter => ({ kind: 'rbac', statPrefix: 'inbound', rules }),
+  );
+  const httpFilters: readonly HttpFilter[] = [
+    ...rulesFor('http').map((rules): HttpFilter => ({ kind: 'rbac', rules })),
+    { kind: 'router' },
+  ];
+  return {
+    tls: {
+      alpn: ALPN,
+      certificateSecret: OWN_CERTIFICATE_SECRET,
+      validationSecret: BUNDLE_SECRET,
+      peerUris: peersOf(spec.settings),
+    },
+    http: (security, to) => [httpFilter(security, { ...to, httpFilters, settings: spec.settings })],
+    tcp: (cluster) => [
+      ...tcpRules,
+      { kind: 'tcpProxy', statPrefix: `inbound_${statName(cluster)}`, cluster },
+    ],
+  };
+}
+
+/** Every identity of the mesh; who of them may call what is for policies to say. */
+const peersOf = (settings: MeshSettings): readonly StringMatcher[] =>
+  [settings.trustDomain, ...settings.trustDomainAliases].map((trustDomain) => ({
+    kind: 'prefix',
+    value: `spiffe://${trustDomain}/`,
+    ignoreCase: false,
+  }));
+
+const statName = (cluster: string): string => cluster.replaceAll('|', '_');
+
+function httpFilter(
+  security: Security,
+  of: {
+    readonly port: number;
+    readonly cluster: string;
+    readonly httpFilters: readonly HttpFilter[];
+    readonly settings: MeshSettings;
+  },
+): NetworkFilter {
+  const route = {
+    match: { kind: 'prefix', value: '/' },
+    cluster: of.cluster,
+    timeoutMs: 0,
+    connectRetries: 0,
+  } as const;
+  return {
+    kind: 'http',
+    http: {
+      statPrefix: `inbound_${of.port}`,
+      routes: {
+        kind: 'inline',
+        config: {
+          name: of.cluster,
+          virtualHosts: [{ name: of.cluster, domains: ['*'], routes: [route] }],
+        },
+      },
+      filters: of.httpFilters,
+      forwardClientCert: security === 'mesh' ? 'sanitizeSet' : 'sanitize',
+      trustedHops: of.settings.trustedHops,
+      pathNormalization: of.settings.pathNormalization,
+      upgrades: UPGRADES,
+      requestHeadersTimeoutMs: REQUEST_HEADERS_TIMEOUT_MS,
+      streamIdleTimeoutMs: STREAM_IDLE_TIMEOUT_MS,
+    },
+  };
+}

@@ -1,0 +1,188 @@
+// What one proxy sees of a mesh: its own workload's ports, and every destination.
+import type { Destination, InboundPort, Mesh, Workload } from '@weft/model/mesh/mesh';
+import type { EncodedResource, ResourceKind, ResourceView } from '@weft/xds/resource';
+import { BUNDLE_SECRET } from '@weft/xds/resources/secret';
+import { BLACKHOLE_CLUSTER, inboundClusterName, PASSTHROUGH_CLUSTER } from './cluster-names.ts';
+import {
+  BLACKHOLE,
+  buildEndpointCluster,
+  buildInboundCluster,
+  buildOutboundCluster,
+  PASSTHROUGH,
+} from './clusters.ts';
+import { buildInboundListener, INBOUND_LISTENER } from './inbound-listener.ts';
+import {
+  buildEndpointListener,
+  buildRoute,
+  buildTargetListener,
+  buildVirtualOutbound,
+  VIRTUAL_OUTBOUND,
+} from './outbound.ts';
+import type { ResourceCache } from './resource-cache.ts';
+
+export interface TrustBundle {
+  readonly pem: string;
+  readonly version: string;
+}
+
+export interface ViewOptions {
+  readonly revision: number;
+  readonly mesh: Mesh;
+  /** The same object for as long as the bundle is the same. */
+  readonly bundle: TrustBundle;
+  readonly cache: ResourceCache;
+  /** Absent: the workload is gone; nothing is let in any more. */
+  readonly workload: Workload | undefined;
+}
+
+type Found = EncodedResource | undefined;
+
+export function createWorkloadView(options: ViewOptions): ResourceView {
+  return {
+    revision: options.revision,
+    get: (kind, name) => find(kind, name, options),
+    list: (kind) => listAll(kind, options),
+  };
+}
+
+function find(kind: ResourceKind, name: string, options: ViewOptions): Found {
+  switch (kind) {
+    case 'listener':
+      return findListener(name, options);
+    case 'route':
+      return withDestination(name, options, (destination) => routeOf(destination, options.cache));
+    case 'cluster':
+      return findCluster(name, options);
+    case 'endpoints':
+      return withDestination(name, options, ({ endpoints }) =>
+        options.cache.get('endpoints', { from: endpoints, name, build: () => endpoints }),
+      );
+    case 'secret':
+      return name === BUNDLE_SECRET ? secretOf(options) : undefined;
+    default:
+      return kind satisfies never;
+  }
+}
+
+function* listAll(kind: ResourceKind, options: ViewOptions): Iterable<EncodedResource> {
+  for (const name of namesOf(kind, options)) {
+    const found = find(kind, name, options);
+    if (found !== undefined) yield found;
+  }
+}
+
+/** What a proxy that takes everything is given; destinations by name are for those that ask for them. */
+function namesOf(kind: ResourceKind, { mesh, workload }: ViewOptions): Iterable<string> {
+  switch (kind) {
+    case 'listener':
+      return [INBOUND_LISTENER, VIRTUAL_OUTBOUND, ...mesh.destinationsByAddress.keys()];
+    case 'cluster': {
+      const own = workload?.inbound.ports.map(({ port }) => inboundClusterName(port)) ?? [];
+      return [...own, PASSTHROUGH_CLUSTER, BLACKHOLE_CLUSTER, ...mesh.destinations.keys()];
+    }
+    case 'endpoints':
+    case 'route':
+      return mesh.destinations.keys();
+    case 'secret':
+      return [BUNDLE_SECRET];
+    default:
+      return kind satisfies never;
+  }
+}
+
+function withDestination(
+  name: string,
+  { mesh }: ViewOptions,
+  then: (destination: Destination) => Found,
+): Found {
+  const destination = mesh.destinations.get(name);
+  return destination && then(destination);
+}
+
+const routeOf = ({ target }: Destination, cache: ResourceCache): Found =>
+  cache.get('route', { from: target, name: target.name, build: () => buildRoute(target) });
+
+const secretOf = ({ bundle, cache }: ViewOptions): Found =>
+  cache.get('secret', {
+    from: bundle,
+    name: BUNDLE_SECRET,
+    build: () => ({ name: BUNDLE_SECRET, trustedCaPem: bundle.pem }),
+  });
+
+function findListener(name: string, options: ViewOptions): Found {
+  const { mesh, workload, cache } = options;
+  if (name === INBOUND_LISTENER) {
+    const spec = workload?.inbound;
+    return (
+      spec && cache.get('listener', { from: spec, name, build: () => buildInboundListener(spec) })
+    );
+  }
+  if (name === VIRTUAL_OUTBOUND) {
+    const { settings } = mesh;
+    return cache.get('listener', {
+      from: settings,
+      name,
+      build: () => buildVirtualOutbound(settings),
+    });
+  }
+  const named = mesh.destinations.get(name)?.target;
+  const target = named ?? mesh.destinationsByAddress.get(name)?.target;
+  if (target !== undefined) {
+    const vip = named === undefined ? name.slice(0, name.lastIndexOf('_')) : undefined;
+    return cache.get('listener', {
+      from: target,
+      name,
+      build: () => buildTargetListener(target, vip),
+    });
+  }
+  const split = name.lastIndexOf('_');
+  const [ip, port] = [name.slice(0, split), name.slice(split + 1)];
+  return withEndpoint({ ip, port }, mesh, (owner, inbound) =>
+    cache.get('listener', { from: owner, name, build: () => buildEndpointListener(inbound, ip) }),
+  );
+}
+
+const ENDPOINT_PREFIX = 'endpoint|';
+
+function findCluster(name: string, options: ViewOptions): Found {
+  const { mesh, workload, cache } = options;
+  const upstream = mesh.destinations.get(name)?.upstream;
+  if (upstream !== undefined) {
+    return cache.get('cluster', {
+      from: upstream,
+      name,
+      build: () => buildOutboundCluster(upstream),
+    });
+  }
+  for (const fixed of [PASSTHROUGH, BLACKHOLE]) {
+    if (fixed.name === name) return cache.get('cluster', { from: fixed, name, build: () => fixed });
+  }
+  if (name.startsWith(ENDPOINT_PREFIX)) {
+    const [port = '', , ip = ''] = name.slice(ENDPOINT_PREFIX.length).split('|');
+    return withEndpoint({ ip, port }, mesh, (owner, inbound) =>
+      cache.get('cluster', {
+        from: owner,
+        name,
+        build: () => buildEndpointCluster(owner, inbound, ip),
+      }),
+    );
+  }
+  const inbound = workload?.inbound.ports.find(({ port }) => inboundClusterName(port) === name);
+  return (
+    inbound &&
+    cache.get('cluster', { from: inbound, name, build: () => buildInboundCluster(inbound) })
+  );
+}
+
+/** The declared port of the Pod at an address. Where Pods share the address, the first that declares the port. */
+function withEndpoint(
+  at: { readonly ip: string; readonly port: string },
+  mesh: Mesh,
+  then: (owner: Workload, port: InboundPort) => Found,
+): Found {
+  for (const owner of mesh.workloadsByIp.get(at.ip) ?? []) {
+    const inbound = owner.inbound.ports.find(({ port }) => String(port) === at.port);
+    if (inbound !== undefined) return then(owner, inbound);
+  }
+  return undefined;
+}
