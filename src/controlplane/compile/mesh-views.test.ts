@@ -41,14 +41,15 @@ class Bench implements Disposable {
 
   constructor(objects: readonly RegistryObject[]) {
     this.#snapshot = snapshotOf(objects);
-    const bench = this;
+    const stateOf = () => ({ snapshot: this.#snapshot, problems: [] });
+    const onSource = (listener: () => void): void => void (this.#onSource = listener);
     this.views = createMeshViews({
       source: {
         get state() {
-          return { snapshot: bench.#snapshot, problems: [] };
+          return stateOf();
         },
         subscribe(listener) {
-          bench.#onSource = listener;
+          onSource(listener);
           return { [Symbol.dispose]: () => undefined };
         },
       },

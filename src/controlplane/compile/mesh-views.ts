@@ -160,7 +160,7 @@ class Views implements MeshViews {
     this.#views = new Map();
     this.#placements = undefined;
     this.#unencodable.clear();
-    for (const listener of [...this.#listeners]) listener();
+    for (const listener of this.#listeners) listener();
   }
 
   /** Empty when it cannot be encoded: then no proxy has it. */
