@@ -3,7 +3,9 @@ import type { Mesh, Workload } from '@weft/model/mesh/mesh';
 import type { Snapshot } from '@weft/model/mesh/objects';
 import { compileDestinations } from './destinations.ts';
 import { compileSettings, type MeshIdentity } from './mesh-settings.ts';
-import { orderObjects } from './ordered-objects.ts';
+import { findPolicyProblems } from './problems/policy-problems.ts';
+import { findRegistryProblems } from './problems/registry-problems.ts';
+import { orderObjects, type OrderedObjects } from './ordered-objects.ts';
 import { indexPods } from './pod-index.ts';
 import { findMembers } from './service-members.ts';
 import { keep } from './structural-sharing.ts';
@@ -27,17 +29,31 @@ export function compileMesh(snapshot: Snapshot, identity: MeshIdentity, previous
     previous,
   });
   const outbound = compileDestinations({ services, workloads, settings, previous });
+  const workloadsByIp = indexByIp(workloads);
+  const mesh = { settings, workloads, workloadsByIp };
   return {
     revision: snapshot.revision,
-    settings,
-    workloads,
-    workloadsByIp: indexByIp(workloads),
+    ...mesh,
     destinations: outbound.destinations,
     destinationsByAddress: outbound.byAddress,
     policies: objects.policies,
-    problems: [...compiled.problems, ...problems, ...outbound.problems],
+    problems: [
+      ...compiled.problems,
+      ...problems,
+      ...outbound.problems,
+      ...findRegistryProblems(mesh, services),
+      ...findPolicyProblems({
+        mesh,
+        policies: objects.policies,
+        namespaces: namespacesOf(objects),
+      }),
+    ],
   };
 }
+
+/** A policy alone makes no namespace. */
+const namespacesOf = ({ namespaces, pods, services }: OrderedObjects): ReadonlySet<string> =>
+  new Set([...namespaces.keys(), ...[...pods, ...services].map(({ meta }) => meta.namespace)]);
 
 function indexByIp(workloads: ReadonlyMap<string, Workload>): Mesh['workloadsByIp'] {
   const byIp = new Map<string, Workload[]>();

@@ -1,0 +1,69 @@
+// Finds Services that lead nowhere and Pods that cannot be reached as they are written.
+import type { Mesh, Workload } from '@weft/model/mesh/mesh';
+import type { ObjectRef, Problem } from '@weft/model/problem';
+import type { ServiceMembers } from '../service-members.ts';
+import { someOf, warning } from './warning.ts';
+
+/** Taken by the sidecar beside the workload: capture, probes, administration and metrics. */
+const SIDECAR_PORTS: ReadonlySet<number> = new Set([15_000, 15_001, 15_006, 15_020, 15_021]);
+
+export function findRegistryProblems(
+  mesh: Pick<Mesh, 'workloads' | 'workloadsByIp'>,
+  services: readonly ServiceMembers[],
+): readonly Problem[] {
+  return [
+    ...services.flatMap(serviceProblems),
+    ...[...mesh.workloads.values()].flatMap(podProblems),
+    ...[...mesh.workloadsByIp].flatMap(([ip, sharing]) => sharedAddress(ip, sharing)),
+  ];
+}
+
+const podRef = ({ namespace, name }: Workload): ObjectRef => ({ kind: 'Pod', namespace, name });
+
+function serviceProblems({ service, ports }: ServiceMembers): readonly Problem[] {
+  const { namespace, name } = service.meta;
+  const ref: ObjectRef = { kind: 'Service', namespace, name };
+  return ports.flatMap(({ spec, members, unresolved }, index) => {
+    const field = `spec.ports[${index}]`;
+    if (unresolved.length > 0) {
+      const pods = someOf(unresolved.map(({ meta }) => meta.name));
+      const message = `asks for port ${JSON.stringify(spec.targetPort)}, which no container has in ${pods}`;
+      const cure = 'name a port of the containers, or write its number';
+      return [warning(ref, 'unknown-target-port', { field: `${field}.targetPort`, message, cure })];
+    }
+    if (members.some(({ health }) => health === 'healthy')) return [];
+    if (members.length === 0) {
+      const message = `has no endpoint behind port ${spec.port}`;
+      const cure = 'compare the selector with the labels of the Pods';
+      return [warning(ref, 'no-endpoints', { field, message, cure })];
+    }
+    const message = `has no endpoint that is ready behind port ${spec.port}`;
+    return [warning(ref, 'no-ready-endpoints', { field, message })];
+  });
+}
+
+function podProblems(workload: Workload): readonly Problem[] {
+  const problems: Problem[] = [];
+  if (workload.ips.length === 0) {
+    const message = 'has no address, and nobody can call it';
+    problems.push(warning(podRef(workload), 'no-address', { message }));
+  }
+  const taken = workload.inbound.ports.filter(({ port }) => SIDECAR_PORTS.has(port));
+  if (workload.isInMesh && taken.length > 0) {
+    const message = `has port ${taken.map(({ port }) => port).join(', ')}, which its sidecar takes`;
+    const cure = `move the application off ${[...SIDECAR_PORTS].join(', ')}`;
+    problems.push(warning(podRef(workload), 'reserved-port', { message, cure }));
+  }
+  return problems;
+}
+
+/** Told apart by port only; who shares a port shares its callers. */
+function sharedAddress(ip: string, sharing: readonly Workload[]): readonly Problem[] {
+  const [first, ...others] = sharing;
+  return others.map((workload) =>
+    warning(podRef(workload), 'address-clash', {
+      message: `has address ${ip}, which is also that of Pod ${first?.namespace}/${first?.name}`,
+      cure: 'give each Pod an address of its own',
+    }),
+  );
+}
