@@ -1,0 +1,24 @@
+// The answers that the proxy gives itself.
+import { STATUS_CODES } from 'node:http';
+
+export interface LocalAnswer {
+  readonly status: number;
+  readonly body: string;
+  /** `[name, value, …]`. */
+  readonly headers: readonly string[];
+}
+
+/** @returns head and body, each byte a character. */
+export function writeAnswer(
+  answer: LocalAnswer,
+  how: { readonly isHead: boolean; readonly isClosing: boolean },
+): string {
+  const body = Buffer.from(answer.body, 'utf8');
+  let out = `HTTP/1.1 ${answer.status} ${STATUS_CODES[answer.status] ?? ''}\r\ncontent-type: text/plain\r\n`;
+  out += `content-length: ${body.length}\r\n`;
+  for (let at = 0; at + 1 < answer.headers.length; at += 2) {
+    out += `${answer.headers[at]}: ${answer.headers[at + 1]}\r\n`;
+  }
+  out += how.isClosing ? 'connection: close\r\n\r\n' : '\r\n';
+  return how.isHead ? out : out + body.toString('latin1');
+}

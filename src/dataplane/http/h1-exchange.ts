@@ -1,0 +1,414 @@
+// The upstream half of one request: gets a connection, sends the head, reads the answer, and says when it must be tried again.
+import type { Socket } from 'node:net';
+import type { AcquireHandlers, Http1Forward, UpstreamConnection } from './h1-contract.ts';
+import { Body } from './h1-body.ts';
+import { writeRequestHead } from './h1-edit.ts';
+import type { HeadLimits } from './h1-head.ts';
+import { Input } from './h1-input.ts';
+import type { Http1RequestHead } from './h1-request.ts';
+import { Http1ResponseHead } from './h1-response.ts';
+
+/** More interim answers (1xx) than this to one request are nobody's. */
+const MAX_INTERIM_ANSWERS = 32;
+/** Bodies up to this are put into one string with their head: one write is cheaper than the copy. */
+const SMALL_BODY_BYTES = 16_384;
+
+const Phase = { None: 0, Acquiring: 1, Head: 2, Body: 3 } as const;
+
+/** What the downstream half does with what is found here. */
+export interface ExchangeOwner {
+  /** The request's head and first bytes are on their way: more may follow by `writeBody`. */
+  onSending(): void;
+  /** The last `writeBody` that returned false has drained. */
+  onUpstreamDrain(): void;
+  onInterim(head: Http1ResponseHead): void;
+  /** A 101 to a request that asked for it; `rest` came behind it. The connection is the owner's now. */
+  onUpgraded(head: Http1ResponseHead, upstream: UpstreamConnection, rest: Buffer): void;
+  /** The answer's head, with the part of its body in `chunk` from `bodyStart`. */
+  onAnswer(head: Http1ResponseHead, chunk: Buffer, bodyStart: number): void;
+  onAnswerBody(chunk: Buffer): void;
+  /** There is no answer, and none of it has been sent on. */
+  onNoAnswer(status: number, reasonCode: string): void;
+  /** The answer broke off. */
+  onBrokenAnswer(reasonCode: string): void;
+  /** The answer's body ended with the connection. */
+  onEndOfConnection(): void;
+}
+
+/** What is in hand of a request's body when it is sent. */
+export interface FirstBody {
+  readonly bytes: Buffer | undefined;
+  /** What follows the bytes: trailers. */
+  readonly tail: string;
+  /** Whether nothing follows. */
+  readonly isWhole: boolean;
+}
+
+/** Methods whose request may be sent a second time (RFC 9110 §9.2.2). */
+const IDEMPOTENT: ReadonlySet<string> = new Set([
+  'GET',
+  'HEAD',
+  'OPTIONS',
+  'TRACE',
+  'PUT',
+  'DELETE',
+]);
+
+const NONE_TRIED: ReadonlySet<string> = new Set();
+
+/** One for each downstream connection; `begin` uses it again. */
+export class UpstreamExchange implements AcquireHandlers {
+  readonly head = new Http1ResponseHead();
+  /** The answer's body. */
+  readonly body = new Body();
+  /** Of the connection in use, or tried last. */
+  address = '';
+  /** Whether the whole request has been written. */
+  isRequestSent = false;
+  readonly #owner: ExchangeOwner;
+  readonly #readOptions: { readonly limits: HeadLimits; isHead: boolean };
+  readonly #input = new Input();
+  #phase: number = Phase.None;
+  #scanFrom = 0;
+  #interimAnswers = 0;
+  #request: Http1RequestHead | undefined;
+  #action: Http1Forward | undefined;
+  #upgrade = '';
+  #acquisition: Disposable | undefined;
+  #upstream: UpstreamConnection | undefined;
+  #tried: Set<string> | undefined;
+  #hasRetriedStale = false;
+  #mustBeFresh = false;
+  #first: FirstBody | undefined;
+  #isWaitingForDrain = false;
+
+  constructor(owner: ExchangeOwner, limits: HeadLimits) {
+    this.#owner = owner;
+    this.#readOptions = { limits, isHead: false };
+  }
+
+  /** @param upgrade the protocol to ask for; '' for none. */
+  begin(request: Http1RequestHead, action: Http1Forward, upgrade: string, first: FirstBody): void {
+    this.#request = request;
+    this.#action = action;
+    this.#upgrade = upgrade;
+    this.#tried = undefined;
+    this.#hasRetriedStale = false;
+    this.#mustBeFresh = false;
+    this.#first = first;
+    this.isRequestSent = false;
+    this.address = '';
+    this.#interimAnswers = 0;
+    this.#readOptions.isHead = request.method === 'HEAD';
+    this.#acquire();
+  }
+
+  get isSending(): boolean {
+    return this.#phase === Phase.Head || this.#phase === Phase.Body;
+  }
+
+  get hasAnswer(): boolean {
+    return this.#phase === Phase.Body;
+  }
+
+  #acquire(): void {
+    const action = this.#action;
+    if (action === undefined) return;
+    this.#phase = Phase.Acquiring;
+    const acquisition = action.upstream.acquire(
+      { tried: this.#tried ?? NONE_TRIED, mustBeFresh: this.#mustBeFresh },
+      this,
+    );
+    if (this.#phase === Phase.Acquiring) this.#acquisition = acquisition;
+  }
+
+  onFailure(reasonCode: string, address: string | undefined): void {
+    if (this.#phase !== Phase.Acquiring) return;
+    this.#acquisition = undefined;
+    const retries = this.#action?.upstream.connectRetries ?? 0;
+    this.#tried ??= new Set();
+    if (address !== undefined && this.#tried.size < retries && !this.#tried.has(address)) {
+      this.address = address;
+      this.#tried.add(address);
+      this.#acquire();
+      return;
+    }
+    if (address !== undefined) this.address = address;
+    this.#phase = Phase.None;
+    this.#owner.onNoAnswer(503, reasonCode);
+  }
+
+  onConnection(connection: UpstreamConnection): void {
+    if (this.#phase !== Phase.Acquiring) {
+      connection.discard();
+      return;
+    }
+    this.#acquisition = undefined;
+    this.address = connection.address;
+    const { socket } = connection;
+    if (socket.destroyed || !socket.writable) {
+      connection.discard();
+      this.#onDeadOnArrival(connection);
+      return;
+    }
+    this.#upstream = connection;
+    this.#phase = Phase.Head;
+    this.#scanFrom = 0;
+    this.#input.clear();
+    this.#isWaitingForDrain = false;
+    socket.on('data', this.#onData);
+    socket.on('end', this.#onEnd);
+    socket.on('close', this.#onClose);
+    if (socket.isPaused()) socket.resume();
+    this.#send(socket);
+  }
+
+  /** Closed before anything was sent on it: another is asked for, whatever the method. */
+  #onDeadOnArrival(connection: UpstreamConnection): void {
+    if (connection.isReused && !this.#hasRetriedStale) {
+      this.#hasRetriedStale = true;
+      this.#mustBeFresh = true;
+      this.#acquire();
+      return;
+    }
+    this.#phase = Phase.None;
+    this.#owner.onNoAnswer(503, 'upstream-reset');
+  }
+
+  #send(socket: Socket): void {
+    const request = this.#request;
+    const action = this.#action;
+    const first = this.#first;
+    if (request === undefined || action === undefined || first === undefined) return;
+    const text = writeRequestHead(request, action.edits, this.#upgrade);
+    const { bytes, tail } = first;
+    this.isRequestSent = first.isWhole;
+    let isRoomy: boolean;
+    if (bytes === undefined || bytes.length <= SMALL_BODY_BYTES) {
+      const small = bytes === undefined ? '' : bytes.toString('latin1');
+      isRoomy = socket.write(text + small + tail, 'latin1');
+    } else {
+      socket.cork();
+      socket.write(text, 'latin1');
+      isRoomy = socket.write(bytes);
+      if (tail !== '') isRoomy = socket.write(tail, 'latin1');
+      socket.uncork();
+    }
+    /** Of a longer body nothing is kept: it cannot be sent again. */
+    if (!first.isWhole) this.#first = undefined;
+    if (!isRoomy) this.#waitForDrain(socket);
+    this.#owner.onSending();
+  }
+
+  /** @returns whether more may follow at once; else `onUpstreamDrain` tells when. */
+  writeBody(bytes: Buffer, tail: string, isLast: boolean): boolean {
+    const socket = this.#upstream?.socket;
+    if (socket === undefined) return true;
+    let isRoomy = bytes.length === 0 || socket.write(bytes);
+    if (tail !== '') isRoomy = socket.write(tail, 'latin1');
+    if (isLast) this.isRequestSent = true;
+    if (!isRoomy) this.#waitForDrain(socket);
+    return isRoomy;
+  }
+
+  get isCongested(): boolean {
+    return this.#isWaitingForDrain;
+  }
+
+  #waitForDrain(socket: Socket): void {
+    if (this.#isWaitingForDrain) return;
+    this.#isWaitingForDrain = true;
+    socket.on('drain', this.#onDrain);
+  }
+
+  readonly #onDrain = (): void => {
+    if (!this.#isWaitingForDrain) return;
+    this.#isWaitingForDrain = false;
+    this.#upstream?.socket.off('drain', this.#onDrain);
+    this.#owner.onUpstreamDrain();
+  };
+
+  pause(): void {
+    this.#upstream?.socket.pause();
+  }
+
+  resume(): void {
+    this.#upstream?.socket.resume();
+  }
+
+  readonly #onData = (chunk: Buffer): void => {
+    if (this.#phase === Phase.Body) {
+      this.#owner.onAnswerBody(chunk);
+      return;
+    }
+    let bytes = chunk;
+    let at = 0;
+    if (!this.#input.isEmpty) {
+      this.#input.append(chunk);
+      ({ bytes, at } = this.#input);
+    }
+    while (this.#phase === Phase.Head) {
+      const end = this.head.read(bytes, at, Math.max(at, this.#scanFrom), this.#readOptions);
+      if (end === -1) {
+        this.#failHead(502, `upstream-${this.head.reasonCode}`);
+        return;
+      }
+      if (end === 0) {
+        this.#keep(bytes, at);
+        return;
+      }
+      /** Only an interim answer is followed by more of this exchange: the next may have begun in `#onHead`. */
+      if (!this.#onHead(bytes, end)) return;
+      at = end;
+      this.#scanFrom = end;
+      if (at === bytes.length) {
+        this.#input.clear();
+        this.#scanFrom = 0;
+        return;
+      }
+    }
+  };
+
+  #keep(bytes: Buffer, at: number): void {
+    if (this.#input.isEmpty) this.#input.append(bytes);
+    this.#input.at = at;
+    this.#scanFrom = Math.max(at, bytes.length - 3);
+  }
+
+  /** @returns whether another head is to follow in the same exchange. */
+  #onHead(bytes: Buffer, end: number): boolean {
+    const { head } = this;
+    const { status } = head;
+    if (status === 101) {
+      this.#onSwitch(bytes, end);
+      return false;
+    }
+    if (status < 200) {
+      if (++this.#interimAnswers > MAX_INTERIM_ANSWERS) {
+        this.#failHead(502, 'upstream-too-many-interim-answers');
+        return false;
+      }
+      this.#owner.onInterim(head);
+      return true;
+    }
+    this.#phase = Phase.Body;
+    this.#first = undefined;
+    this.#input.clear();
+    this.#upstream?.report(true);
+    this.body.begin(head.facts.framing, head.facts.contentLength);
+    this.#owner.onAnswer(head, bytes, end);
+    return false;
+  }
+
+  #onSwitch(bytes: Buffer, end: number): void {
+    const { facts, block } = this.head;
+    const { upgradeIndex } = facts;
+    const token =
+      upgradeIndex === -1 || upgradeIndex >= block.count ? '' : block.value(upgradeIndex);
+    if (this.#upgrade === '' || token.toLowerCase() !== this.#upgrade) {
+      this.#failHead(502, 'upstream-unasked-upgrade');
+      return;
+    }
+    const upstream = this.#detach();
+    if (upstream === undefined) return;
+    upstream.report(true);
+    this.#owner.onUpgraded(this.head, upstream, bytes.subarray(end));
+  }
+
+  /** The answer has come whole. `hasMore`: bytes that nobody asked for follow it. */
+  finish(hasMore: boolean): void {
+    const upstream = this.#detach();
+    if (upstream === undefined) return;
+    const isReusable =
+      !hasMore &&
+      this.isRequestSent &&
+      this.head.isKeepAlive &&
+      !this.#isWaitingForDrain &&
+      upstream.socket.writable;
+    if (!isReusable) {
+      upstream.discard();
+      return;
+    }
+    /** Paused, a pooled connection would not tell that its server has closed it. */
+    if (upstream.socket.isPaused()) upstream.socket.resume();
+    upstream.release();
+  }
+
+  /** Gives up: cancels the acquisition or discards the connection. */
+  abort(): void {
+    const acquisition = this.#acquisition;
+    this.#acquisition = undefined;
+    this.#detach()?.discard();
+    acquisition?.[Symbol.dispose]();
+  }
+
+  /** As `abort`, and it is the endpoint's fault. */
+  blame(): void {
+    this.#upstream?.report(false);
+    this.abort();
+  }
+
+  #detach(): UpstreamConnection | undefined {
+    this.#phase = Phase.None;
+    this.#input.clear();
+    this.#scanFrom = 0;
+    this.#first = undefined;
+    const upstream = this.#upstream;
+    if (upstream === undefined) return undefined;
+    this.#upstream = undefined;
+    const { socket } = upstream;
+    socket.off('data', this.#onData);
+    socket.off('end', this.#onEnd);
+    socket.off('close', this.#onClose);
+    if (this.#isWaitingForDrain) socket.off('drain', this.#onDrain);
+    return upstream;
+  }
+
+  #failHead(status: number, reasonCode: string): void {
+    this.blame();
+    this.#owner.onNoAnswer(status, reasonCode);
+  }
+
+  readonly #onEnd = (): void => {
+    if (this.#phase === Phase.Body && this.body.isUntilClose) {
+      this.#detach()?.discard();
+      this.#owner.onEndOfConnection();
+      return;
+    }
+    this.#onDeath();
+  };
+
+  readonly #onClose = (): void => this.#onDeath();
+
+  #onDeath(): void {
+    const upstream = this.#upstream;
+    if (upstream === undefined) return;
+    if (this.#phase === Phase.Body) {
+      this.blame();
+      this.#owner.onBrokenAnswer('upstream-reset');
+      return;
+    }
+    if (this.#isStale(upstream)) {
+      const first = this.#first;
+      this.#detach()?.discard();
+      this.#first = first;
+      this.#hasRetriedStale = true;
+      this.#mustBeFresh = true;
+      this.#acquire();
+      return;
+    }
+    this.#failHead(503, 'upstream-reset');
+  }
+
+  /** Whether its server had probably closed the connection before the request reached it. */
+  #isStale(upstream: UpstreamConnection): boolean {
+    return (
+      upstream.isReused &&
+      !this.#hasRetriedStale &&
+      this.#input.isEmpty &&
+      this.#interimAnswers === 0 &&
+      this.#first?.isWhole === true &&
+      IDEMPOTENT.has(this.#request?.method ?? '')
+    );
+  }
+}
