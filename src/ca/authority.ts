@@ -8,8 +8,11 @@ import {
   createServerCertificate,
   type Issuance,
   issueSvid,
+  type Refusal,
+  reviewRequest,
   type ServerCertificate,
   type Signing,
+  type Subject,
   type WorkloadName,
 } from './issuance.ts';
 import { Listeners } from './listeners.ts';
@@ -187,8 +190,7 @@ export class Authority implements AsyncDisposable {
     replaces?: string,
   ): Issuance {
     const { namespace, serviceAccount } = identity;
-    const subject = { trustDomain: this.trustDomain, namespace, serviceAccount };
-    const issuance = issueSvid(csrDer, subject, this.#signing());
+    const issuance = issueSvid(csrDer, this.#subjectOf(identity), this.#signing());
     if (issuance.ok) {
       const { spiffeId, serial, notAfter } = issuance.svid;
       const generation = this.#opened.active.id;
@@ -200,6 +202,17 @@ export class Authority implements AsyncDisposable {
       this.audit({ ok: false, reasonCode, reason, namespace, serviceAccount, attestor, peer });
     }
     return issuance;
+  }
+
+  /** What `issue` would refuse, before anything is used up for it: `undefined` when nothing. */
+  review(csrDer: Uint8Array, identity: WorkloadName): Refusal | undefined {
+    const reviewed = reviewRequest(csrDer, this.#subjectOf(identity));
+    return reviewed.ok ? undefined : reviewed;
+  }
+
+  #subjectOf({ namespace, serviceAccount }: WorkloadName): Subject {
+    const { trustDomain, controlPlaneId } = this;
+    return { trustDomain, namespace, serviceAccount, reservedId: controlPlaneId };
   }
 
   /** Counts and writes down a decision on a request; `issue` does it for its own. */
@@ -214,7 +227,8 @@ export class Authority implements AsyncDisposable {
     readonly dnsNames: readonly string[];
     readonly ipAddresses: readonly string[];
   }): ServerCertificate {
-    return createServerCertificate({ spiffeId: this.controlPlaneId, ...names }, this.#signing());
+    const signing = { ...this.#signing(), generation: this.#opened.serving };
+    return createServerCertificate({ spiffeId: this.controlPlaneId, ...names }, signing);
   }
 
   #signing(): Signing {
@@ -229,6 +243,12 @@ export class Authority implements AsyncDisposable {
   /** Key id, in hex, of the CA that issues now. */
   get issuerKeyId(): string {
     return this.#opened.active.issuerKeyId;
+  }
+
+  /** Whether who holds a certificate of this issuing CA should get one of another root now. */
+  needsRenewal(issuerKeyId: string | undefined): boolean {
+    const { phase } = this.#opened.state.rotation;
+    return (phase === 'sign' || phase === 'retire') && issuerKeyId !== this.issuerKeyId;
   }
 
   onBundleChange(listener: (bundle: Bundle) => void): Disposable {

@@ -26,11 +26,15 @@ export interface Svid {
   readonly serial: string;
 }
 
-export type IssueRefusal = CsrRefusal | 'identity-invalid' | 'issuer-expired';
+export type IssueRefusal = CsrRefusal | 'identity-invalid' | 'identity-reserved' | 'issuer-expired';
 
-export type Issuance =
-  | { readonly ok: true; readonly svid: Svid }
-  | { readonly ok: false; readonly reasonCode: IssueRefusal; readonly reason: string };
+export interface Refusal {
+  readonly ok: false;
+  readonly reasonCode: IssueRefusal;
+  readonly reason: string;
+}
+
+export type Issuance = { readonly ok: true; readonly svid: Svid } | Refusal;
 
 export interface ServerCertificate {
   readonly keyPem: string;
@@ -46,16 +50,26 @@ export interface Signing {
   readonly svidTtlMs: number;
 }
 
-export function issueSvid(
+export interface Subject extends WorkloadName {
+  readonly trustDomain: TrustDomain;
+  /** The control plane's own identity: no workload may be given it, because workloads trust whoever has it. */
+  readonly reservedId: SpiffeId;
+}
+
+/** What a request must be to be granted, short of the signing. */
+export function reviewRequest(
   csrDer: Uint8Array,
-  subject: WorkloadName & { readonly trustDomain: TrustDomain },
-  signing: Signing,
-): Issuance {
+  subject: Subject,
+): { readonly ok: true; readonly spiffeId: SpiffeId; readonly point: Buffer } | Refusal {
   if (!isDnsLabel(subject.namespace) || !isDnsSubdomain(subject.serviceAccount)) {
     const reason = 'namespace or service account is no Kubernetes name';
     return { ok: false, reasonCode: 'identity-invalid', reason };
   }
   const spiffeId = spiffeIdOf(subject);
+  if (spiffeId === subject.reservedId) {
+    const reason = `${spiffeId} is the control plane's own identity`;
+    return { ok: false, reasonCode: 'identity-reserved', reason };
+  }
   const request = readCsr(csrDer);
   if (!request.ok) return request;
   const [claimed, ...more] = request.uriSans;
@@ -63,7 +77,14 @@ export function issueSvid(
     const reason = `the request names an identity that is not the proven one, ${spiffeId}`;
     return { ok: false, reasonCode: 'csr-names-another', reason };
   }
-  const leaf = signLeaf(request.point, { spiffeId }, signing);
+  return { ok: true, spiffeId, point: request.point };
+}
+
+export function issueSvid(csrDer: Uint8Array, subject: Subject, signing: Signing): Issuance {
+  const reviewed = reviewRequest(csrDer, subject);
+  if (!reviewed.ok) return reviewed;
+  const { spiffeId } = reviewed;
+  const leaf = signLeaf(reviewed.point, { spiffeId }, signing);
   if (leaf === undefined) {
     return { ok: false, reasonCode: 'issuer-expired', reason: 'the issuing CA has expired' };
   }

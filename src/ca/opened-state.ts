@@ -16,6 +16,11 @@ export interface OpenedState {
   readonly state: CaState;
   readonly byId: ReadonlyMap<number, OpenGeneration>;
   readonly active: OpenGeneration;
+  /**
+   * Signs for the control plane's own servers: the oldest trusted root, because a proxy that was away during a rotation knows no other,
+   * and has to get in to be given the next.
+   */
+  readonly serving: OpenGeneration;
   readonly bundle: Bundle;
 }
 
@@ -46,7 +51,9 @@ export function openState(state: CaState): OpenedState {
   for (const der of rootsDer) digest.update(der);
   const version = digest.digest('hex').slice(0, VERSION_DIGITS);
   const bundle = { version, rootsDer, pem: rootsDer.map(toPem).join('') };
-  return { state, byId, active: required(byId, state.rotation.active), bundle };
+  const active = required(byId, state.rotation.active);
+  const serving = required(byId, Math.min(...trustedGenerations(state.rotation)));
+  return { state, byId, active, serving, bundle };
 }
 
 function required(byId: ReadonlyMap<number, OpenGeneration>, id: number): OpenGeneration {

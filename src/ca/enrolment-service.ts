@@ -1,0 +1,234 @@
+// Serves identities over gRPC: the first one for evidence, further ones for the certificate of the connection.
+import { type sendUnaryData, type Server, type ServerUnaryCall, status } from '@grpc/grpc-js';
+import { type Clock, systemClock } from '@weft/model/clock';
+import { textOf, bytesOf } from '@weft/xds/protocol/fields';
+import type { PlainMessage } from '@weft/xds/registry';
+import type { Logger } from 'pino';
+import { attestPeer } from './attest/certificate.ts';
+import type { Attestation, Attestor } from './attest/attestor.ts';
+import type { Authority } from './authority.ts';
+import { DEFAULT_ENROLMENT_LIMITS, type EnrolmentLimits } from './enrolment-limits.ts';
+import {
+  bundleMessage,
+  enrolmentMethod,
+  type Received,
+  svidMessage,
+} from './enrolment-messages.ts';
+import { addressOf, createBucket, createRateLimit } from './rate-limit.ts';
+import {
+  CERTIFICATE_ATTESTOR,
+  type ConnectedWorkload,
+  type RenewalCall,
+  RenewalStream,
+} from './renewal-stream.ts';
+import { peerOf } from './server-credentials.ts';
+
+export interface EnrolmentDeps {
+  readonly authority: Authority;
+  readonly attestor: Attestor;
+  readonly clock?: Clock;
+  readonly log?: Logger;
+  readonly limits?: Partial<EnrolmentLimits>;
+}
+
+type EnrolCall = ServerUnaryCall<Received, PlainMessage>;
+
+interface Refusal {
+  readonly code: status;
+  /** For the workload. */
+  readonly details: string;
+  /** For the log; absent when the audit line is written already. */
+  readonly audit?: { readonly reasonCode: string; readonly reason: string };
+}
+
+type Enrolled =
+  | { readonly ok: true; readonly response: PlainMessage }
+  | ({ readonly ok: false } & Refusal);
+
+/** Of whatever is wrong with evidence: who guesses must not learn which part was right. */
+const NOT_ACCEPTED = 'the join token is not accepted: it may be wrong, used or expired';
+
+/** For a port that authenticates itself and asks for no client certificate. */
+export function addEnrolmentService(server: Server, deps: EnrolmentDeps): void {
+  const { authority, attestor, clock = systemClock, log } = deps;
+  const limits = { ...DEFAULT_ENROLMENT_LIMITS, ...deps.limits };
+  const rate = createRateLimit({ ...limits, clock });
+  const limitedAudits = createBucket(limits.limitedAudits, clock);
+  const audit = (peer: string, entry: { reasonCode: string; reason: string }): void =>
+    authority.audit({ ok: false, ...entry, attestor: attestor.name, peer });
+
+  const answer = async (call: EnrolCall): Promise<Enrolled> => {
+    const peer = call.getPeer();
+    if (!rate.admits(addressOf(peer))) {
+      const reason = 'too many enrolments; try again later';
+      if (limitedAudits.take()) audit(peer, { reasonCode: 'rate-limited', reason });
+      return { ok: false, code: status.RESOURCE_EXHAUSTED, details: reason };
+    }
+    const enrolled = await enrol(call.request, { authority, attestor, peer });
+    if (!enrolled.ok && enrolled.audit !== undefined) audit(peer, enrolled.audit);
+    return enrolled;
+  };
+  server.addService(enrolmentMethod('Enrol'), {
+    Enrol: (call: EnrolCall, respond: sendUnaryData<PlainMessage>) => {
+      answer(call).then(
+        (enrolled) => {
+          if (enrolled.ok) respond(null, enrolled.response);
+          else respond({ code: enrolled.code, details: enrolled.details });
+        },
+        (error: unknown) => {
+          log?.error({ err: error, peer: call.getPeer() }, 'enrolment failed');
+          respond({ code: status.INTERNAL, details: 'the control plane failed' });
+        },
+      );
+    },
+  });
+}
+
+async function enrol(
+  received: Received,
+  context: { readonly authority: Authority; readonly attestor: Attestor; readonly peer: string },
+): Promise<Enrolled> {
+  const { authority, attestor, peer } = context;
+  if (!received.ok) {
+    const reason = 'not an EnrolRequest, or larger than 16 KiB';
+    const audit = { reasonCode: 'message-malformed', reason };
+    return { ok: false, code: status.INVALID_ARGUMENT, details: reason, audit };
+  }
+  const token = textOf(received.message, 'join_token');
+  const csrDer = bytesOf(received.message, 'csr_der');
+  const attested = await attestor.attest({ kind: 'join-token', token });
+  if (!attested.ok) return notAttested(attested);
+  const { identity } = attested;
+  // A request that cannot be granted must not cost its owner the token.
+  const flaw = authority.review(csrDer, identity);
+  if (flaw !== undefined) {
+    const { reasonCode, reason } = flaw;
+    const audit = { reasonCode, reason, ...identity };
+    return { ok: false, code: status.INVALID_ARGUMENT, details: reason, audit };
+  }
+  const redeemed = await attested.redeem();
+  if (!redeemed.ok) return notAttested(redeemed);
+  const issuance = authority.issue(csrDer, identity, attestor.name, peer);
+  if (!issuance.ok) return { ok: false, code: status.UNAVAILABLE, details: issuance.reason };
+  return {
+    ok: true,
+    response: { svid: svidMessage(issuance.svid), bundle: bundleMessage(authority.bundle()) },
+  };
+}
+
+function notAttested(refusal: Extract<Attestation, { readonly ok: false }>): Enrolled {
+  const { reasonCode, reason, isTemporary } = refusal;
+  const audit = { reasonCode, reason };
+  return isTemporary
+    ? { ok: false, code: status.UNAVAILABLE, details: 'tokens cannot be checked now', audit }
+    : { ok: false, code: status.UNAUTHENTICATED, details: NOT_ACCEPTED, audit };
+}
+
+export interface RenewalDeps {
+  readonly authority: Authority;
+  readonly clock?: Clock;
+  readonly limits?: Partial<EnrolmentLimits>;
+}
+
+/** For a port that requires a client certificate of the current bundle. */
+export const addRenewalService = (server: Server, deps: RenewalDeps): RenewalService =>
+  new RenewalService(server, deps);
+
+export class RenewalService implements Disposable {
+  readonly #authority: Authority;
+  readonly #clock: Clock;
+  readonly #limits: EnrolmentLimits;
+  readonly #streams = new Set<RenewalStream>();
+  readonly #countByIdentity = new Map<string, number>();
+  readonly #ackListeners = new Set<() => void>();
+  readonly #subscriptions = new DisposableStack();
+
+  constructor(server: Server, deps: RenewalDeps) {
+    const { authority, clock = systemClock, limits } = deps;
+    this.#authority = authority;
+    this.#clock = clock;
+    this.#limits = { ...DEFAULT_ENROLMENT_LIMITS, ...limits };
+    this.#subscriptions.use(
+      authority.onBundleChange(() => {
+        for (const stream of this.#streams) stream.sendBundle();
+      }),
+    );
+    this.#subscriptions.use(
+      authority.onRenewNow(({ reason, issuerKeyId }) => {
+        for (const stream of this.#streams) {
+          if (stream.connected.issuerKeyId !== issuerKeyId) stream.sendRenewNow(reason);
+        }
+      }),
+    );
+    server.addService(enrolmentMethod('Renew'), { Renew: (call: RenewalCall) => this.#open(call) });
+  }
+
+  #open(call: RenewalCall): void {
+    const peer = peerOf(call);
+    if (!peer.ok) return this.#refuse(call, 'peer-unauthenticated', peer.reason);
+    const attested = attestPeer(peer, this.#authority.trustDomain);
+    if (!attested.ok) return this.#refuse(call, attested.reasonCode, attested.reason);
+    const count = this.#countByIdentity.get(peer.identity) ?? 0;
+    const { maxRenewalStreams, maxRenewalStreamsPerIdentity } = this.#limits;
+    if (this.#streams.size >= maxRenewalStreams || count >= maxRenewalStreamsPerIdentity) {
+      const reason = `too many streams are open (${this.#streams.size}, ${count} of this identity)`;
+      return this.#refuse(call, 'too-many-streams', reason, status.RESOURCE_EXHAUSTED);
+    }
+    const stream = new RenewalStream({
+      call,
+      peer,
+      parts: attested.identity,
+      authority: this.#authority,
+      clock: this.#clock,
+      bucket: createBucket(this.#limits.perStream, this.#clock),
+      onAck: () => this.#tellAck(),
+    });
+    this.#streams.add(stream);
+    this.#countByIdentity.set(peer.identity, count + 1);
+    call.on('close', () => this.#closed(stream));
+  }
+
+  #closed(stream: RenewalStream): void {
+    this.#streams.delete(stream);
+    const left = (this.#countByIdentity.get(stream.identity) ?? 1) - 1;
+    if (left > 0) this.#countByIdentity.set(stream.identity, left);
+    else this.#countByIdentity.delete(stream.identity);
+    // Who leaves is waited for no more.
+    this.#tellAck();
+  }
+
+  #refuse(
+    call: RenewalCall,
+    reasonCode: string,
+    reason: string,
+    code: status = status.UNAUTHENTICATED,
+  ): void {
+    const peer = call.getPeer();
+    const attestor = CERTIFICATE_ATTESTOR;
+    this.#authority.audit({ ok: false, reasonCode, reason, attestor, peer });
+    call.emit('error', { code, details: reason });
+  }
+
+  #tellAck(): void {
+    for (const listener of this.#ackListeners) listener();
+  }
+
+  /** Of every open stream. */
+  connected(): readonly ConnectedWorkload[] {
+    return [...this.#streams].filter((stream) => !stream.isEnded).map((stream) => stream.connected);
+  }
+
+  /** Called when what `connected` tells has changed in a way that a rotation may have waited for. */
+  onProgress(listener: () => void): Disposable {
+    this.#ackListeners.add(listener);
+    return { [Symbol.dispose]: () => this.#ackListeners.delete(listener) };
+  }
+
+  /** Ends every stream; workloads connect elsewhere, or again. */
+  [Symbol.dispose](): void {
+    this.#subscriptions.dispose();
+    for (const stream of this.#streams) {
+      stream.end(status.UNAVAILABLE, 'the control plane is shutting down');
+    }
+  }
+}
