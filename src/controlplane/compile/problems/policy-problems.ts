@@ -78,6 +78,8 @@ function scopeProblems(
     const cure = 'compare it with the labels of the Pods';
     return [warning(ref, 'selects-nothing', { field: 'spec.selector', message, cure })];
   }
+  // What holds for a whole namespace says nothing about the Pods in it that are meant to stay out.
+  if (policy.kind === 'PeerAuthentication' && policy.selector === undefined) return [];
   const outside = selected.filter(({ isInMesh }) => !isInMesh);
   if (outside.length === 0) return [];
   const names = someOf(outside.map(({ name }) => name));
