@@ -53,7 +53,8 @@ export const errorText = (error: unknown): string =>
 
 /**
  * Replaces a file: a temporary one beside it, fsync, rename, fsync of the directory.
- * @throws what the disk says; the old content is in place then.
+ * @throws what the disk says; the old content is in place then, unless it was the fsync of the directory that failed: which of the two
+ * a power failure leaves is open in that case.
  */
 export async function replaceFile(
   disk: DiskCalls,

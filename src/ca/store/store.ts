@@ -29,7 +29,7 @@ export interface CaStore extends AsyncDisposable {
    * @throws when something was, and cannot be trusted now: a new root is never made over an old one.
    */
   load(): Promise<CaState | undefined>;
-  /** All or nothing: when it is refused, the state before is what the next `load` gives. */
+  /** All or nothing: a half-written state never exists. Refused, the state before stays in force. */
   save(state: CaState): Promise<SaveResult>;
   /** Puts the roots where people and sidecars can read them. */
   publishBundle(pem: string): Promise<SaveResult>;
