@@ -26,6 +26,11 @@ export interface YamlDocument {
 const MAX_DEPTH = 64;
 /** Nodes that aliases may add to a document: enough to share labels, too few to blow up. */
 const MAX_ALIASED_NODES = 10_000;
+/**
+ * Characters of one document: about what an API server takes of one object. The parser works through a document in one
+ * go, a second or more for this much.
+ */
+export const MAX_DOCUMENT_LENGTH = 1024 * 1024;
 /** Findings kept of one document: more help nobody. */
 const MAX_FINDINGS = 20;
 
@@ -39,6 +44,11 @@ export function readYamlDocument(text: string): YamlDocument {
     const finding = { line: Math.max(line, 1), column: Math.max(col, 1), code, message };
     findings.push(cure === undefined ? finding : { ...finding, cure });
   };
+  if (text.length > MAX_DOCUMENT_LENGTH) {
+    const message = `has ${text.length} characters, at most ${MAX_DOCUMENT_LENGTH} are read`;
+    const cure = 'split it into several documents';
+    return unreadable([{ line: 1, column: 1, code: 'document-too-large', message, cure }]);
+  }
   const nul = text.indexOf('\0');
   if (nul !== -1) {
     const before = text.slice(0, nul);

@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { mkdir, mkdtemp, rename, rm, symlink, unlink, writeFile } from 'node:fs/promises';
+import { link, mkdir, mkdtemp, rename, rm, symlink, unlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
+import { systemClock } from '@weft/model/clock';
 import type { Source, SourceState } from '../source.ts';
 import { openFileSource } from './file-source.ts';
 import { MAX_FILE_BYTES } from './read-manifest.ts';
@@ -16,8 +17,8 @@ async function folder(t: TestContext): Promise<string> {
   return directory;
 }
 
-async function open(t: TestContext, directory: string): Promise<Source> {
-  const source = await openFileSource({ directory });
+async function open(t: TestContext, directory: string, clock = systemClock): Promise<Source> {
+  const source = await openFileSource({ directory, clock });
   t.after(() => source[Symbol.asyncDispose]());
   return source;
 }
@@ -186,7 +187,11 @@ test('a file source never shows a file as it is between being emptied and being 
   const path = join(directory, 'a.yaml');
   const whole = `${namespace('a')}---\n${namespace('b')}`;
   await writeFile(path, whole);
-  const source = await open(t, directory);
+  // Time that stands still: however slow the machine, no change in doubt is ever confirmed.
+  let isStill = true;
+  const start = systemClock.now();
+  const now = (): number => (isStill ? start : systemClock.now());
+  const source = await open(t, directory, { ...systemClock, now });
   const seen = new Set<string>();
   using _ = source.subscribe(() => seen.add(keys(source.state).slice(0, 2).join()));
   const steps = ['', whole, namespace('a'), whole, whole.slice(0, 30), whole];
@@ -197,6 +202,7 @@ test('a file source never shows a file as it is between being emptied and being 
     await until(source, ({ snapshot }) => snapshot.objects.has(`Namespace//s${index}`));
   }
   assert.deepEqual([...seen], [`${A},${B}`]);
+  isStill = false;
   await writeFile(path, namespace('a'));
   await until(source, ({ snapshot }) => !snapshot.objects.has(B));
 });
@@ -258,4 +264,26 @@ test('a file source is silent once it is disposed', async (t) => {
   await source[Symbol.asyncDispose]();
   await writing;
   assert.equal(told, 0);
+});
+
+test('a file source finds a change of which no event tells', async (t) => {
+  const directory = await folder(t);
+  const elsewhere = join(await folder(t), 'other-name');
+  await writeFile(elsewhere, namespace('a'));
+  await link(elsewhere, join(directory, 'a.yaml'));
+  const setTimeout = (run: () => void, delayMs: number): Disposable =>
+    systemClock.setTimeout(run, Math.min(delayMs, 50));
+  const source = await open(t, directory, { ...systemClock, setTimeout });
+  await writeFile(elsewhere, `${namespace('a')}---\n${namespace('b')}`);
+  await untilKeys(source, A, B);
+});
+
+test('a file source goes on telling others when one listener throws', async (t) => {
+  const directory = await folder(t);
+  const source = await open(t, directory);
+  using _ = source.subscribe(() => {
+    throw new Error('a flaw');
+  });
+  await writeFile(join(directory, 'a.yaml'), namespace('a'));
+  await untilKeys(source, A);
 });

@@ -1,6 +1,7 @@
 // A source whose objects are manifests in a folder: watches it, and what is saved there is in force a moment later.
 import { stat } from 'node:fs/promises';
 import { basename, relative, resolve } from 'node:path';
+import { isDeepStrictEqual } from 'node:util';
 import { watch, type FSWatcher } from 'chokidar';
 import type { Logger } from 'pino';
 import { systemClock, type Clock } from '@weft/model/clock';
@@ -84,6 +85,7 @@ class FileSource implements Source {
   readonly #known = new Map<string, string>();
   readonly #doubts = new Map<string, Doubt>();
   #watchProblem: Problem | undefined;
+  #folderProblems: readonly Problem[] = [];
   #folder: FolderState = EMPTY_FOLDER;
   #state: SourceState = EMPTY_FOLDER;
   #timer: Timer | undefined;
@@ -212,6 +214,9 @@ class FileSource implements Source {
     const gone = this.#findGone(scan);
     const problems =
       this.#watchProblem === undefined ? scan.problems : [...scan.problems, this.#watchProblem];
+    const isSame = isDeepStrictEqual(problems, this.#folderProblems);
+    if (!isFirst && read.length + gone.length === 0 && isSame) return;
+    this.#folderProblems = problems;
     this.#advance(mergeFolder(this.#folder, { read, gone, problems }));
   }
 
