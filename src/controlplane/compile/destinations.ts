@@ -1,5 +1,6 @@
 // Makes destinations of Services: one for each port, with who may answer there and where.
 import type { SpiffeId } from '@weft/model/identity';
+import { meshIdentityAt } from '@weft/model/mesh/mesh-identity';
 import type {
   Destination,
   DestinationTarget,
@@ -106,11 +107,4 @@ function endpointOf(
       ? { ...named, tlsMode: 'disabled' }
       : { ...named, tlsMode: 'mesh', identity },
   ];
-}
-
-/** Who answers at a port with mutual TLS; `undefined` where it is called in plaintext. */
-export function meshIdentityAt(workload: Workload, port: number): SpiffeId | undefined {
-  if (!workload.isInMesh) return undefined;
-  const declared = workload.inbound.ports.find((one) => one.port === port);
-  return (declared?.mode ?? workload.inbound.mode) === 'DISABLE' ? undefined : workload.identity;
 }

@@ -1,135 +1,18 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { parseSpiffeId, parseTrustDomain, type SpiffeId } from '@weft/model/identity';
-import type { RegistryObject, Snapshot } from '@weft/model/mesh/objects';
-import { decodeResource } from '@weft/xds/codec/resource-codec';
-import type { ResourceKind, ResourceByKind, ResourceView } from '@weft/xds/resource';
 import {
-  authorizationOf,
-  peerAuthenticationOf,
-  podOf,
-  serviceOf,
-  snapshotOf,
-} from '../../../test/support/mesh-objects.ts';
-import type { ProxyRef } from '../serve/view-source.ts';
-import { createMeshViews, type MeshViews } from './mesh-views.ts';
-
-function trustDomain(text: string) {
-  const parsed = parseTrustDomain(text);
-  assert.ok(parsed !== undefined);
-  return parsed;
-}
-
-function idOf(text: string): SpiffeId {
-  const parsed = parseSpiffeId(text);
-  assert.ok(parsed !== undefined);
-  return parsed;
-}
-
-const pemOf = (body: string): string =>
-  `-----BEGIN CERTIFICATE-----\n${body}\n-----END CERTIFICATE-----\n`;
-
-/** A source, a bundle and a clock that tests turn by hand. */
-class Bench implements Disposable {
-  readonly views: MeshViews;
-  revisions = 0;
-  #snapshot: Snapshot;
-  #bundle = { pem: pemOf('one'), version: '1' };
-  #onSource: () => void = () => undefined;
-  #onBundle: () => void = () => undefined;
-  #due: (() => void)[] = [];
-
-  constructor(objects: readonly RegistryObject[]) {
-    this.#snapshot = snapshotOf(objects);
-    const stateOf = () => ({ snapshot: this.#snapshot, problems: [] });
-    const onSource = (listener: () => void): void => void (this.#onSource = listener);
-    this.views = createMeshViews({
-      source: {
-        get state() {
-          return stateOf();
-        },
-        subscribe(listener) {
-          onSource(listener);
-          return { [Symbol.dispose]: () => undefined };
-        },
-      },
-      trustDomain: trustDomain('cluster.local'),
-      rootNamespace: 'weft-system',
-      bundle: () => this.#bundle,
-      onBundleChange: (listener) => {
-        this.#onBundle = listener;
-        return { [Symbol.dispose]: () => undefined };
-      },
-      clock: {
-        now: () => 0,
-        setTimeout: (run) => {
-          this.#due.push(run);
-          return { [Symbol.dispose]: () => (this.#due = this.#due.filter((one) => one !== run)) };
-        },
-      },
-    });
-    this.views.subscribe(() => this.revisions++);
-  }
-
-  change(objects: readonly RegistryObject[]): void {
-    this.#snapshot = snapshotOf(objects, this.#snapshot.revision + 1);
-    this.#onSource();
-  }
-
-  rotate(): void {
-    this.#bundle = { pem: pemOf('two'), version: '2' };
-    this.#onBundle();
-  }
-
-  elapse(): void {
-    for (const run of this.#due.splice(0)) run();
-  }
-
-  proxy(id: string, serviceAccount: string): ProxyRef {
-    const namespace = id.slice(id.lastIndexOf('.') + 1);
-    const identity = idOf(`spiffe://cluster.local/ns/${namespace}/sa/${serviceAccount}`);
-    const claim = { id, cluster: '', metadata: new Map(), userAgent: '' };
-    const resolved = this.views.resolve(claim, identity);
-    assert.ok(resolved.ok, JSON.stringify(resolved));
-    return resolved.proxy;
-  }
-
-  [Symbol.dispose](): void {
-    this.views[Symbol.dispose]();
-  }
-}
-
-function decoded<K extends ResourceKind>(
-  view: ResourceView,
-  kind: K,
-  name: string,
-): ResourceByKind[K] {
-  const resource = view.get(kind, name);
-  assert.ok(resource !== undefined, `${kind} ${name} is absent`);
-  const read = decodeResource(kind, resource.bytes);
-  assert.ok(read.ok, JSON.stringify(read));
-  return read.value;
-}
-
-const WEB = podOf('web', { ips: ['10.0.0.1'] });
-const CART = podOf('cart', { ips: ['10.0.0.2'] });
-const SHOP: readonly RegistryObject[] = [
+  allowWeb,
+  decoded,
+  idOf,
+  MeshBench,
+  pemOf,
+  SHOP,
   WEB,
-  CART,
-  serviceOf('web'),
-  serviceOf('cart', { clusterIps: ['10.96.0.2'] }),
-];
-const allowWeb = authorizationOf(
-  {
-    selector: { matchLabels: { app: 'cart' } },
-    action: 'ALLOW',
-    rules: [{ from: [{ source: { principals: ['cluster.local/ns/shop/sa/web'] } }] }],
-  },
-  'allow-web',
-);
+} from '../../../test/support/mesh-bench.ts';
+import { peerAuthenticationOf, podOf } from '../../../test/support/mesh-objects.ts';
 
 test('viewFor() gives a workload its inbound listener with the rules that select it', () => {
-  using bench = new Bench([...SHOP, allowWeb, peerAuthenticationOf('STRICT')]);
+  using bench = new MeshBench([...SHOP, allowWeb, peerAuthenticationOf('STRICT')]);
   const cart = decoded(
     bench.views.viewFor(bench.proxy('cart-1.shop', 'cart')),
     'listener',
@@ -158,7 +41,7 @@ test('viewFor() gives a workload its inbound listener with the rules that select
 });
 
 test('viewFor() gives a destination by name and by address', () => {
-  using bench = new Bench(SHOP);
+  using bench = new MeshBench(SHOP);
   const view = bench.views.viewFor(bench.proxy('web-1.shop', 'web'));
   const name = 'outbound|80||cart.shop.svc.cluster.local';
   assert.equal(decoded(view, 'listener', name).name, name);
@@ -194,7 +77,7 @@ test('viewFor() gives a destination by name and by address', () => {
 });
 
 test('viewFor() knows nothing of names that nobody has', () => {
-  using bench = new Bench(SHOP);
+  using bench = new MeshBench(SHOP);
   const view = bench.views.viewFor(bench.proxy('web-1.shop', 'web'));
   for (const [kind, name] of [
     ['listener', '10.9.9.9_80'],
@@ -211,7 +94,7 @@ test('viewFor() knows nothing of names that nobody has', () => {
 });
 
 test('every listed resource can be decoded, and is the one that its name gives', () => {
-  using bench = new Bench([...SHOP, allowWeb]);
+  using bench = new MeshBench([...SHOP, allowWeb]);
   const view = bench.views.viewFor(bench.proxy('cart-1.shop', 'cart'));
   for (const kind of ['cluster', 'endpoints', 'listener', 'route', 'secret'] as const) {
     const listed = [...view.list(kind)];
@@ -223,82 +106,8 @@ test('every listed resource can be decoded, and is the one that its name gives',
   }
 });
 
-/** Everything that two proxies would have asked for. */
-function fetchAll(bench: Bench): void {
-  for (const [id, account] of [
-    ['web-1.shop', 'web'],
-    ['cart-1.shop', 'cart'],
-  ] as const) {
-    const view = bench.views.viewFor(bench.proxy(id, account));
-    for (const kind of ['cluster', 'endpoints', 'listener', 'route', 'secret'] as const)
-      for (const { name } of view.list(kind)) view.get(kind, name);
-  }
-}
-
-/** How many resources a change encodes anew. */
-function encodesOf(bench: Bench, change: () => void): number {
-  fetchAll(bench);
-  const before = bench.views.encodes;
-  change();
-  bench.elapse();
-  fetchAll(bench);
-  return bench.views.encodes - before;
-}
-
-const changes: readonly {
-  readonly name: string;
-  readonly encodes: number;
-  readonly objects: readonly RegistryObject[];
-}[] = [
-  {
-    name: 'a policy: the inbound listener that it selects',
-    encodes: 1,
-    objects: [...SHOP, allowWeb],
-  },
-  {
-    name: 'an endpoint that drains: its load assignment',
-    encodes: 1,
-    objects: [WEB, podOf('cart', { ips: ['10.0.0.2'], isDeleting: true }), ...SHOP.slice(2)],
-  },
-  {
-    name: 'equal objects read again: nothing',
-    encodes: 0,
-    objects: SHOP.map((one) => structuredClone(one)),
-  },
-  {
-    name: 'a Pod that nobody asks about: nothing',
-    encodes: 0,
-    objects: [...SHOP, podOf('lone', { ips: ['10.0.0.9'] })],
-  },
-  {
-    name: 'a Service: cluster, endpoints, route and listener by address',
-    encodes: 4,
-    objects: [...SHOP, serviceOf('other', { clusterIps: ['10.96.0.9'] })],
-  },
-];
-for (const { name, encodes, objects } of changes) {
-  test(`a change re-encodes only what it changes: ${name}`, () => {
-    using bench = new Bench(SHOP);
-    assert.equal(
-      encodesOf(bench, () => bench.change(objects)),
-      encodes,
-    );
-  });
-}
-
-test('a new bundle re-encodes the secret alone, and is a new revision', () => {
-  using bench = new Bench(SHOP);
-  assert.equal(
-    encodesOf(bench, () => bench.rotate()),
-    1,
-  );
-  assert.equal(bench.views.revision, 2);
-  const view = bench.views.viewFor(bench.proxy('web-1.shop', 'web'));
-  assert.equal(decoded(view, 'secret', 'ROOTCA').trustedCaPem, pemOf('two'));
-});
-
 test('changes in one burst are one revision', () => {
-  using bench = new Bench(SHOP);
+  using bench = new MeshBench(SHOP);
   bench.change([...SHOP, allowWeb]);
   bench.change(SHOP.slice(1));
   bench.rotate();
@@ -309,7 +118,7 @@ test('changes in one burst are one revision', () => {
 });
 
 test('a view stays as it was at its revision', () => {
-  using bench = new Bench(SHOP);
+  using bench = new MeshBench(SHOP);
   const proxy = bench.proxy('cart-1.shop', 'cart');
   const before = bench.views.viewFor(proxy);
   const version = before.get('listener', 'inbound')?.version;
@@ -320,7 +129,7 @@ test('a view stays as it was at its revision', () => {
 });
 
 test('resolve() refuses who is not the workload it names', () => {
-  using bench = new Bench(SHOP);
+  using bench = new MeshBench(SHOP);
   const refusals = [
     ['web-1.shop', 'spiffe://cluster.local/ns/shop/sa/cart', 'identity-mismatch'],
     ['web-1.shop', 'spiffe://other.domain/ns/shop/sa/web', 'identity-mismatch'],
@@ -338,7 +147,7 @@ test('resolve() refuses who is not the workload it names', () => {
 });
 
 test('viewFor() gives nothing inbound to an identity that the workload no longer has (CVE-2021-34824)', () => {
-  using bench = new Bench(SHOP);
+  using bench = new MeshBench(SHOP);
   const proxy = bench.proxy('cart-1.shop', 'cart');
   assert.ok(bench.views.viewFor(proxy).get('listener', 'inbound'));
   bench.change([
@@ -354,7 +163,7 @@ test('viewFor() gives nothing inbound to an identity that the workload no longer
 });
 
 test('policies() names the proxies that a policy selects, and the version that carries it there', () => {
-  using bench = new Bench([...SHOP, allowWeb, peerAuthenticationOf('STRICT')]);
+  using bench = new MeshBench([...SHOP, allowWeb, peerAuthenticationOf('STRICT')]);
   const version = (id: string, account: string): string | undefined =>
     bench.views.viewFor(bench.proxy(id, account)).get('listener', 'inbound')?.version;
   const cart = { proxyId: 'cart-1.shop', listenerVersion: version('cart-1.shop', 'cart') };
@@ -377,7 +186,7 @@ test('workloads that let in the same share one encoded listener; two identities 
     meta: { ...podOf('web').meta, name },
   }));
   const twin = podOf('web', { ips: ['10.0.1.9'], serviceAccount: 'twin' });
-  using bench = new Bench([...copies, { ...twin, meta: { ...twin.meta, name: 'c' } }]);
+  using bench = new MeshBench([...copies, { ...twin, meta: { ...twin.meta, name: 'c' } }]);
   const inbound = (id: string, account: string) =>
     bench.views.viewFor(bench.proxy(id, account)).get('listener', 'inbound');
   assert.equal(inbound('a.shop', 'web'), inbound('b.shop', 'web'));
@@ -391,13 +200,40 @@ test('a policy that has no meaning on the wire leaves out the listeners that nee
     ...broken,
     policy: { ...broken.policy, rules: [{ from: source, to: undefined, when: [] }] },
   };
-  using bench = new Bench([...SHOP, bad]);
+  using bench = new MeshBench([...SHOP, bad]);
   const cart = bench.views.viewFor(bench.proxy('cart-1.shop', 'cart'));
   const web = bench.views.viewFor(bench.proxy('web-1.shop', 'web'));
   assert.equal(cart.get('listener', 'inbound'), undefined);
   assert.ok(web.get('listener', 'inbound'));
   assert.deepEqual(
-    bench.views.problems().flatMap(({ code }) => (code === 'cannot-encode' ? [code] : [])),
-    ['cannot-encode'],
+    bench.views
+      .problems()
+      .flatMap(({ code, message }) => (code === 'cannot-encode' ? [message] : [])),
+    ['left out the listener inbound of shop/cart: Cannot compile policy: not-an-ip is no CIDR'],
   );
+});
+
+test('a snapshot that cannot be compiled leaves the last mesh in force, and says so until there is a better one', () => {
+  using bench = new MeshBench([...SHOP, allowWeb]);
+  const proxy = bench.proxy('cart-1.shop', 'cart');
+  const version = bench.views.viewFor(proxy).get('listener', 'inbound')?.version;
+  const cursed = {
+    ...podOf('cursed'),
+    get serviceAccount(): string {
+      throw new Error('no such field');
+    },
+  };
+  const isFailing = (): boolean =>
+    bench.views
+      .problems()
+      .some(({ code, severity }) => code === 'cannot-compile' && severity === 'error');
+  bench.change([...SHOP, cursed]);
+  bench.elapse();
+  assert.ok(isFailing());
+  assert.equal(bench.revisions, 0);
+  assert.equal(bench.views.viewFor(proxy).get('listener', 'inbound')?.version, version);
+  bench.change(SHOP);
+  bench.elapse();
+  assert.ok(!isFailing());
+  assert.notEqual(bench.views.viewFor(proxy).get('listener', 'inbound')?.version, version);
 });

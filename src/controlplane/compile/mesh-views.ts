@@ -64,6 +64,7 @@ class Views implements MeshViews {
   #views = new Map<string, { readonly identity: SpiffeId; readonly view: ResourceView }>();
   #placements: readonly PolicyPlacement[] | undefined;
   #timer: Disposable | undefined;
+  #failure: Problem | undefined;
 
   constructor(options: MeshViewsOptions) {
     this.#options = options;
@@ -98,6 +99,7 @@ class Views implements MeshViews {
       ...this.#options.source.state.problems,
       ...this.#mesh.problems,
       ...this.#unencodable.values(),
+      ...(this.#failure === undefined ? [] : [this.#failure]),
     ];
   }
 
@@ -152,9 +154,8 @@ class Views implements MeshViews {
     const { snapshot } = this.#options.source.state;
     const bundle = this.#options.bundle();
     const isBundleNew = bundle.version !== this.#bundle.version;
-    if (snapshot === this.#snapshot && !isBundleNew) return;
-    if (snapshot !== this.#snapshot) this.#mesh = this.#compile(snapshot, this.#mesh);
-    this.#snapshot = snapshot;
+    const isMeshNew = snapshot !== this.#snapshot && this.#recompile(snapshot);
+    if (!isMeshNew && !isBundleNew) return;
     if (isBundleNew) this.#bundle = bundle;
     this.#revision++;
     this.#views = new Map();
@@ -175,8 +176,26 @@ class Views implements MeshViews {
     this.#unencodable.set(`${kind}\0${name}`, {
       severity: 'error',
       code: 'cannot-encode',
-      message: `left out the ${kind} ${name}: ${cause instanceof Error ? cause.message : String(cause)}`,
+      message: `left out the ${kind} ${name}: ${messageOf(cause)}`,
     });
+  }
+
+  /** A snapshot that cannot be compiled leaves the mesh as it was, and is a problem until there is a better one. */
+  #recompile(snapshot: Snapshot): boolean {
+    try {
+      this.#mesh = this.#compile(snapshot, this.#mesh);
+      this.#snapshot = snapshot;
+      this.#failure = undefined;
+      return true;
+    } catch (cause) {
+      this.#failure = {
+        severity: 'error',
+        code: 'cannot-compile',
+        message: `revision ${snapshot.revision} is not in force, revision ${this.#mesh.revision} still is: ${messageOf(cause)}`,
+        cure: 'undo the last change, and report this with the objects that it was about',
+      };
+      return false;
+    }
   }
 
   #compile(snapshot: Snapshot, previous?: Mesh): Mesh {
@@ -187,3 +206,6 @@ class Views implements MeshViews {
     return mesh;
   }
 }
+
+const messageOf = (cause: unknown): string =>
+  cause instanceof Error ? cause.message : String(cause);

@@ -1,10 +1,10 @@
 // Builds clusters: where connections go, and how those into the mesh are secured.
 import type { DestinationUpstream, InboundPort, Workload } from '@weft/model/mesh/mesh';
+import { meshIdentityAt } from '@weft/model/mesh/mesh-identity';
 import type { PortProtocol } from '@weft/model/mesh/protocol';
 import type { Cluster, OutlierDetection, UpstreamTls } from '@weft/xds/resources/cluster';
 import { MESH_ALPN } from '@weft/xds/resources/listener';
 import { BUNDLE_SECRET, OWN_CERTIFICATE_SECRET } from '@weft/xds/resources/secret';
-import { meshIdentityAt } from '../compile/destinations.ts';
 import {
   BLACKHOLE_CLUSTER,
   endpointClusterName,

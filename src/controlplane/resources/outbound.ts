@@ -119,7 +119,9 @@ function domainsOf(target: DestinationTarget): readonly string[] {
   const { service, namespace, host, port } = target;
   const short = [service, `${service}.${namespace}`, `${service}.${namespace}.svc`];
   const addresses = target.vips.map((vip) => (vip.includes(':') ? `[${vip}]` : vip));
-  return [...[host, ...short, ...addresses].flatMap((name) => [name, `${name}:${port}`]), '*'];
+  const names = [host, ...short, ...addresses].flatMap((name) => [name, `${name}:${port}`]);
+  // A domain that is there twice would make a proxy refuse the whole configuration.
+  return [...new Set([...names, '*'])];
 }
 
 /** For proxies that take everything: the one port that hands each connection to the listener of its address. */

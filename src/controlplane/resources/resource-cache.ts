@@ -11,7 +11,13 @@ export interface ResourceCache {
    */
   get<K extends ResourceKind>(
     kind: K,
-    of: { readonly from: object; readonly name: string; readonly build: () => ResourceByKind[K] },
+    of: {
+      readonly from: object;
+      readonly name: string;
+      /** Whose it is, where the name alone does not say it. */
+      readonly owner?: string;
+      readonly build: () => ResourceByKind[K];
+    },
   ): EncodedResource | undefined;
 }
 
@@ -28,7 +34,7 @@ export function createResourceCache(options: {
     get encodes() {
       return encodes;
     },
-    get(kind, { from, name, build }) {
+    get(kind, { from, name, owner, build }) {
       const byName = made.get(from) ?? new Map<string, Made>();
       made.set(from, byName);
       const key = `${kind}\0${name}`;
@@ -39,7 +45,7 @@ export function createResourceCache(options: {
         byName.set(key, known);
       }
       if (known.ok) return known.resource;
-      options.onFailure(kind, name, known.cause);
+      options.onFailure(kind, owner === undefined ? name : `${name} of ${owner}`, known.cause);
       return undefined;
     },
   };

@@ -113,9 +113,14 @@ function findListener(name: string, options: ViewOptions): Found {
   const { mesh, workload, cache } = options;
   if (name === INBOUND_LISTENER) {
     const spec = workload?.inbound;
-    return (
-      spec && cache.get('listener', { from: spec, name, build: () => buildInboundListener(spec) })
-    );
+    if (spec === undefined) return undefined;
+    const owner = `${spec.namespace}/${spec.serviceAccount}`;
+    return cache.get('listener', {
+      from: spec,
+      name,
+      owner,
+      build: () => buildInboundListener(spec),
+    });
   }
   if (name === VIRTUAL_OUTBOUND) {
     const { settings } = mesh;
