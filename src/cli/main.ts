@@ -1,11 +1,21 @@
 // The `weft` command: finds the command that was named, loads only that one, and turns failures into one clear line.
 import { Command, CommanderError } from 'commander';
 import { complain } from './output.ts';
+import { VERSION } from './version.ts';
 
 type Register = (program: Command) => void;
 
 /** Every command and where it lives. A daemon's start-up must not pay for the others. */
 const COMMANDS: ReadonlyMap<string, () => Promise<Register>> = new Map([
+  [
+    'control-plane',
+    async () => (await import('./commands/control-plane.ts')).addControlPlaneCommand,
+  ],
+  ['sidecar', async () => (await import('./commands/sidecar.ts')).addSidecarCommand],
+  ['run', async () => (await import('./commands/run.ts')).addRunCommand],
+  ['demo', async () => (await import('./commands/demo.ts')).addDemoCommand],
+  ['token', async () => (await import('./commands/token.ts')).addTokenCommands],
+  ['ca', async () => (await import('./commands/ca.ts')).addCaCommands],
   ['status', async () => (await import('./commands/inspect.ts')).addInspectCommands],
   ['config-dump', async () => (await import('./commands/inspect.ts')).addInspectCommands],
   ['certs', async () => (await import('./commands/inspect.ts')).addInspectCommands],
@@ -16,6 +26,11 @@ const COMMANDS: ReadonlyMap<string, () => Promise<Register>> = new Map([
 
 const EXAMPLES = `
 Examples:
+  weft demo                                   see a small mesh at work on this machine
+  weft control-plane --manifests ./manifests --state-dir ./state
+  weft token create --state-dir ./state --namespace shop --service-account web > web.token
+  weft run --pod web-0 --namespace shop --pod-ip 127.0.0.2 --token-file web.token \\
+           --bundle ./state/bundle.pem --inbound 8080=127.0.0.1:3000 -- node server.js
   weft status                                 proxies, policies in force, problems
   weft policy check policies.yaml             what is wrong with these policies
   weft config-dump --admin 127.0.0.1:15000    what a sidecar runs with
@@ -24,7 +39,7 @@ Examples:
 async function createProgram(argv: readonly string[]): Promise<Command> {
   const program = new Command('weft')
     .description('a light service mesh that can prove what it enforces')
-    .version('0.1.0')
+    .version(VERSION)
     .showHelpAfterError('(add --help for what can be said here)')
     .showSuggestionAfterError()
     .addHelpText('after', EXAMPLES)

@@ -25,7 +25,7 @@ import {
 import { serviceHostOf } from './serve/service-host.ts';
 import { openSocketServer, type SocketServer } from './serve/socket-server.ts';
 import { FlowCache, type Traffic } from './serve/traffic.ts';
-import { ConfigStore } from './state/config-store.ts';
+import { ConfigStore, type ResourceUpdate } from './state/config-store.ts';
 import { OpenConnections } from './state/open-connections.ts';
 import { createAccessLog } from './telemetry/access-log.ts';
 import { MetricsRegistry } from './telemetry/metrics.ts';
@@ -108,7 +108,7 @@ export class Sidecar implements AsyncDisposable {
       },
       node: { id: `${pod}.${namespace}`, cluster: namespace },
       version: options.version,
-      apply: (update) => this.#store.apply(update),
+      apply: (update) => this.#apply(update),
       clock,
       random,
       log: log.child({ component: 'xds' }),
@@ -131,7 +131,6 @@ export class Sidecar implements AsyncDisposable {
         }),
       onInboundChange: () => {
         this.#openInbound.rejudgeAll();
-        this.#checkReady();
       },
       onSecret: (secret) => this.#onSecret(secret),
     });
@@ -169,6 +168,12 @@ export class Sidecar implements AsyncDisposable {
 
   #appAddress(address: Address): Address {
     return this.#apps.get(address.port) ?? address;
+  }
+
+  #apply(update: ResourceUpdate): readonly string[] {
+    const errors = this.#store.apply(update);
+    this.#checkReady();
+    return errors;
   }
 
   #onIdentity(svid: Svid | undefined): void {
@@ -219,8 +224,9 @@ export class Sidecar implements AsyncDisposable {
    * Opens the ports, enrols and waits until traffic can be served.
    * @throws EnrolmentRefused when the token is refused; Error when a port cannot be bound.
    */
-  async start(): Promise<SidecarAddresses> {
+  async start(hooks?: { readonly onListening: () => void }): Promise<SidecarAddresses> {
     const addresses = await this.#listen();
+    hooks?.onListening();
     this.#sweep = this.#every(SWEEP_MS, () => this.#store.sweep());
     await this.#keeper.start(this.#stopped.signal);
     this.#xds.start();

@@ -2,7 +2,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import http from 'node:http';
-import { createAdminServer, isLocalHost, type AdminRole, type AdminState } from './http-server.ts';
+import { isLocalHost } from '@weft/model/local-host';
+import { createAdminServer, type AdminRole, type AdminState } from './http-server.ts';
 
 function stateOf(overrides: Partial<AdminState> = {}): AdminState {
   return {

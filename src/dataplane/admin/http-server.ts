@@ -1,7 +1,8 @@
 // The sidecar's local HTTP endpoints: readiness, metrics, what is configured, certificates and drain. No key is ever in an answer.
 import { once } from 'node:events';
 import http, { type IncomingMessage, type ServerResponse } from 'node:http';
-import { isIP, type AddressInfo } from 'node:net';
+import type { AddressInfo } from 'node:net';
+import { isLocalHost } from '@weft/model/local-host';
 
 export interface Readiness {
   readonly isReady: boolean;
@@ -73,21 +74,6 @@ const GET_HANDLERS: ReadonlyMap<
 
 /** Slow readers and senders of these small messages are not worth keeping. */
 const REQUEST_TIMEOUT_MS = 10_000;
-
-/**
- * A name in Host that is neither loopback nor an address comes from a page in a browser whose DNS was
- * pointed here; it is refused (DNS rebinding).
- */
-export function isLocalHost(host: string | undefined): boolean {
-  if (host === undefined) return true;
-  if (host.startsWith('[')) {
-    const end = host.indexOf(']');
-    return end !== -1 && isIP(host.slice(1, end)) === 6;
-  }
-  const colon = host.lastIndexOf(':');
-  const bare = colon === -1 ? host : host.slice(0, colon);
-  return bare === 'localhost' || isIP(bare) !== 0;
-}
 
 function answer(role: AdminRole, state: AdminState, request: IncomingMessage): Answer {
   const target = request.url ?? '/';

@@ -1,0 +1,55 @@
+// `weft sidecar`: the proxy beside one workload, until it is told to stop.
+import { Sidecar } from '@weft/dataplane/sidecar';
+import type { Command } from 'commander';
+import { failLoudly, onStop, printReady } from '../daemon.ts';
+import { addLogOptions, createLogger, type LogFlags } from '../logger.ts';
+import { addSidecarOptions, sidecarOptionsOf, type SidecarFlags } from '../sidecar-options.ts';
+
+const EXAMPLE = `
+Example:
+  weft sidecar --pod web-0 --namespace shop --pod-ip 127.10.0.2 --bundle ./state/bundle.pem \\
+    --token-file web.token --inbound 8080=127.0.0.1:3000 --outbound 9001=prices.shop:80
+
+When it is ready it prints one line of JSON with its addresses.
+`;
+
+async function sidecar(flags: SidecarFlags & LogFlags): Promise<void> {
+  const log = await createLogger('weft-sidecar', flags);
+  failLoudly(log);
+  const proxy = new Sidecar(await sidecarOptionsOf(flags, log));
+  const stop = async (): Promise<number> => {
+    await proxy.drain();
+    await proxy[Symbol.asyncDispose]();
+    return 0;
+  };
+  onStop(log, stop);
+  const addresses = await proxy.start({ onListening: () => dropPrivileges(flags.runAs) });
+  printReady({
+    role: 'sidecar',
+    proxy: `${flags.pod}.${flags.namespace}`,
+    spiffeId: proxy.spiffeId,
+    ...addresses,
+  });
+}
+
+/** Ports are open and files are read: nothing after this needs root. */
+export function dropPrivileges(user: SidecarFlags['runAs']): void {
+  if (user === undefined) return;
+  if (
+    process.setgroups === undefined ||
+    process.setgid === undefined ||
+    process.setuid === undefined
+  ) {
+    throw new Error('--run-as: this system has no users to change to');
+  }
+  process.setgroups([]);
+  process.setgid(user.gid);
+  process.setuid(user.uid);
+}
+
+export function addSidecarCommand(program: Command): void {
+  addLogOptions(addSidecarOptions(program.command('sidecar')))
+    .description('the proxy beside one workload')
+    .addHelpText('after', EXAMPLE)
+    .action(sidecar);
+}

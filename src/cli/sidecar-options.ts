@@ -1,0 +1,209 @@
+// The options that `weft sidecar` and `weft run` share, and what a sidecar is made of from them.
+import { readFile } from 'node:fs/promises';
+import { isIP } from 'node:net';
+import { systemClock } from '@weft/model/clock';
+import { isDnsLabel, isDnsSubdomain, parseTrustDomain } from '@weft/model/identity';
+import type { SidecarOptions } from '@weft/dataplane/options';
+import { serviceHostOf } from '@weft/dataplane/serve/service-host';
+import type { AccessLogMode } from '@weft/dataplane/telemetry/access-log';
+import { Option, type Command } from 'commander';
+import type { Logger } from 'pino';
+import {
+  collect,
+  type HostPort,
+  type InboundMapping,
+  type OutboundMapping,
+  parseDuration,
+  parseHostPort,
+  parseInbound,
+  parseOutbound,
+  parseRunAs,
+} from './parse.ts';
+import { VERSION } from './version.ts';
+
+export interface SidecarFlags {
+  readonly pod: string;
+  readonly namespace: string;
+  readonly podIp: string;
+  readonly trustDomain: string;
+  readonly rootNamespace: string;
+  readonly enrolment: HostPort;
+  readonly xds: HostPort;
+  readonly bundle: string;
+  readonly tokenFile?: string;
+  readonly inbound?: readonly InboundMapping[];
+  readonly outbound?: readonly OutboundMapping[];
+  readonly outboundHttp?: HostPort;
+  readonly transparent?: boolean;
+  readonly inboundListen: HostPort;
+  readonly outboundListen: HostPort;
+  readonly admin: HostPort;
+  readonly probes?: HostPort;
+  readonly metrics?: HostPort;
+  readonly accessLog: AccessLogMode;
+  readonly drainLimit: number;
+  readonly runAs?: { readonly uid: number; readonly gid: number };
+}
+
+const LOOPBACK = '127.0.0.1';
+const address = (flags: string, description: string, fallback?: HostPort): Option => {
+  const option = new Option(flags, description).argParser((text: string) =>
+    parseHostPort(text, LOOPBACK),
+  );
+  return fallback === undefined
+    ? option
+    : option.default(fallback, `${fallback.host}:${fallback.port}`);
+};
+
+export function addSidecarOptions(command: Command): Command {
+  return command
+    .requiredOption('--pod <name>', 'name of the Pod (workload) in the manifests')
+    .requiredOption('--namespace <name>', 'its namespace')
+    .requiredOption('--pod-ip <ip>', 'the address at which others reach the workload')
+    .requiredOption(
+      '--bundle <file>',
+      'roots that the control plane must be issued under (STATE-DIR/bundle.pem)',
+    )
+    .option(
+      '--token-file <file>',
+      'holds the join token; read anew when it is needed (or set WEFT_JOIN_TOKEN)',
+    )
+    .addOption(
+      address('--enrolment <host:port>', 'where to enrol', { host: LOOPBACK, port: 15_013 }),
+    )
+    .addOption(
+      address('--xds <host:port>', 'where to get configuration', { host: LOOPBACK, port: 15_012 }),
+    )
+    .option('--trust-domain <name>', 'of the mesh', 'cluster.local')
+    .option('--root-namespace <name>', 'where the control plane lives', 'weft-system')
+    .option(
+      '--inbound <port=host:port>',
+      "serve the workload's port at --pod-ip and pass it to the application",
+      collect(parseInbound),
+    )
+    .option(
+      '--outbound <[host:]port=service.namespace:port>',
+      'reach a service at a local port',
+      collect(parseOutbound),
+    )
+    .addOption(
+      address(
+        '--outbound-http <[host:]port>',
+        'an HTTP proxy: each request goes to the service its Host names',
+      ),
+    )
+    .option('--transparent', 'take connections that netfilter redirected (see `weft capture`)')
+    .addOption(
+      address('--inbound-listen <host:port>', 'for redirected inbound connections', {
+        host: '0.0.0.0',
+        port: 15_006,
+      }),
+    )
+    .addOption(
+      address('--outbound-listen <host:port>', 'for redirected outbound connections', {
+        host: '0.0.0.0',
+        port: 15_001,
+      }),
+    )
+    .addOption(
+      address('--admin <[host:]port>', 'admin endpoints', { host: LOOPBACK, port: 15_000 }),
+    )
+    .addOption(address('--probes <[host:]port>', 'readiness for probes from outside'))
+    .addOption(address('--metrics <[host:]port>', 'metrics for scrapers from outside'))
+    .addOption(
+      new Option('--access-log <mode>', 'requests and connections that are logged')
+        .choices(['off', 'errors', 'all'])
+        .default('errors'),
+    )
+    .addOption(
+      new Option('--drain-limit <duration>', 'how long what is in flight may take at the end')
+        .argParser(parseDuration)
+        .default(10_000, '10s'),
+    )
+    .addOption(
+      new Option(
+        '--run-as <uid[:gid]>',
+        'give up root for this user once the ports are open',
+      ).argParser(parseRunAs),
+    );
+}
+
+/** @throws Error that names the option and what to write. */
+export async function sidecarOptionsOf(flags: SidecarFlags, log: Logger): Promise<SidecarOptions> {
+  const trustDomain = parseTrustDomain(flags.trustDomain);
+  if (trustDomain === undefined)
+    throw new Error(`--trust-domain "${flags.trustDomain}" is no trust domain`);
+  if (!isDnsSubdomain(flags.pod)) throw new Error(`--pod "${flags.pod}" is no name of a Pod`);
+  if (!isDnsLabel(flags.namespace))
+    throw new Error(`--namespace "${flags.namespace}" is no name of a namespace`);
+  if (isIP(flags.podIp) === 0) throw new Error(`--pod-ip "${flags.podIp}" is no IP address`);
+  const isTransparent = flags.transparent === true;
+  if (!isTransparent && (flags.inbound ?? []).length === 0) {
+    log.warn('no --inbound and no --transparent: nobody can call this workload');
+  }
+  const bundlePem = await readText('--bundle', flags.bundle);
+  const domain = 'cluster.local';
+  const hostOf = serviceHostOf({ namespace: flags.namespace, domain });
+  return {
+    pod: flags.pod,
+    namespace: flags.namespace,
+    podIp: flags.podIp,
+    trustDomain,
+    rootNamespace: flags.rootNamespace,
+    domain,
+    enrolmentAddress: textOf(flags.enrolment),
+    xdsAddress: textOf(flags.xds),
+    bundlePem,
+    readToken: () => readToken(flags.tokenFile),
+    inbound: (flags.inbound ?? []).map(({ port, target }) => ({
+      port,
+      app: { address: target.host, port: target.port },
+    })),
+    outbound: (flags.outbound ?? []).map(({ listen, destination }) => {
+      const host = hostOf(destination.host);
+      if (host === undefined)
+        throw new Error(
+          `--outbound: "${destination.host}" is no service's name; write SERVICE.NAMESPACE`,
+        );
+      return { listen, host, port: destination.port };
+    }),
+    outboundHttp: flags.outboundHttp,
+    transparent: isTransparent
+      ? { inbound: flags.inboundListen, outbound: flags.outboundListen }
+      : undefined,
+    admin: flags.admin,
+    probes: flags.probes,
+    metrics: flags.metrics,
+    accessLog: flags.accessLog,
+    drainLimitMs: flags.drainLimit,
+    version: VERSION,
+    log,
+    clock: systemClock,
+    random: Math.random,
+  };
+}
+
+const textOf = ({ host, port }: HostPort): string =>
+  host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
+
+async function readText(option: string, file: string): Promise<string> {
+  try {
+    return await readFile(file, 'utf8');
+  } catch (error) {
+    throw new Error(
+      `${option}: cannot read ${file}: ${error instanceof Error ? error.message : String(error)}`,
+      {
+        cause: error,
+      },
+    );
+  }
+}
+
+/** A token in the environment is seen by everybody who sees the process; a file is better. */
+async function readToken(file: string | undefined): Promise<string> {
+  if (file !== undefined) return (await readText('--token-file', file)).trim();
+  const token = process.env['WEFT_JOIN_TOKEN'];
+  if (token === undefined)
+    throw new Error('there is no join token: give --token-file, or set WEFT_JOIN_TOKEN');
+  return token.trim();
+}

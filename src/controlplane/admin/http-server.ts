@@ -1,0 +1,147 @@
+// The control plane's HTTP endpoints: health, metrics and versioned JSON; changes only over its own Unix socket.
+import { once } from 'node:events';
+import { chmod, rm } from 'node:fs/promises';
+import http, { type IncomingMessage, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { isLocalHost } from '@weft/model/local-host';
+
+/** What is shown; asked at each request. */
+export interface AdminApi {
+  isReady(): { readonly isReady: boolean; readonly reasons: readonly string[] };
+  metrics(): Promise<string>;
+  /** Versioned JSON by path, `/v1/status`. */
+  readonly documents: ReadonlyMap<string, () => unknown>;
+  /** Changes by path; offered on the Unix socket alone. */
+  readonly actions: ReadonlyMap<string, () => Promise<ActionOutcome>>;
+}
+
+export interface ActionOutcome {
+  readonly status: 200 | 202 | 409 | 500;
+  readonly body: unknown;
+}
+
+interface Answer {
+  readonly status: number;
+  readonly type: string;
+  readonly body: string;
+}
+
+const TEXT = 'text/plain; charset=utf-8';
+const METRICS = 'text/plain; version=0.0.4; charset=utf-8';
+const REQUEST_TIMEOUT_MS = 10_000;
+
+const json = (status: number, value: unknown): Answer => ({
+  status,
+  type: 'application/json; charset=utf-8',
+  body: `${JSON.stringify(value, undefined, 2)}\n`,
+});
+
+const pathOf = (request: IncomingMessage): string => {
+  const target = request.url ?? '/';
+  const query = target.indexOf('?');
+  return query === -1 ? target : target.slice(0, query);
+};
+
+async function answer(
+  api: AdminApi,
+  request: IncomingMessage,
+  isPrivate: boolean,
+): Promise<Answer> {
+  if (!isPrivate && !isLocalHost(request.headers.host)) {
+    return json(403, { error: `Host ${request.headers.host} is not this machine` });
+  }
+  const path = pathOf(request);
+  const action = isPrivate ? api.actions.get(path) : undefined;
+  if (action !== undefined && request.method === 'POST') {
+    const { status, body } = await action();
+    return json(status, body);
+  }
+  if (request.method !== 'GET' && request.method !== 'HEAD') {
+    const isKnown = api.actions.has(path);
+    const cure = isKnown ? `use POST over the Unix socket in the state directory` : `use GET`;
+    return json(405, { error: `${request.method} ${path} is not offered here: ${cure}` });
+  }
+  if (path === '/healthz') return { status: 200, type: TEXT, body: 'ok\n' };
+  if (path === '/readyz') {
+    const { isReady, reasons } = api.isReady();
+    return isReady
+      ? { status: 200, type: TEXT, body: 'ok\n' }
+      : { status: 503, type: TEXT, body: `not ready: ${reasons.join('; ')}\n` };
+  }
+  if (path === '/metrics') return { status: 200, type: METRICS, body: await api.metrics() };
+  const document = api.documents.get(path);
+  if (document !== undefined) return json(200, document());
+  return json(404, {
+    error: `no ${path} here`,
+    try: ['/healthz', '/readyz', '/metrics', ...api.documents.keys()],
+  });
+}
+
+function respond(request: IncomingMessage, response: ServerResponse, result: Answer): void {
+  response.writeHead(result.status, {
+    'content-type': result.type,
+    'content-length': Buffer.byteLength(result.body),
+    'cache-control': 'no-store',
+    'x-content-type-options': 'nosniff',
+  });
+  response.end(request.method === 'HEAD' ? undefined : result.body);
+}
+
+function createServer(api: AdminApi, isPrivate: boolean): http.Server {
+  const server = http.createServer((request, response) => {
+    request.resume();
+    answer(api, request, isPrivate).then(
+      (result) => respond(request, response, result),
+      (error: unknown) => respond(request, response, json(500, { error: String(error) })),
+    );
+  });
+  server.requestTimeout = REQUEST_TIMEOUT_MS;
+  server.headersTimeout = REQUEST_TIMEOUT_MS;
+  server.maxConnections = 256;
+  server.on('clientError', (_error, socket) => socket.destroy());
+  return server;
+}
+
+export interface AdminServers extends AsyncDisposable {
+  readonly address: AddressInfo;
+}
+
+/** @throws when an address cannot be bound. */
+export async function openAdminServers(options: {
+  readonly host: string;
+  readonly port: number;
+  /** Mode 0600: who may open it may change things. */
+  readonly socketPath: string;
+  readonly api: AdminApi;
+}): Promise<AdminServers> {
+  const open = createServer(options.api, false);
+  const own = createServer(options.api, true);
+  const close = async (server: http.Server): Promise<void> => {
+    if (!server.listening) return;
+    const closed = once(server, 'close');
+    server.close();
+    server.closeAllConnections();
+    await closed;
+  };
+  open.listen(options.port, options.host);
+  await once(open, 'listening');
+  /** The state directory is locked by this process: a socket left there has no owner. */
+  await rm(options.socketPath, { force: true });
+  try {
+    own.listen(options.socketPath);
+    await once(own, 'listening');
+    await chmod(options.socketPath, 0o600);
+  } catch (error) {
+    await close(open);
+    throw error;
+  }
+  const address = open.address();
+  if (address === null || typeof address === 'string') throw new TypeError('Cannot serve: no port');
+  return {
+    address,
+    async [Symbol.asyncDispose]() {
+      await close(open);
+      await close(own);
+    },
+  };
+}

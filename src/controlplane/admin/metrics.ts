@@ -1,0 +1,128 @@
+// What the control plane counts, for Prometheus.
+import { Counter, Gauge, Histogram, Registry, collectDefaultMetrics } from 'prom-client';
+import type { XdsMetrics } from '../serve/metrics.ts';
+
+/** Seconds: compiling and pushing are between a tenth of a millisecond and a few seconds. */
+const SECONDS = [0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5];
+
+/** Numbers that are asked for at each scrape. */
+export interface ScrapedState {
+  readonly sessions: number;
+  readonly problems: { readonly error: number; readonly warning: number };
+  readonly revision: number;
+  readonly encodes: number;
+  readonly svidsIssued: number;
+  readonly enrolmentsRefused: number;
+  readonly policies: { readonly total: number; readonly enforced: number };
+  readonly rootExpiryUnixSeconds: number;
+}
+
+export interface ControlPlaneMetrics {
+  readonly xds: XdsMetrics;
+  compiled(durationMs: number): void;
+  text(): Promise<string>;
+}
+
+export function createControlPlaneMetrics(state: () => ScrapedState): ControlPlaneMetrics {
+  const registry = new Registry();
+  const registers = [registry];
+  collectDefaultMetrics({ register: registry });
+  const counter = <L extends string>(name: string, help: string, labelNames: readonly L[]) =>
+    new Counter({ name: `weft_${name}`, help, labelNames: [...labelNames], registers });
+  const opened = counter('xds_streams_opened_total', 'Discovery streams that were opened', [
+    'variant',
+  ]);
+  const ended = counter('xds_streams_ended_total', 'Discovery streams that ended', [
+    'variant',
+    'reason',
+  ]);
+  const requests = counter('xds_requests_total', 'Discovery requests by type', ['type']);
+  const unknown = counter(
+    'xds_unknown_type_requests_total',
+    'Requests for types that are not served',
+    [],
+  );
+  const delayed = counter(
+    'xds_requests_delayed_total',
+    'Times that a stream was read more slowly',
+    [],
+  );
+  const stale = counter('xds_stale_nonces_total', 'Requests that answer an older response', [
+    'type',
+  ]);
+  const responses = counter('xds_responses_total', 'Discovery responses by type', ['type']);
+  const resources = counter('xds_resources_total', 'Resources in responses by type', ['type']);
+  const bytes = counter('xds_response_bytes_total', 'Bytes of responses by type', ['type']);
+  const acks = counter('xds_acks_total', 'Responses that proxies accepted', ['type']);
+  const nacks = counter('xds_nacks_total', 'Responses that proxies refused', ['type']);
+  const served = new Histogram({
+    name: 'weft_xds_change_served_seconds',
+    help: 'From a change to the last stream being told',
+    buckets: SECONDS,
+    registers,
+  });
+  const compile = new Histogram({
+    name: 'weft_compile_seconds',
+    help: 'Compiling a snapshot into the mesh',
+    buckets: SECONDS,
+    registers,
+  });
+  addScraped(registry, state);
+  return {
+    xds: {
+      streamOpened: (variant) => opened.inc({ variant }),
+      streamEnded: (variant, reason) => ended.inc({ variant, reason }),
+      requestReceived: (type) => requests.inc({ type }),
+      unknownTypeRequested: () => unknown.inc(),
+      requestDelayed: () => delayed.inc(),
+      staleNonceReceived: (type) => stale.inc({ type }),
+      responseSent(type, size) {
+        responses.inc({ type });
+        resources.inc({ type }, size.resources);
+        bytes.inc({ type }, size.bytes);
+      },
+      responseAccepted: (type) => acks.inc({ type }),
+      responseRefused: (type) => nacks.inc({ type }),
+      changeServed: (durationMs) => served.observe(durationMs / 1_000),
+    },
+    compiled: (durationMs) => compile.observe(durationMs / 1_000),
+    text: () => registry.metrics(),
+  };
+}
+
+function addScraped(registry: Registry, state: () => ScrapedState): void {
+  const gauge = (name: string, help: string, read: (now: ScrapedState) => number): void => {
+    const made: Gauge = new Gauge({
+      name: `weft_${name}`,
+      help,
+      registers: [registry],
+      collect: () => made.set(read(state())),
+    });
+  };
+  gauge('xds_sessions', 'Proxies that are connected', (now) => now.sessions);
+  gauge('problem_errors', 'Objects that are not in force', (now) => now.problems.error);
+  gauge(
+    'problem_warnings',
+    'Objects that may not do what is expected',
+    (now) => now.problems.warning,
+  );
+  gauge('mesh_revision', 'Counts changes that proxies can see', (now) => now.revision);
+  gauge('resources_encoded', 'Resources encoded since the start', (now) => now.encodes);
+  gauge('svids_issued', 'Certificates issued since the start', (now) => now.svidsIssued);
+  gauge(
+    'svids_refused',
+    'Requests for certificates refused since the start',
+    (now) => now.enrolmentsRefused,
+  );
+  gauge('policies', 'Policies in force', (now) => now.policies.total);
+  gauge(
+    'policies_enforced',
+    'Policies that every proxy they select enforces',
+    (now) => now.policies.enforced,
+  );
+  gauge(
+    'root_expiration_timestamp_seconds',
+    'When the first of the trusted roots ends',
+    (now) => now.rootExpiryUnixSeconds,
+  );
+}

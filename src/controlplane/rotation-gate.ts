@@ -1,0 +1,37 @@
+// Who is connected, and what each has acknowledged: what the steps of a root rotation wait for.
+import type { RenewalService } from '@weft/ca/enrolment-service';
+import type { ConnectedProxy } from '@weft/ca/rotation';
+import { encodeResource } from '@weft/xds/codec/resource-codec';
+import { BUNDLE_SECRET } from '@weft/xds/resources/secret';
+import type { AdsServer } from './serve/ads-server.ts';
+
+/**
+ * Every renewal stream, and every proxy with a discovery stream. One that is connected for discovery alone, with no
+ * renewal stream of its identity, cannot show that it has renewed and holds the rotation up: better late than cut off.
+ */
+export function connectedProxies(parts: {
+  readonly renewal: Pick<RenewalService, 'connected'>;
+  readonly ads: Pick<AdsServer, 'sessions' | 'statusOf'>;
+  readonly bundle: { readonly version: string; readonly pem: string };
+}): readonly ConnectedProxy[] {
+  const { renewal, ads, bundle } = parts;
+  const renewing = renewal.connected();
+  const secret = encodeResource('secret', { name: BUNDLE_SECRET, trustedCaPem: bundle.pem });
+  const acked = new Map(
+    ads.statusOf('secret', BUNDLE_SECRET).map((status) => [status.proxyId, status.acked]),
+  );
+  const issuers = new Map(renewing.map(({ identity, issuerKeyId }) => [identity, issuerKeyId]));
+  return [
+    ...renewing.map(({ identity, peer, ackedBundleVersion, issuerKeyId }) => ({
+      proxyId: `${identity} at ${peer}`,
+      hasBundle: (version: string) => ackedBundleVersion === version,
+      issuerKeyId,
+    })),
+    ...ads.sessions().map(({ proxyId, identity }) => ({
+      proxyId,
+      hasBundle: (version: string) =>
+        version === bundle.version && acked.get(proxyId) === secret.version,
+      issuerKeyId: issuers.get(identity),
+    })),
+  ];
+}
