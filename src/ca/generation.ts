@@ -33,6 +33,8 @@ export interface OpenGeneration {
   readonly id: number;
   readonly root: X509Certificate;
   readonly issuing: X509Certificate;
+  /** Kept because `issuing.raw` encodes anew at each call. */
+  readonly issuingDer: Buffer;
   readonly issuingNotAfterMs: number;
   readonly issuingKey: KeyPair;
   readonly issuer: IssuerTemplate;
@@ -127,6 +129,7 @@ export function openGeneration(generation: Generation): OpenGeneration {
     id,
     root,
     issuing,
+    issuingDer: generation.issuingCertificate,
     issuingNotAfterMs: issuing.validToDate.getTime(),
     issuingKey,
     issuer,

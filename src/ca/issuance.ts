@@ -114,14 +114,14 @@ function signLeaf(
   names: SubjectAltNames,
   signing: Signing,
 ): Omit<Svid, 'spiffeId'> | undefined {
-  const { issuing, issuingNotAfterMs, issuingKey, issuer } = signing.generation;
+  const { issuingDer, issuingNotAfterMs, issuingKey, issuer } = signing.generation;
   const notAfterMs = Math.min(signing.nowMs + signing.svidTtlMs, issuingNotAfterMs);
   if (notAfterMs <= signing.nowMs) return undefined;
   const validity = { notBeforeMs: signing.nowMs - BACKDATE_MS, notAfterMs };
   const serial = createSerial();
   const toBeSigned = leafTemplate({ serial, point, validity, names }, issuer);
   return {
-    chainDer: [signTemplate(toBeSigned, issuingKey.privateKey), issuing.raw],
+    chainDer: [signTemplate(toBeSigned, issuingKey.privateKey), issuingDer],
     notBefore: wholeSeconds(validity.notBeforeMs),
     notAfter: wholeSeconds(notAfterMs),
     serial: serial.toString('hex'),

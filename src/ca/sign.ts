@@ -44,9 +44,19 @@ export function signTemplate(toBeSigned: Buffer, privateKey: KeyObject): Buffer 
   return sequence(toBeSigned, ECDSA_WITH_SHA256, bitString(signature));
 }
 
-/** Positive and never zero (RFC 5280 §4.1.2.2). */
+/** 256 serial numbers: a call for random bytes costs a fifth of an issuance, whatever its size. */
+const POOL_BYTES = 256 * SERIAL_BYTES;
+let pool = Buffer.alloc(0);
+let poolAt = 0;
+
+/** Positive and never zero (RFC 5280 §4.1.2.2): every byte of the pool is used once. */
 export function createSerial(): Buffer {
-  const serial = randomBytes(SERIAL_BYTES);
+  if (poolAt >= pool.length) {
+    pool = randomBytes(POOL_BYTES);
+    poolAt = 0;
+  }
+  const serial = pool.subarray(poolAt, poolAt + SERIAL_BYTES);
+  poolAt += SERIAL_BYTES;
   serial[0] = (serial[0] ?? 0) | 1;
   return serial;
 }

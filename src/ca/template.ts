@@ -57,7 +57,10 @@ const BOTH_PURPOSES = plain(
 
 const isCa = (pathLength: number): Buffer =>
   critical(BASIC_CONSTRAINTS, sequence(derTrue, unsignedInteger(Buffer.of(pathLength))));
-const subjectKeyId = (keyId: DerPart): Buffer => plain('2.5.29.14', octetString(keyId));
+const SUBJECT_KEY_ID = oid('2.5.29.14');
+const subjectKeyId = (keyId: DerPart): Buffer =>
+  sequence(SUBJECT_KEY_ID, octetString(octetString(keyId)));
+const SUBJECT_ALT_NAME = Buffer.concat([oid('2.5.29.17'), derTrue]);
 const authorityKeyId = (keyId: DerPart): Buffer =>
   plain('2.5.29.35', sequence(tagged(0x80, keyId)));
 
@@ -176,16 +179,14 @@ export function leafTemplate(leaf: LeafSubject, issuer: IssuerTemplate): Buffer 
   });
 }
 
-function subjectAltNames(names: SubjectAltNames): Buffer {
-  const { spiffeId, dnsNames = [], ipAddresses = [] } = names;
-  return critical(
-    '2.5.29.17',
-    sequence(
-      tagged(SAN_URI, Buffer.from(spiffeId, 'latin1')),
-      ...dnsNames.map((name) => tagged(SAN_DNS, Buffer.from(name, 'latin1'))),
-      ...ipAddresses.map((address) => tagged(SAN_IP, ipBytes(address))),
-    ),
+function subjectAltNames(wanted: SubjectAltNames): Buffer {
+  const { spiffeId, dnsNames = [], ipAddresses = [] } = wanted;
+  const names = sequence(
+    tagged(SAN_URI, Buffer.from(spiffeId, 'latin1')),
+    ...dnsNames.map((name) => tagged(SAN_DNS, Buffer.from(name, 'latin1'))),
+    ...ipAddresses.map((address) => tagged(SAN_IP, ipBytes(address))),
   );
+  return sequence(SUBJECT_ALT_NAME, octetString(names));
 }
 
 /** @throws RangeError when the text is no address. */
