@@ -237,3 +237,21 @@ test('a snapshot that cannot be compiled leaves the last mesh in force, and says
   assert.ok(!isFailing());
   assert.notEqual(bench.views.viewFor(proxy).get('listener', 'inbound')?.version, version);
 });
+
+test("a view lists its own inbound resources and no other workload's (CVE-2021-34824)", () => {
+  using bench = new MeshBench([
+    ...SHOP,
+    podOf('db', { ips: ['10.0.0.3'], ports: [{ name: 'tcp', port: 5432 }] }),
+    allowWeb,
+  ]);
+  const inboundOf = (id: string, account: string): readonly string[] => {
+    const view = bench.views.viewFor(bench.proxy(id, account));
+    const clusters = [...view.list('cluster')].map(({ name }) => name);
+    const [listener] = view.list('listener');
+    assert.equal(listener, view.get('listener', 'inbound'));
+    return clusters.filter((name) => name.startsWith('inbound|'));
+  };
+  assert.deepEqual(inboundOf('web-1.shop', 'web'), ['inbound|8080||']);
+  assert.deepEqual(inboundOf('db-1.shop', 'db'), ['inbound|5432||']);
+  assert.deepEqual(inboundOf('web-1.shop', 'web'), ['inbound|8080||']);
+});

@@ -4,7 +4,7 @@ import type { SpiffeId, TrustDomain } from '@weft/model/identity';
 import type { Mesh, Workload } from '@weft/model/mesh/mesh';
 import type { Snapshot } from '@weft/model/mesh/objects';
 import type { Problem } from '@weft/model/problem';
-import type { ResourceKind, ResourceView } from '@weft/xds/resource';
+import type { EncodedResource, ResourceKind, ResourceView } from '@weft/xds/resource';
 import { INBOUND_LISTENER } from '../resources/inbound-listener.ts';
 import { createResourceCache, type ResourceCache } from '../resources/resource-cache.ts';
 import { createWorkloadView, type TrustBundle } from '../resources/workload-view.ts';
@@ -62,6 +62,7 @@ class Views implements MeshViews {
   #bundle: TrustBundle;
   #revision = 1;
   #views = new Map<string, { readonly identity: SpiffeId; readonly view: ResourceView }>();
+  #shared = new Map<ResourceKind, readonly EncodedResource[]>();
   #placements: readonly PolicyPlacement[] | undefined;
   #timer: Disposable | undefined;
   #failure: Problem | undefined;
@@ -122,6 +123,7 @@ class Views implements MeshViews {
       mesh: this.#mesh,
       bundle: this.#bundle,
       cache: this.#cache,
+      shared: this.#shared,
       workload: found?.identity === proxy.identity ? found : undefined,
     });
     this.#views.set(proxy.id, { identity: proxy.identity, view });
@@ -159,6 +161,7 @@ class Views implements MeshViews {
     if (isBundleNew) this.#bundle = bundle;
     this.#revision++;
     this.#views = new Map();
+    this.#shared = new Map();
     this.#placements = undefined;
     this.#unencodable.clear();
     for (const listener of this.#listeners) listener();

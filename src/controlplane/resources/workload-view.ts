@@ -31,6 +31,8 @@ export interface ViewOptions {
   /** The same object for as long as the bundle is the same. */
   readonly bundle: TrustBundle;
   readonly cache: ResourceCache;
+  /** What every view of this mesh and bundle lists alike; filled by the first that is asked. Never holds a workload's own. */
+  readonly shared: Map<ResourceKind, readonly EncodedResource[]>;
   /** Absent: the workload is gone; nothing is let in any more. */
   readonly workload: Workload | undefined;
 }
@@ -65,21 +67,39 @@ function find(kind: ResourceKind, name: string, options: ViewOptions): Found {
 }
 
 function* listAll(kind: ResourceKind, options: ViewOptions): Iterable<EncodedResource> {
-  for (const name of namesOf(kind, options)) {
+  yield* findAll(kind, ownNames(kind, options.workload), options);
+  let shared = options.shared.get(kind);
+  if (shared === undefined) {
+    shared = [...findAll(kind, sharedNames(kind, options.mesh), options)];
+    options.shared.set(kind, shared);
+  }
+  yield* shared;
+}
+
+function* findAll(
+  kind: ResourceKind,
+  names: Iterable<string>,
+  options: ViewOptions,
+): Iterable<EncodedResource> {
+  for (const name of names) {
     const found = find(kind, name, options);
     if (found !== undefined) yield found;
   }
 }
 
+function ownNames(kind: ResourceKind, workload: Workload | undefined): readonly string[] {
+  if (kind === 'listener') return [INBOUND_LISTENER];
+  if (kind !== 'cluster' || workload === undefined) return [];
+  return workload.inbound.ports.map(({ port }) => inboundClusterName(port));
+}
+
 /** What a proxy that takes everything is given; destinations by name are for those that ask for them. */
-function namesOf(kind: ResourceKind, { mesh, workload }: ViewOptions): Iterable<string> {
+function sharedNames(kind: ResourceKind, mesh: Mesh): Iterable<string> {
   switch (kind) {
     case 'listener':
-      return [INBOUND_LISTENER, VIRTUAL_OUTBOUND, ...mesh.destinationsByAddress.keys()];
-    case 'cluster': {
-      const own = workload?.inbound.ports.map(({ port }) => inboundClusterName(port)) ?? [];
-      return [...own, PASSTHROUGH_CLUSTER, BLACKHOLE_CLUSTER, ...mesh.destinations.keys()];
-    }
+      return [VIRTUAL_OUTBOUND, ...mesh.destinationsByAddress.keys()];
+    case 'cluster':
+      return [PASSTHROUGH_CLUSTER, BLACKHOLE_CLUSTER, ...mesh.destinations.keys()];
     case 'endpoints':
     case 'route':
       return mesh.destinations.keys();

@@ -24,7 +24,7 @@ function viewOf(id: string): ResourceView {
   assert.ok(workload !== undefined);
   const pem = '-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n';
   const cache = createResourceCache({ onFailure: (_kind, _name, cause) => assert.fail(String(cause)) });
-  return createWorkloadView({ revision: 1, mesh, bundle: { pem, version: '1' }, cache, workload });
+  return createWorkloadView({ revision: 1, mesh, bundle: { pem, version: '1' }, cache, shared: new Map(), workload });
 }
 
 for (const id of ['web-1.shop', 'cart-1.shop', 'db-0.shop']) {
