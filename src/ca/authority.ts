@@ -35,7 +35,7 @@ import {
   startRotation,
   waitsFor,
 } from './rotation.ts';
-import type { CaState, CaStore, SaveResult } from './store/store.ts';
+import type { CaState, CaStore } from './store/store.ts';
 
 export interface AuthorityOptions {
   readonly store: CaStore;

@@ -79,7 +79,8 @@ export function time(unixMs: number): Buffer {
     two(date.getUTCHours()) +
     two(date.getUTCMinutes()) +
     `${two(date.getUTCSeconds())}Z`;
-  if (year < 1950 || year > 9999) {
+  // NaN is no year either.
+  if (!(year >= 1950 && year <= 9999)) {
     throw new RangeError(`Cannot write the time ${unixMs}: year ${year} is out of range`);
   }
   return year < 2050

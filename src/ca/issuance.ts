@@ -102,7 +102,7 @@ export function createServerCertificate(
     throw new Error('Cannot make a server certificate: the issuing CA has expired');
   }
   return {
-    keyPem: privateKey.export({ format: 'pem', type: 'pkcs8' }).toString(),
+    keyPem: privateKey.export({ format: 'pem', type: 'pkcs8' }),
     chainPem: leaf.chainDer.map(toPem).join(''),
     notAfter: leaf.notAfter,
   };
