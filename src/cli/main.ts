@@ -46,7 +46,9 @@ async function createProgram(argv: readonly string[]): Promise<Command> {
     .enablePositionalOptions()
     .exitOverride();
   const named = argv[2] === undefined ? undefined : COMMANDS.get(argv[2]);
-  const registers = named === undefined ? [...COMMANDS.values()] : [named];
+  /** Help names every command; a version needs none. */
+  const all = argv[2] === '--version' || argv[2] === '-V' ? [] : [...COMMANDS.values()];
+  const registers = named === undefined ? all : [named];
   const added = new Set<Register>();
   for (const load of registers) added.add(await load());
   for (const register of added) register(program);

@@ -14,6 +14,7 @@ import { exploring } from '../demo/exploring.ts';
 import { findLayout } from '../demo/layout.ts';
 import { DemoMesh, makeFolders, removeFolders } from '../demo/mesh.ts';
 import { createStory } from '../demo/story.ts';
+import { transparent } from '../demo/transparent.ts';
 import { print } from '../output.ts';
 
 interface Flags {
@@ -38,6 +39,7 @@ async function demo(flags: Flags): Promise<void> {
       await chapter(mesh, story);
     }
     closePricesClients();
+    if (story.failed === 0 && !stopped.signal.aborted) await transparent(story);
     print(`\n${story.held} statements held, ${story.failed} did not.`);
     if (flags.once !== true && !stopped.signal.aborted) {
       print(exploring(mesh));
