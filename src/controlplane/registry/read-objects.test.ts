@@ -58,8 +58,15 @@ test('readObjects() closes the whole namespace of a policy in a document that is
 
 test('readObjects() takes STRICT for a PeerAuthentication that cannot be read', () => {
   const text = POLICY.replace('AuthorizationPolicy', 'PeerAuthentication');
-  const closed = closedOf(`${text}spec: {mtls: {mode: STRIKT}}`);
-  assert.partialDeepStrictEqual(closed, { kind: 'PeerAuthentication', policy: { mode: 'STRICT' } });
+  const dated = text.replace(
+    'namespace: shop',
+    'namespace: shop, creationTimestamp: "2026-01-01T00:00:00Z"',
+  );
+  const closed = closedOf(`${dated}spec: {mtls: {mode: STRIKT}}`);
+  assert.partialDeepStrictEqual(closed, {
+    kind: 'PeerAuthentication',
+    policy: { mode: 'STRICT', createdAtMs: 0 },
+  });
 });
 
 test('readObjects() takes the strictest settings for a MeshConfig that cannot be read', () => {
@@ -70,9 +77,8 @@ test('readObjects() takes the strictest settings for a MeshConfig that cannot be
 });
 
 test('readObjects() closes what a RequestAuthentication selects, and says so', () => {
-  const object = only(
-    POLICY.replace('Authorization', 'X').replace('XPolicy', 'RequestAuthentication'),
-  );
+  const text = `${POLICY}spec: {selector: {matchLabels: {app: web}}, jwtRules: []}`;
+  const object = only(text.replace('AuthorizationPolicy', 'RequestAuthentication'));
   assert.deepEqual(
     object.problems.map(({ severity, code }) => [severity, code]),
     [['error', 'not-supported']],
@@ -80,6 +86,7 @@ test('readObjects() closes what a RequestAuthentication selects, and says so', (
   assert.ok(object.outcome.kind === 'good' && object.outcome.object?.kind === 'BrokenPolicy');
   assert.equal(object.outcome.object.of, 'RequestAuthentication');
   assert.equal(object.outcome.object.policy.action, undefined);
+  assert.deepEqual(object.outcome.object.selector, new Map([['app', 'web']]));
 });
 
 test('readObjects() closes what a policy selects that this version does not enforce', () => {

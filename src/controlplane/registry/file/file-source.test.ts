@@ -1,10 +1,20 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { link, mkdir, mkdtemp, rename, rm, symlink, unlink, writeFile } from 'node:fs/promises';
+import {
+  link,
+  mkdir,
+  mkdtemp,
+  rename,
+  rm,
+  symlink,
+  unlink,
+  utimes,
+  writeFile,
+} from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
-import { systemClock } from '@weft/model/clock';
+import { systemClock, type Clock } from '@weft/model/clock';
 import type { Source, SourceState } from '../source.ts';
 import { openFileSource } from './file-source.ts';
 import { MAX_FILE_BYTES } from './read-manifest.ts';
@@ -17,10 +27,44 @@ async function folder(t: TestContext): Promise<string> {
   return directory;
 }
 
-async function open(t: TestContext, directory: string, clock = systemClock): Promise<Source> {
+async function open(
+  t: TestContext,
+  directory: string,
+  clock: Clock = systemClock,
+): Promise<Source> {
   const source = await openFileSource({ directory, clock });
   t.after(() => source[Symbol.asyncDispose]());
   return source;
+}
+
+interface QuickClock extends Clock {
+  /** Waits until that many more timers have gone off. */
+  turns(count: number): Promise<void>;
+  skipMs: number;
+}
+
+/** Runs at once what would wait for seconds, and can leave time out. */
+function quickClock(): QuickClock {
+  let isWaiting: { left: number; readonly resolve: () => void } | undefined;
+  return {
+    skipMs: 0,
+    now() {
+      return systemClock.now() + this.skipMs;
+    },
+    setTimeout: (run, delayMs) =>
+      systemClock.setTimeout(
+        () => {
+          run();
+          if (isWaiting !== undefined && --isWaiting.left === 0) isWaiting.resolve();
+        },
+        Math.min(delayMs, 20),
+      ),
+    turns(count) {
+      const { promise, resolve } = Promise.withResolvers<void>();
+      isWaiting = { left: count, resolve };
+      return promise;
+    },
+  };
 }
 
 /** Waits for a state of which the claim holds, and shows the last one when there is none in time. */
@@ -228,9 +272,13 @@ test('a file source keeps everything when its folder vanishes, and goes on when 
   const directory = join(parent, 'manifests');
   await mkdir(directory);
   await writeFile(join(directory, 'a.yaml'), namespace('a'));
-  const source = await open(t, directory);
+  const clock = quickClock();
+  const source = await open(t, directory, clock);
   await rename(directory, join(parent, 'away'));
-  assert.deepEqual(keys(await untilCode(source, 'unreadable-folder')), [A]);
+  await untilCode(source, 'unreadable-folder');
+  clock.skipMs = 60_000;
+  await clock.turns(4);
+  assert.deepEqual(keys(source.state), [A]);
   await rename(join(parent, 'away'), directory);
   await writeFile(join(directory, 'b.yaml'), namespace('b'));
   const state = await untilKeys(source, A, B);
@@ -271,9 +319,11 @@ test('a file source finds a change of which no event tells', async (t) => {
   const elsewhere = join(await folder(t), 'other-name');
   await writeFile(elsewhere, namespace('a'));
   await link(elsewhere, join(directory, 'a.yaml'));
-  const setTimeout = (run: () => void, delayMs: number): Disposable =>
-    systemClock.setTimeout(run, Math.min(delayMs, 50));
-  const source = await open(t, directory, { ...systemClock, setTimeout });
+  // Long ago, or it would be looked at again for the coarseness of its stamp.
+  await utimes(elsewhere, 1, 1);
+  const clock = quickClock();
+  const source = await open(t, directory, clock);
+  await clock.turns(5);
   await writeFile(elsewhere, `${namespace('a')}---\n${namespace('b')}`);
   await untilKeys(source, A, B);
 });

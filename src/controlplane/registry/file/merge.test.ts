@@ -59,7 +59,20 @@ const NO_YAML = policy('{rules: [');
 const P = 'AuthorizationPolicy/shop/p';
 const S = 'Service/shop/s';
 
+const deployment = (ips: string): string =>
+  `apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: d, namespace: shop}\nspec: {template: {metadata: {annotations: {weft.dev/pod-ips: "${ips}"}}}}\n`;
+
 const table: readonly (readonly [string, readonly Files[], Readonly<Record<string, string>>])[] = [
+  [
+    'keeps the Pods of a Deployment that breaks',
+    [{ a: deployment('127.0.1.1') }, { a: deployment('x') }],
+    { 'Pod/shop/d-0': 'Pod' },
+  ],
+  [
+    'takes away the Pods that a Deployment no longer has',
+    [{ a: deployment('127.0.1.1,127.0.1.2') }, { a: deployment('127.0.1.1') }],
+    { 'Pod/shop/d-0': 'Pod' },
+  ],
   ['takes a new version', [{ a: service(1) }, { a: service(2) }], { [S]: '2' }],
   [
     'keeps the last good version of an object',
