@@ -3,7 +3,13 @@ import { type Clock, systemClock } from '@weft/model/clock';
 import { type SpiffeId, spiffeIdOf, type TrustDomain } from '@weft/model/identity';
 import type { Logger } from 'pino';
 import { type AuditEntry, writeAudit } from './audit.ts';
-import { createGeneration, ISSUING_RENEWAL_MS, renewIssuing } from './generation.ts';
+import {
+  createGeneration,
+  createState,
+  ISSUING_RENEWAL_MS,
+  renewIssuing,
+  withLongestLeaf,
+} from './generation.ts';
 import {
   createServerCertificate,
   type Issuance,
@@ -18,9 +24,8 @@ import {
 import { Listeners } from './listeners.ts';
 import { LiveCertificates } from './live-certificates.ts';
 import {
+  type AuthorityStatus,
   type Bundle,
-  type CertificateStatus,
-  type IssuerStatus,
   issuerStatus,
   type OpenedState,
   openState,
@@ -51,21 +56,6 @@ export interface AuthorityOptions {
    * Default true; false asks the connected ones alone.
    */
   readonly waitForDisconnected?: boolean;
-}
-
-export interface AuthorityStatus {
-  readonly trustDomain: TrustDomain;
-  readonly controlPlaneId: SpiffeId;
-  readonly bundleVersion: string;
-  readonly roots: readonly CertificateStatus[];
-  readonly issuers: readonly IssuerStatus[];
-  readonly rotation: {
-    readonly phase: RotationPhase;
-    /** What the last `advance` found missing. */
-    readonly waitsFor: readonly string[];
-  };
-  readonly issued: number;
-  readonly refused: number;
 }
 
 export type RotationOutcome =
@@ -113,10 +103,11 @@ export async function openAuthority(options: AuthorityOptions): Promise<Authorit
   }
   const nowMs = clock.now();
   const state = withLongestLeaf(loaded ?? createState(trustDomain, nowMs), svidTtlMs);
-  const authority = new Authority({ ...options, clock, svidTtlMs, state });
+  const live = new LiveCertificates();
   for (const { id, longestLeafMs } of loaded?.generations ?? []) {
-    authority.live.assumeUntil(id, nowMs + longestLeafMs);
+    live.assumeUntil(id, nowMs + longestLeafMs);
   }
+  const authority = new Authority({ ...options, clock, svidTtlMs, state, live });
   if (state !== loaded) {
     const saved = await store.save(state);
     if (!saved.ok) throw new Error(`Cannot keep the CA: ${saved.reason}`);
@@ -126,26 +117,11 @@ export async function openAuthority(options: AuthorityOptions): Promise<Authorit
   return authority;
 }
 
-const createState = (trustDomain: TrustDomain, nowMs: number): CaState => ({
-  trustDomain,
-  generations: [createGeneration({ id: 1, trustDomain, nowMs, longestLeafMs: 0 })],
-  rotation: { phase: 'stable', active: 1 },
-});
-
-function withLongestLeaf(state: CaState, svidTtlMs: number): CaState {
-  if (state.generations.every(({ longestLeafMs }) => longestLeafMs >= svidTtlMs)) return state;
-  const generations = state.generations.map((generation) => ({
-    ...generation,
-    longestLeafMs: Math.max(generation.longestLeafMs, svidTtlMs),
-  }));
-  return { ...state, generations };
-}
-
 export class Authority implements AsyncDisposable {
   readonly trustDomain: TrustDomain;
   /** The identity in the certificates of the control plane's own servers. */
   readonly controlPlaneId: SpiffeId;
-  readonly live = new LiveCertificates();
+  readonly #live: LiveCertificates;
   readonly #options: AuthorityOptions;
   readonly #clock: Clock;
   readonly #svidTtlMs: number;
@@ -166,9 +142,11 @@ export class Authority implements AsyncDisposable {
       readonly clock: Clock;
       readonly svidTtlMs: number;
       readonly state: CaState;
+      readonly live: LiveCertificates;
     },
   ) {
     this.#options = options;
+    this.#live = options.live;
     this.#clock = options.clock;
     this.#svidTtlMs = options.svidTtlMs;
     this.#opened = openState(options.state);
@@ -194,8 +172,8 @@ export class Authority implements AsyncDisposable {
     if (issuance.ok) {
       const { spiffeId, serial, notAfter } = issuance.svid;
       const generation = this.#opened.active.id;
-      this.live.add(serial, { generation, notAfterMs: notAfter.getTime() });
-      if (replaces !== undefined) this.live.remove(replaces);
+      this.#live.add(serial, { generation, notAfterMs: notAfter.getTime() });
+      if (replaces !== undefined) this.#live.remove(replaces);
       this.audit({ ok: true, spiffeId, serial, notAfter, attestor, peer });
     } else {
       const { reasonCode, reason } = issuance;
@@ -220,6 +198,11 @@ export class Authority implements AsyncDisposable {
     if (entry.ok) this.#issued++;
     else this.#refused++;
     writeAudit(this.#options.log, entry);
+  }
+
+  /** For those that are too many to be written down. */
+  countRefusal(): void {
+    this.#refused++;
   }
 
   /** For the control plane's own servers: its SPIFFE id, and the names at which clients dial it. @throws when the issuing CA has expired. */
@@ -321,7 +304,7 @@ export class Authority implements AsyncDisposable {
   #previousInUse(): number {
     const { rotation } = this.#opened.state;
     if (rotation.phase !== 'sign' || this.#options.waitForDisconnected === false) return 0;
-    return this.live.count(rotation.previous, this.#clock.now());
+    return this.#live.count(rotation.previous, this.#clock.now());
   }
 
   #exclusively<T>(run: () => Promise<T>): Promise<T> {
@@ -351,7 +334,7 @@ export class Authority implements AsyncDisposable {
     const before = this.#opened;
     this.#opened = opened;
     this.#waitsFor = [];
-    for (const id of before.byId.keys()) if (!opened.byId.has(id)) this.live.forget(id);
+    for (const id of before.byId.keys()) if (!opened.byId.has(id)) this.#live.forget(id);
     const { phase } = opened.state.rotation;
     const { version } = opened.bundle;
     this.#options.log?.info({ phase, bundleVersion: version }, 'ca state changed');

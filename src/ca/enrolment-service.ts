@@ -62,6 +62,7 @@ export function addEnrolmentService(server: Server, deps: EnrolmentDeps): void {
     if (!rate.admits(addressOf(peer))) {
       const reason = 'too many enrolments; try again later';
       if (limitedAudits.take()) audit(peer, { reasonCode: 'rate-limited', reason });
+      else authority.countRefusal();
       return { ok: false, code: status.RESOURCE_EXHAUSTED, details: reason };
     }
     const enrolled = await enrol(call.request, { authority, attestor, peer });

@@ -10,7 +10,7 @@ import {
   readKeyPair,
   signTemplate,
 } from './sign.ts';
-import type { Generation } from './store/store.ts';
+import type { CaState, Generation } from './store/store.ts';
 import {
   BACKDATE_MS,
   caName,
@@ -62,6 +62,23 @@ export function createGeneration(
     ...createIssuing({ id, trustDomain, nowMs, rootKey, rootNotAfterMs: validity.notAfterMs }),
     longestLeafMs,
   };
+}
+
+/** Of a CA that never was before. */
+export const createState = (trustDomain: TrustDomain, nowMs: number): CaState => ({
+  trustDomain,
+  generations: [createGeneration({ id: 1, trustDomain, nowMs, longestLeafMs: 0 })],
+  rotation: { phase: 'stable', active: 1 },
+});
+
+/** @returns the same object when certificates have lived as long before. */
+export function withLongestLeaf(state: CaState, svidTtlMs: number): CaState {
+  if (state.generations.every(({ longestLeafMs }) => longestLeafMs >= svidTtlMs)) return state;
+  const generations = state.generations.map((generation) => ({
+    ...generation,
+    longestLeafMs: Math.max(generation.longestLeafMs, svidTtlMs),
+  }));
+  return { ...state, generations };
 }
 
 /** The same root with a new issuing CA; certificates of the former one stay valid, because they carry it along. */

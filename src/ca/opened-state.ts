@@ -1,7 +1,8 @@
 // Computes what follows from the CA's state: keys ready to sign, the bundle, and the status that people see.
 import { createHash, type X509Certificate } from 'node:crypto';
+import type { SpiffeId, TrustDomain } from '@weft/model/identity';
 import { openGeneration, type OpenGeneration } from './generation.ts';
-import { keptGenerations, trustedGenerations } from './rotation.ts';
+import { keptGenerations, type RotationPhase, trustedGenerations } from './rotation.ts';
 import { toPem } from './sign.ts';
 import type { CaState } from './store/store.ts';
 
@@ -35,6 +36,21 @@ export interface CertificateStatus {
 export interface IssuerStatus extends CertificateStatus {
   readonly keyId: string;
   readonly isActive: boolean;
+}
+
+export interface AuthorityStatus {
+  readonly trustDomain: TrustDomain;
+  readonly controlPlaneId: SpiffeId;
+  readonly bundleVersion: string;
+  readonly roots: readonly CertificateStatus[];
+  readonly issuers: readonly IssuerStatus[];
+  readonly rotation: {
+    readonly phase: RotationPhase;
+    /** What the last `advance` found missing. */
+    readonly waitsFor: readonly string[];
+  };
+  readonly issued: number;
+  readonly refused: number;
 }
 
 /** 64 bits of a hash: versions are compared, and seen by people. */

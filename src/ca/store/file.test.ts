@@ -1,10 +1,14 @@
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { chmod, mkdtemp, readdir, readFile, rm, stat, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
 import { parseTrustDomain } from '@weft/model/identity';
 import { openAuthority } from '../authority.ts';
+import { openJoinTokens } from '../join-tokens.ts';
 import { brokenDisk } from '../testing/broken-disk.ts';
 import { type DiskCalls, diskCalls } from './atomic-file.ts';
 import { openFileStore } from './file.ts';
@@ -53,6 +57,25 @@ test('a rotation resumes in its phase after a restart', async (t) => {
   assert.equal(await readFile(join(stateDir, 'bundle.pem'), 'utf8'), authority.bundle().pem);
   const held = await authority.advance(() => []);
   assert.ok(held.ok && held.phase === 'sign', 'certificates of before the restart may be in use');
+});
+
+test('a CA that is killed in a rotation keeps root, phase and tokens', async (t) => {
+  const stateDir = await temporary(t);
+  const program = fileURLToPath(new URL('../testing/doomed-ca.ts', import.meta.url));
+  const child = spawn(process.execPath, [program, stateDir], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  const [line] = await once(child.stdout.setEncoding('utf8'), 'data');
+  const told: { version: string; token: string } = JSON.parse(String(line));
+  await assert.rejects(openFileStore({ stateDir }), /has taken it/);
+  child.kill('SIGKILL');
+  await once(child, 'exit');
+  await using store = await openFileStore({ stateDir });
+  await using authority = await openAuthority({ store, trustDomain });
+  assert.equal(authority.bundle().version, told.version);
+  assert.equal(authority.status().rotation.phase, 'distribute');
+  const tokens = await openJoinTokens({ stateDir });
+  assert.ok((await tokens.consume(told.token)).ok);
 });
 
 test('a damaged, cut or foreign state is refused with its name and a cure, and never replaced', async (t) => {
