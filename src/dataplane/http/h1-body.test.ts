@@ -28,7 +28,7 @@ function feed(
 }
 
 test('a chunked body passes as it came, and what follows is not part of it', () => {
-  const text = '5\r\nhello\r\nA;x=y\r\n0123456789\r\n0\r\n\r\n';
+  const text = '5\r\nhello\r\nA;x=y;z;w="a \\" b"\r\n0123456789\r\n0\r\n\r\n';
   const outcome = feed(`${text}GET /`);
   assert.deepEqual(outcome, {
     passed: text,
@@ -60,6 +60,11 @@ const REFUSED: readonly (readonly [title: string, text: string, reasonCode: stri
   ['a bare CR behind the size', '5\rhello', 'chunk-bare-cr'],
   ['a bare LF in an extension (TERM.EXT)', '5;a\nxx\r\n', 'chunk-extension-bad'],
   ['a bare CR in an extension', '5;a\rb\r\n', 'chunk-bare-cr'],
+  ['an extension without a name', '5;\r\n', 'chunk-extension-bad'],
+  ['a blank in an extension', '5; a\r\n', 'chunk-extension-bad'],
+  ['an extension without its value', '5;a=\r\n', 'chunk-extension-bad'],
+  ['a line end within quotes', '5;a="\r\n', 'chunk-extension-bad'],
+  ['a value behind quotes', '5;a="b"c\r\n', 'chunk-extension-bad'],
   ['a high byte in an extension', '5;\xe9\r\n', 'chunk-extension-bad'],
   ['data longer than said (SPILL.TERM)', '5\r\nhelloX\r\n', 'chunk-without-end'],
   ['a bare LF behind the data', '5\r\nhello\n', 'chunk-without-end'],

@@ -1,4 +1,5 @@
 // Finds the end of a chunked body in bytes as they pass, validating every byte of its framing (RFC 9112 §7.1).
+import { isTokenCode } from './h1-fields.ts';
 import { Framing } from './h1-head.ts';
 
 /** Hexadecimal digits of one chunk's size: more than 2^53 is nobody's chunk. */
@@ -11,14 +12,20 @@ const MAX_TRAILER_BYTES = 16_384;
 const State = {
   SizeStart: 0,
   Size: 1,
-  Extension: 2,
-  SizeLf: 3,
-  Data: 4,
-  DataCr: 5,
-  DataLf: 6,
-  Trailer: 7,
-  Done: 8,
-  Failed: 9,
+  SizeLf: 2,
+  Data: 3,
+  DataCr: 4,
+  DataLf: 5,
+  ExtensionNameStart: 6,
+  ExtensionName: 7,
+  ExtensionValueStart: 8,
+  ExtensionValue: 9,
+  ExtensionQuoted: 10,
+  ExtensionEscape: 11,
+  ExtensionEnd: 12,
+  Trailer: 13,
+  Done: 14,
+  Failed: 15,
 } as const;
 
 /**
@@ -96,12 +103,6 @@ export class ChunkedBody {
       case State.Size:
         this.#stepSize(code);
         return;
-      case State.Extension:
-        if (code === 0x0d) this.#state = State.SizeLf;
-        else if (code !== 0x09 && (code < 0x20 || code > 0x7e)) this.#fail('chunk-extension-bad');
-        else if (++this.#extensionBytes > MAX_EXTENSION_BYTES)
-          this.#fail('chunk-extensions-too-large');
-        return;
       case State.SizeLf:
         if (code !== 0x0a) this.#fail('chunk-bare-cr');
         else this.#state = this.#remaining === 0 ? State.Trailer : State.Data;
@@ -110,13 +111,42 @@ export class ChunkedBody {
         if (code === 0x0d) this.#state = State.DataLf;
         else this.#fail('chunk-without-end');
         return;
-      default:
+      case State.DataLf:
         if (code !== 0x0a) this.#fail('chunk-without-end');
         else {
           this.#state = State.SizeStart;
           this.#digits = 0;
         }
+        return;
+      default:
+        if (++this.#extensionBytes > MAX_EXTENSION_BYTES) this.#fail('chunk-extensions-too-large');
+        else this.#stepExtension(code);
     }
+  }
+
+  /** `;name`, `;name=token` or `;name="text"`, without the blanks that RFC 9112 tolerates. */
+  #stepExtension(code: number): void {
+    const state = this.#state;
+    if (state === State.ExtensionQuoted || state === State.ExtensionEscape) {
+      if (code !== 0x09 && (code < 0x20 || code > 0x7e)) this.#fail('chunk-extension-bad');
+      else if (state === State.ExtensionEscape) this.#state = State.ExtensionQuoted;
+      else if (code === 0x5c) this.#state = State.ExtensionEscape;
+      else if (code === 0x22) this.#state = State.ExtensionEnd;
+      return;
+    }
+    if (isTokenCode(code) && state !== State.ExtensionEnd) {
+      if (state === State.ExtensionNameStart) this.#state = State.ExtensionName;
+      else if (state === State.ExtensionValueStart) this.#state = State.ExtensionValue;
+      return;
+    }
+    const isWhole = state !== State.ExtensionNameStart && state !== State.ExtensionValueStart;
+    if (code === 0x0d && isWhole) this.#state = State.SizeLf;
+    else if (code === 0x3b && isWhole) this.#state = State.ExtensionNameStart;
+    else if (code === 0x3d && state === State.ExtensionName) {
+      this.#state = State.ExtensionValueStart;
+    } else if (code === 0x22 && state === State.ExtensionValueStart) {
+      this.#state = State.ExtensionQuoted;
+    } else this.#fail('chunk-extension-bad');
   }
 
   #stepSize(code: number): void {
@@ -129,7 +159,7 @@ export class ChunkedBody {
       }
     } else if (this.#state === State.SizeStart) this.#fail('chunk-size-bad');
     else if (code === 0x0d) this.#state = State.SizeLf;
-    else if (code === 0x3b) this.#state = State.Extension;
+    else if (code === 0x3b) this.#state = State.ExtensionNameStart;
     else this.#fail('chunk-size-bad');
   }
 

@@ -105,6 +105,12 @@ export class FieldBlock {
     return index + 1 < this.count ? this.lineStart(index + 1) : this.text.length - 2;
   }
 
+  /** Whether there is a tab anywhere in the field's line. */
+  hasTab(index: number): boolean {
+    const at = this.text.indexOf('\t', this.lineStart(index));
+    return at !== -1 && at < this.lineEnd(index);
+  }
+
   lowerName(index: number): string {
     const at = index * STRIDE;
     return this.text.slice(this.#ranges[at], this.#ranges[at + 1]).toLowerCase();

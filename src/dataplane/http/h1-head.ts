@@ -151,13 +151,16 @@ function readKnownField(block: FieldBlock, index: number, kind: number, facts: H
       if (facts.framing === Framing.Length) return 'two-content-lengths';
       if (facts.framing === Framing.Chunked) return 'content-length-and-transfer-encoding';
       facts.contentLength = parseContentLength(block.value(index));
-      if (facts.contentLength === -1) return 'content-length-bad';
+      if (facts.contentLength === -1 || block.hasTab(index)) return 'content-length-bad';
       facts.framing = Framing.Length;
       return '';
     case FieldKind.TransferEncoding:
       if (facts.framing === Framing.Length) return 'content-length-and-transfer-encoding';
       if (facts.framing === Framing.Chunked) return 'two-transfer-encodings';
-      if (block.value(index).toLowerCase() !== 'chunked') return 'transfer-encoding-unknown';
+      /** Behind `chunked`, a tab makes Node's parser read another coding. */
+      if (block.value(index).toLowerCase() !== 'chunked' || block.hasTab(index)) {
+        return 'transfer-encoding-unknown';
+      }
       facts.framing = Framing.Chunked;
       return '';
     case FieldKind.Connection:

@@ -109,6 +109,12 @@ const REFUSED: readonly (readonly [title: string, text: string, outcome: string]
     'POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n',
     '400 chunked-in-http10',
   ],
+  [
+    'a tab behind chunked',
+    get('Transfer-Encoding: chunked\t\r\n'),
+    '400 transfer-encoding-unknown',
+  ],
+  ['a tab behind a length', get('Content-Length: 5\t\r\n'), '400 content-length-bad'],
   ['a folded line', get('X: a\r\n b\r\n'), '400 folded-line'],
   ['a folded first line', 'GET / HTTP/1.1\r\n Host: a\r\n\r\n', '400 folded-line'],
   [

@@ -1,0 +1,9 @@
+// A short run of the differential fuzz: our HTTP/1 parser and Node's read the same messages.
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { fuzzHttp1Requests } from '../../../test/fuzz/http1-codec.fuzz.ts';
+
+test('request smuggling: what we take and what we send on is what Node reads (2 s of fuzz)', async () => {
+  const outcome = await fuzzHttp1Requests({ seconds: 2, seed: 1 });
+  assert.ok(outcome.compared > 500, JSON.stringify(outcome));
+});
