@@ -95,13 +95,13 @@ export function addSidecarOptions(command: Command): Command {
     .option('--transparent', 'take connections that netfilter redirected (see `weft capture`)')
     .addOption(
       address('--inbound-listen <host:port>', 'for redirected inbound connections', {
-        host: '0.0.0.0',
+        host: '::',
         port: 15_006,
       }),
     )
     .addOption(
       address('--outbound-listen <host:port>', 'for redirected outbound connections', {
-        host: '0.0.0.0',
+        host: '::',
         port: 15_001,
       }),
     )

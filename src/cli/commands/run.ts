@@ -24,6 +24,11 @@ const PASSED: readonly NodeJS.Signals[] = ['SIGHUP', 'SIGUSR1', 'SIGUSR2', 'SIGQ
 async function run(app: readonly string[], flags: SidecarFlags & LogFlags): Promise<void> {
   const [command, ...args] = app;
   if (command === undefined) throw new Error('there is no application to run: write it after --');
+  if (flags.transparent === true) {
+    throw new Error(
+      'weft run cannot be --transparent: the sidecar is told from its application by its user; start `weft sidecar --transparent --run-as 1337` beside it',
+    );
+  }
   const log = await createLogger('weft-run', flags);
   failLoudly(log);
   const proxy = new Sidecar(await sidecarOptionsOf(flags, log));

@@ -88,6 +88,12 @@ export function acceptConnection(
   attempt.begin();
 }
 
+/** Listening on both families shows IPv4 as `::ffff:10.0.0.7`; everybody writes and reads it without. */
+export const plainAddress = (address: string | undefined): string =>
+  address?.startsWith('::ffff:') === true && address.includes('.')
+    ? address.slice('::ffff:'.length)
+    : (address ?? '');
+
 class Attempt {
   readonly #socket: Socket;
   readonly #destination: Destination;
@@ -100,7 +106,7 @@ class Attempt {
     this.#socket = socket;
     this.#destination = destination;
     this.#options = options;
-    this.#source = { address: socket.remoteAddress ?? '', port: socket.remotePort ?? 0 };
+    this.#source = { address: plainAddress(socket.remoteAddress), port: socket.remotePort ?? 0 };
   }
 
   begin(): void {

@@ -30,9 +30,8 @@ export async function openSocketServer(
     onSocket(socket);
   });
   server.maxConnections = MAX_CONNECTIONS;
-  server.listen({ host: listen.host, port: listen.port, backlog: BACKLOG });
   try {
-    await once(server, 'listening');
+    await listenOn(server, listen.host, listen.port);
   } catch (error) {
     throw new Error(`Cannot listen on ${listen.host}:${listen.port}: ${cureOf(error)}`, {
       cause: error,
@@ -54,8 +53,25 @@ export async function openSocketServer(
   };
 }
 
+/** `::` takes both families; where the host has no IPv6 it means every IPv4 address. */
+async function listenOn(server: net.Server, host: string, port: number): Promise<void> {
+  try {
+    server.listen({ host, port, backlog: BACKLOG });
+    await once(server, 'listening');
+  } catch (error) {
+    if (host !== '::' || !NO_IPV6.has(codeOf(error))) throw error;
+    server.listen({ host: '0.0.0.0', port, backlog: BACKLOG });
+    await once(server, 'listening');
+  }
+}
+
+const NO_IPV6: ReadonlySet<string> = new Set(['EAFNOSUPPORT', 'EADDRNOTAVAIL']);
+
+const codeOf = (error: unknown): string =>
+  error instanceof Error && 'code' in error ? String(error.code) : '';
+
 function cureOf(error: unknown): string {
-  const code = error instanceof Error && 'code' in error ? error.code : undefined;
+  const code = codeOf(error);
   if (code === 'EADDRINUSE') return 'another process listens there; stop it or choose another port';
   if (code === 'EADDRNOTAVAIL') return 'this host has no such address';
   if (code === 'EACCES') return 'the port needs more privilege; choose one from 1024 up';
