@@ -1,0 +1,99 @@
+// Which endpoint is chosen.
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { Endpoint } from '@weft/xds/resources/endpoint';
+import { chooseEndpoint } from './balancer.ts';
+import { UpstreamEndpoint } from './endpoint.ts';
+
+const NONE: ReadonlySet<string> = new Set();
+
+const endpointOf = (port: number, more: Partial<Endpoint> = {}): UpstreamEndpoint =>
+  new UpstreamEndpoint({
+    address: '10.0.0.1',
+    port,
+    health: 'healthy',
+    weight: 1,
+    tlsMode: 'disabled',
+    ...more,
+  });
+
+/** Deterministic and even: a linear congruential generator. */
+function createRandom(): () => number {
+  let state = 1;
+  return () => {
+    state = (state * 1_103_515_245 + 12_345) % 2_147_483_648;
+    return state / 2_147_483_648;
+  };
+}
+
+/** Starts so many requests that do not end; counts them by port. */
+function spread(endpoints: readonly UpstreamEndpoint[], requests: number): Map<number, number> {
+  const random = createRandom();
+  const counts = new Map<number, number>();
+  for (let count = 0; count < requests; count++) {
+    const chosen = chooseEndpoint(endpoints, { tried: NONE, now: 0, random });
+    assert.ok(chosen);
+    chosen.active++;
+    counts.set(chosen.definition.port, (counts.get(chosen.definition.port) ?? 0) + 1);
+  }
+  return counts;
+}
+
+test('chooseEndpoint() of two takes the one with less under way', () => {
+  const [busy, free] = [endpointOf(1), endpointOf(2)];
+  busy.active = 3;
+  free.active = 2;
+  for (const value of [0, 0.3, 0.6, 0.99]) {
+    const choice = { tried: NONE, now: 0, random: () => value };
+    assert.equal(chooseEndpoint([busy, free], choice), free);
+    assert.equal(chooseEndpoint([free, busy], choice), free);
+  }
+});
+
+test('chooseEndpoint() spreads evenly over endpoints that are alike', () => {
+  const counts = spread([endpointOf(1), endpointOf(2), endpointOf(3)], 3_000);
+  for (const [port, count] of counts) assert.ok(Math.abs(count - 1_000) < 30, `${port}: ${count}`);
+});
+
+test('chooseEndpoint() gives an endpoint of twice the weight twice the work', () => {
+  const counts = spread([endpointOf(1), endpointOf(2, { weight: 2 })], 3_000);
+  assert.ok(Math.abs((counts.get(2) ?? 0) - 2_000) < 30, String(counts.get(2)));
+});
+
+test('chooseEndpoint() takes a weight of 0 for 1, and divides by nothing', () => {
+  const counts = spread([endpointOf(1, { weight: 0 }), endpointOf(2)], 100);
+  assert.equal(counts.get(1), 50);
+});
+
+test('chooseEndpoint() avoids what is unhealthy or ejected while another is well', () => {
+  const [ill, ejected, well] = [
+    endpointOf(1, { health: 'unhealthy' }),
+    endpointOf(2),
+    endpointOf(3),
+  ];
+  ejected.ejectedUntil = 1_000;
+  well.active = 100;
+  const random = createRandom();
+  for (let count = 0; count < 50; count++) {
+    const chosen = chooseEndpoint([ill, ejected, well], { tried: NONE, now: 999, random });
+    assert.equal(chosen, well);
+  }
+  const later = chooseEndpoint([ill, ejected, well], { tried: NONE, now: 1_000, random });
+  assert.equal(later, ejected, 'the ejection is over');
+});
+
+test('chooseEndpoint() takes a bad chance rather than none, but never what drains or was tried', () => {
+  const [draining, ejected, tried] = [
+    endpointOf(1, { health: 'draining' }),
+    endpointOf(2),
+    endpointOf(3),
+  ];
+  ejected.ejectedUntil = 1_000;
+  const choice = { tried: new Set([tried.key]), now: 0, random: () => 0 };
+  assert.equal(chooseEndpoint([draining, ejected, tried], choice), ejected);
+  assert.equal(chooseEndpoint([draining, tried], choice), undefined);
+  assert.equal(chooseEndpoint([draining], choice), undefined);
+  assert.equal(chooseEndpoint([tried], choice), undefined);
+  assert.equal(chooseEndpoint([ejected], choice), ejected);
+  assert.equal(chooseEndpoint([], choice), undefined);
+});
