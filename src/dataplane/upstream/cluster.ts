@@ -163,6 +163,7 @@ export class ClusterRuntime implements ClusterHandle {
     }
     const generation = this.#generation(endpoint);
     const pooled = want.mustBeFresh ? undefined : takeIdle(endpoint, generation);
+    const { epoch } = endpoint;
     endpoint.active++;
     if (pooled !== undefined) {
       handlers.onConnection(pooled);
@@ -180,6 +181,7 @@ export class ClusterRuntime implements ClusterHandle {
           new PooledConnection({
             socket,
             endpoint,
+            epoch,
             generation,
             onResult: (isSuccess) => this.#note(endpoint, isSuccess),
           }),

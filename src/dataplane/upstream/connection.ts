@@ -6,6 +6,7 @@ export class PooledConnection {
   readonly socket: Socket;
   readonly generation: object | undefined;
   readonly #endpoint: UpstreamEndpoint;
+  readonly #epoch: number;
   readonly #onResult: (isSuccess: boolean) => void;
   #isIdle = false;
   #isLent = true;
@@ -14,12 +15,15 @@ export class PooledConnection {
   constructor(options: {
     readonly socket: Socket;
     readonly endpoint: UpstreamEndpoint;
+    /** The endpoint's when connecting began. */
+    readonly epoch: number;
     readonly generation: object | undefined;
     readonly onResult: (isSuccess: boolean) => void;
   }) {
     this.socket = options.socket;
     this.generation = options.generation;
     this.#endpoint = options.endpoint;
+    this.#epoch = options.epoch;
     this.#onResult = options.onResult;
     const { socket } = this;
     /** Listens for as long as the connection lives: adding and removing listeners at every request would cost more. */
@@ -39,7 +43,7 @@ export class PooledConnection {
   /** Takes it out of the idle ones. @returns whether it can be used. */
   lend(): boolean {
     this.#isIdle = false;
-    if (this.socket.destroyed || !this.socket.writable || this.socket.readableEnded) {
+    if (!isOpen(this.socket)) {
       this.socket.destroy();
       return false;
     }
@@ -54,8 +58,9 @@ export class PooledConnection {
     this.#isLent = false;
     this.#endpoint.active--;
     const { socket } = this;
-    const { idle, isRemoved } = this.#endpoint;
-    if (socket.destroyed || !socket.writable || isRemoved || idle.length >= MAX_IDLE) {
+    const { idle, isRemoved, epoch } = this.#endpoint;
+    const isOutdated = isRemoved || epoch !== this.#epoch;
+    if (isOutdated || idle.length >= MAX_IDLE || !isOpen(socket)) {
       socket.destroy();
       return;
     }
@@ -89,3 +94,6 @@ export class PooledConnection {
     if (at !== -1) idle.splice(at, 1);
   }
 }
+
+const isOpen = (socket: Socket): boolean =>
+  !socket.destroyed && socket.writable && !socket.readableEnded;

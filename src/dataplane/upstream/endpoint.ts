@@ -19,6 +19,8 @@ export class UpstreamEndpoint {
   ejections = 0;
   ejectedUntil = 0;
   readonly idle: PooledConnection[] = [];
+  /** Counted up when what was opened until then is not to be used again, be it idle, lent or still on its way. */
+  epoch = 0;
   sessions: UpstreamSessions | undefined;
   sessionsGeneration: object | undefined;
   isRemoved = false;
@@ -37,8 +39,9 @@ export class UpstreamEndpoint {
     return this.active + (this.sessions?.inFlight ?? 0);
   }
 
-  /** Ends what is idle; what is in flight goes on. */
+  /** Ends what is idle; what is in flight goes on, and its connection ends after it. */
   closeIdle(): void {
+    this.epoch++;
     for (const connection of this.idle.splice(0)) connection.dispose();
     this.sessions?.[Symbol.dispose]();
     this.sessions = undefined;
