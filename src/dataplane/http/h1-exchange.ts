@@ -3,8 +3,10 @@ import type { Socket } from 'node:net';
 import type { AcquireHandlers, Http1Forward, UpstreamConnection } from './h1-contract.ts';
 import { Body } from './h1-body.ts';
 import { writeRequestHead } from './h1-edit.ts';
+import type { ExchangeOwner } from './h1-exchange-owner.ts';
 import type { HeadLimits } from './h1-head.ts';
 import { Input } from './h1-input.ts';
+import type { BodyPart } from './h1-request-body.ts';
 import type { Http1RequestHead } from './h1-request.ts';
 import { Http1ResponseHead } from './h1-response.ts';
 
@@ -14,35 +16,6 @@ const MAX_INTERIM_ANSWERS = 32;
 const SMALL_BODY_BYTES = 16_384;
 
 const Phase = { None: 0, Acquiring: 1, Head: 2, Body: 3 } as const;
-
-/** What the downstream half does with what is found here. */
-export interface ExchangeOwner {
-  /** The request's head and first bytes are on their way: more may follow by `writeBody`. */
-  onSending(): void;
-  /** The last `writeBody` that returned false has drained. */
-  onUpstreamDrain(): void;
-  onInterim(head: Http1ResponseHead): void;
-  /** A 101 to a request that asked for it; `rest` came behind it. The connection is the owner's now. */
-  onUpgraded(head: Http1ResponseHead, upstream: UpstreamConnection, rest: Buffer): void;
-  /** The answer's head, with the part of its body in `chunk` from `bodyStart`. */
-  onAnswer(head: Http1ResponseHead, chunk: Buffer, bodyStart: number): void;
-  onAnswerBody(chunk: Buffer): void;
-  /** There is no answer, and none of it has been sent on. */
-  onNoAnswer(status: number, reasonCode: string): void;
-  /** The answer broke off. */
-  onBrokenAnswer(reasonCode: string): void;
-  /** The answer's body ended with the connection. */
-  onEndOfConnection(): void;
-}
-
-/** What is in hand of a request's body when it is sent. */
-export interface FirstBody {
-  readonly bytes: Buffer | undefined;
-  /** What follows the bytes: trailers. */
-  readonly tail: string;
-  /** Whether nothing follows. */
-  readonly isWhole: boolean;
-}
 
 /** Methods whose request may be sent a second time (RFC 9110 §9.2.2). */
 const IDEMPOTENT: ReadonlySet<string> = new Set([
@@ -69,7 +42,6 @@ export class UpstreamExchange implements AcquireHandlers {
   readonly #readOptions: { readonly limits: HeadLimits; isHead: boolean };
   readonly #input = new Input();
   #phase: number = Phase.None;
-  #scanFrom = 0;
   #interimAnswers = 0;
   #request: Http1RequestHead | undefined;
   #action: Http1Forward | undefined;
@@ -79,7 +51,7 @@ export class UpstreamExchange implements AcquireHandlers {
   #tried: Set<string> | undefined;
   #hasRetriedStale = false;
   #mustBeFresh = false;
-  #first: FirstBody | undefined;
+  #first: BodyPart | undefined;
   #isWaitingForDrain = false;
 
   constructor(owner: ExchangeOwner, limits: HeadLimits) {
@@ -88,7 +60,7 @@ export class UpstreamExchange implements AcquireHandlers {
   }
 
   /** @param upgrade the protocol to ask for; '' for none. */
-  begin(request: Http1RequestHead, action: Http1Forward, upgrade: string, first: FirstBody): void {
+  begin(request: Http1RequestHead, action: Http1Forward, upgrade: string, first: BodyPart): void {
     this.#request = request;
     this.#action = action;
     this.#upgrade = upgrade;
@@ -153,7 +125,6 @@ export class UpstreamExchange implements AcquireHandlers {
     }
     this.#upstream = connection;
     this.#phase = Phase.Head;
-    this.#scanFrom = 0;
     this.#input.clear();
     this.#isWaitingForDrain = false;
     socket.on('data', this.#onData);
@@ -182,7 +153,7 @@ export class UpstreamExchange implements AcquireHandlers {
     if (request === undefined || action === undefined || first === undefined) return;
     const text = writeRequestHead(request, action.edits, this.#upgrade);
     const { bytes, tail } = first;
-    this.isRequestSent = first.isWhole;
+    this.isRequestSent = first.isLast;
     let isRoomy: boolean;
     if (bytes === undefined || bytes.length <= SMALL_BODY_BYTES) {
       const small = bytes === undefined ? '' : bytes.toString('latin1');
@@ -195,18 +166,19 @@ export class UpstreamExchange implements AcquireHandlers {
       socket.uncork();
     }
     /** Of a longer body nothing is kept: it cannot be sent again. */
-    if (!first.isWhole) this.#first = undefined;
+    if (!first.isLast && bytes !== undefined) this.#first = undefined;
     if (!isRoomy) this.#waitForDrain(socket);
     this.#owner.onSending();
   }
 
   /** @returns whether more may follow at once; else `onUpstreamDrain` tells when. */
-  writeBody(bytes: Buffer, tail: string, isLast: boolean): boolean {
+  writeBody(part: BodyPart): boolean {
     const socket = this.#upstream?.socket;
     if (socket === undefined) return true;
-    let isRoomy = bytes.length === 0 || socket.write(bytes);
-    if (tail !== '') isRoomy = socket.write(tail, 'latin1');
-    if (isLast) this.isRequestSent = true;
+    this.#first = undefined;
+    let isRoomy = part.bytes === undefined || socket.write(part.bytes);
+    if (part.tail !== '') isRoomy = socket.write(part.tail, 'latin1');
+    if (part.isLast) this.isRequestSent = true;
     if (!isRoomy) this.#waitForDrain(socket);
     return isRoomy;
   }
@@ -241,39 +213,25 @@ export class UpstreamExchange implements AcquireHandlers {
       this.#owner.onAnswerBody(chunk);
       return;
     }
-    let bytes = chunk;
-    let at = 0;
-    if (!this.#input.isEmpty) {
-      this.#input.append(chunk);
-      ({ bytes, at } = this.#input);
-    }
-    while (this.#phase === Phase.Head) {
-      const end = this.head.read(bytes, at, Math.max(at, this.#scanFrom), this.#readOptions);
+    const input = this.#input;
+    input.append(chunk);
+    while (this.#phase === Phase.Head && !input.isEmpty) {
+      const { bytes } = input;
+      const scanFrom = Math.max(input.at, input.scanFrom);
+      const end = this.head.read(bytes, input.at, scanFrom, this.#readOptions);
       if (end === -1) {
         this.#failHead(502, `upstream-${this.head.reasonCode}`);
         return;
       }
       if (end === 0) {
-        this.#keep(bytes, at);
+        input.markScanned();
         return;
       }
+      input.at = end;
       /** Only an interim answer is followed by more of this exchange: the next may have begun in `#onHead`. */
       if (!this.#onHead(bytes, end)) return;
-      at = end;
-      this.#scanFrom = end;
-      if (at === bytes.length) {
-        this.#input.clear();
-        this.#scanFrom = 0;
-        return;
-      }
     }
   };
-
-  #keep(bytes: Buffer, at: number): void {
-    if (this.#input.isEmpty) this.#input.append(bytes);
-    this.#input.at = at;
-    this.#scanFrom = Math.max(at, bytes.length - 3);
-  }
 
   /** @returns whether another head is to follow in the same exchange. */
   #onHead(bytes: Buffer, end: number): boolean {
@@ -351,7 +309,6 @@ export class UpstreamExchange implements AcquireHandlers {
   #detach(): UpstreamConnection | undefined {
     this.#phase = Phase.None;
     this.#input.clear();
-    this.#scanFrom = 0;
     this.#first = undefined;
     const upstream = this.#upstream;
     if (upstream === undefined) return undefined;
@@ -407,7 +364,7 @@ export class UpstreamExchange implements AcquireHandlers {
       !this.#hasRetriedStale &&
       this.#input.isEmpty &&
       this.#interimAnswers === 0 &&
-      this.#first?.isWhole === true &&
+      this.#first !== undefined &&
       IDEMPOTENT.has(this.#request?.method ?? '')
     );
   }

@@ -1,9 +1,8 @@
 // Serves one HTTP/1 connection: reads each request strictly, has it judged, relays it and its answer, in order.
 import type { Socket } from 'node:net';
 import { TLSSocket } from 'node:tls';
-import { joinSockets, type TcpTunnel } from '../tcp/tcp-proxy.ts';
+import type { TcpTunnel } from '../tcp/tcp-proxy.ts';
 import { writeAnswer, type LocalAnswer } from './h1-answer.ts';
-import { Body } from './h1-body.ts';
 import { DeadlineClock } from './h1-clock.ts';
 import type {
   Http1Action,
@@ -13,12 +12,15 @@ import type {
   UpstreamConnection,
 } from './h1-contract.ts';
 import { AnswerRelay } from './h1-answer-relay.ts';
-import { writeResponseHead, writeTrailers } from './h1-edit.ts';
-import { UpstreamExchange, type ExchangeOwner, type FirstBody } from './h1-exchange.ts';
+import { writeResponseHead } from './h1-edit.ts';
+import type { ExchangeOwner } from './h1-exchange-owner.ts';
+import { UpstreamExchange } from './h1-exchange.ts';
 import { DEFAULT_HEAD_LIMITS, Framing, type HeadLimits } from './h1-head.ts';
 import { Input } from './h1-input.ts';
+import { RequestBody } from './h1-request-body.ts';
 import { Http1RequestHead } from './h1-request.ts';
 import type { Http1ResponseHead } from './h1-response.ts';
+import { openTunnel } from './h1-upgrade.ts';
 
 export type * from './h1-contract.ts';
 export type { Http1Edits } from './h1-edit.ts';
@@ -37,12 +39,8 @@ const State = {
   Closed: 6,
 } as const;
 
-/** What is read of a body that nobody wants, so that the connection can be used again. */
-const DISCARD_LIMIT_BYTES = 65_536;
 /** A client that still sends when we have closed would lose the answer to our RST (RFC 9112 §9.6). */
 const LINGER_MS = 1_000;
-const NO_BODY: FirstBody = { bytes: undefined, tail: '', isWhole: true };
-const NOTHING = Buffer.alloc(0);
 const UNDECIDED: Http1Action = {
   kind: 'respond',
   status: 503,
@@ -62,9 +60,8 @@ export class Http1Connection implements ExchangeOwner {
   readonly #answer: AnswerRelay;
   readonly #input = new Input();
   readonly #head = new Http1RequestHead();
-  readonly #body = new Body();
+  readonly #body = new RequestBody(this.#input);
   #state: number = State.Idle;
-  #scanFrom = 0;
   #isAdvancing = false;
   #isPaused = false;
   #isDraining = false;
@@ -84,8 +81,6 @@ export class Http1Connection implements ExchangeOwner {
   #hasContinued = false;
   #startedAt = 0;
   #status = 0;
-  #bytesReceived = 0;
-  #discarded = 0;
 
   constructor(socket: Socket, hooks: Http1Hooks, options: Http1Options) {
     this.#socket = socket;
@@ -133,8 +128,8 @@ export class Http1Connection implements ExchangeOwner {
   }
 
   readonly #onData = (chunk: Buffer): void => {
+    if (this.#state === State.Lingering || this.#state === State.Closed) return;
     this.#hasProgress = true;
-    if (this.#state === State.Lingering) return;
     this.#input.append(chunk);
     this.#takeInput();
   };
@@ -195,10 +190,10 @@ export class Http1Connection implements ExchangeOwner {
       input.at += 2;
       if (input.isEmpty) return false;
     }
-    const scanFrom = Math.max(input.at, this.#scanFrom);
+    const scanFrom = Math.max(input.at, input.scanFrom);
     const end = this.#head.read(bytes, input.at, scanFrom, this.#readOptions);
     if (end === 0) {
-      this.#scanFrom = Math.max(input.at, bytes.length - 3);
+      input.markScanned();
       if (!this.#isHeadBegun) {
         this.#isHeadBegun = true;
         this.#clock.set(performance.now(), this.#options.headTimeoutMs);
@@ -218,15 +213,13 @@ export class Http1Connection implements ExchangeOwner {
   #openRequest(): void {
     this.#isHeadBegun = false;
     this.#skippedLines = 0;
-    this.#scanFrom = 0;
     this.#isOpen = true;
     this.#isClosing = this.#isDraining;
     this.#hasContinued = false;
     this.#startedAt = performance.now();
     this.#status = 0;
-    this.#bytesReceived = 0;
     this.#answer.reset();
-    this.#discarded = 0;
+    this.#body.beginWithout();
     this.#exchange.address = '';
     this.#clock.set(0, 0);
   }
@@ -241,7 +234,7 @@ export class Http1Connection implements ExchangeOwner {
 
   #serve(): void {
     const head = this.#head;
-    this.#body.begin(head.facts.framing, head.facts.contentLength);
+    this.#body.begin(head);
     if (!head.isKeepAlive) this.#isClosing = true;
     const action = this.#hooks.onRequest(head);
     if (!(action instanceof Promise)) {
@@ -276,45 +269,27 @@ export class Http1Connection implements ExchangeOwner {
       return;
     }
     this.#forward = action;
-    const first = this.#body.isDone ? NO_BODY : this.#takeBody();
-    if (first === undefined) return;
-    this.#exchange.begin(this.#head, action, upgrade, first);
+    const first = this.#body.take(action.edits.isRemoved);
+    if (first === undefined) this.#refuseBody();
+    else this.#exchange.begin(this.#head, action, upgrade, first);
   }
 
-  /** What is in hand of the request's body; `undefined` when it is malformed, which has been dealt with. */
-  #takeBody(): FirstBody | undefined {
-    const input = this.#input;
-    const body = this.#body;
-    const start = input.at;
-    input.at = input.isEmpty ? start : body.consume(input.bytes, start);
-    this.#bytesReceived += input.at - start;
-    let { reasonCode } = body;
-    let tail = '';
-    if (reasonCode === '' && body.isDone && body.trailerText !== '') {
-      const trailers = writeTrailers(body.trailerText, this.#forward?.edits.isRemoved ?? keepAll);
-      if (trailers === undefined) reasonCode = 'trailers-bad';
-      else tail = trailers;
-    }
-    if (reasonCode !== '') {
-      this.#refuseBody(reasonCode);
-      return undefined;
-    }
-    const hasBytes = input.at > start && body.passEnd > start;
-    const bytes = hasBytes ? input.bytes.subarray(start, body.passEnd) : undefined;
-    return { bytes, tail, isWhole: body.isDone };
-  }
-
-  #refuseBody(reasonCode: string): void {
+  #refuseBody(): void {
     this.#exchange.abort();
+    const { reasonCode } = this.#body;
     if (this.#status === 0) this.#refuse(400, reasonCode, true);
     else this.#cutRequest(reasonCode);
   }
 
   #relayBody(): void {
-    const part = this.#takeBody();
-    if (part === undefined) return;
-    const isRoomy = this.#exchange.writeBody(part.bytes ?? NOTHING, part.tail, part.isWhole);
-    if (part.isWhole) this.#onRequestSent();
+    if (this.#forward === undefined) return;
+    const part = this.#body.take(this.#forward.edits.isRemoved);
+    if (part === undefined) {
+      this.#refuseBody();
+      return;
+    }
+    const isRoomy = this.#exchange.writeBody(part);
+    if (part.isLast) this.#onRequestSent();
     else if (!isRoomy) this.#pause();
   }
 
@@ -406,23 +381,20 @@ export class Http1Connection implements ExchangeOwner {
     socket.off('data', this.#onData);
     socket.off('end', this.#onEnd);
     socket.off('drain', this.#onDrain);
-    socket.write(writeResponseHead(head, { isClosing: false, isUnchunked: false }), 'latin1');
-    if (rest.length > 0) socket.write(rest);
-    upstream.socket.allowHalfOpen = true;
-    /** Not a byte of the new protocol goes upstream before it was agreed on (CVE-2025-64763). */
-    const early = this.#input.isEmpty ? NOTHING : this.#input.bytes.subarray(this.#input.at);
-    this.#input.clear();
-    if (early.length > 0) upstream.socket.write(early);
-    const { idleTimeoutMs } = this.#options;
-    this.#tunnel = joinSockets(socket, upstream.socket, { idleTimeoutMs });
-    this.#resume();
-    upstream.socket.resume();
-    void this.#tunnel.done.then((outcome) => {
-      upstream.discard();
-      this.#bytesReceived += outcome.bytesReceived + early.length;
-      this.#answer.bytesSent += outcome.bytesSent + rest.length;
-      this.#complete(outcome.end === 'closed' ? '' : (this.#tunnelCut ?? outcome.end), true);
-      this.#hooks.onClose();
+    this.#tunnel = openTunnel({
+      head,
+      downstream: socket,
+      upstream: upstream.socket,
+      early: this.#input,
+      rest,
+      idleTimeoutMs: this.#options.idleTimeoutMs,
+      onDone: ({ end, bytesReceived, bytesSent }) => {
+        upstream.discard();
+        this.#body.bytesReceived = bytesReceived;
+        this.#answer.bytesSent = bytesSent;
+        this.#complete(this.#tunnelCut ?? (end === 'closed' ? '' : end), true);
+        this.#hooks.onClose();
+      },
     });
   }
 
@@ -434,9 +406,9 @@ export class Http1Connection implements ExchangeOwner {
     const body = this.#body;
     if (this.#isDraining) this.#isClosing = true;
     if (!body.isDone) {
-      this.#skipBody();
+      body.skip();
       const isAwaited = this.#head.expectsContinue && !this.#hasContinued;
-      if (isAwaited || body.remaining > DISCARD_LIMIT_BYTES) this.#isClosing = true;
+      if (isAwaited || body.isTooLong) this.#isClosing = true;
     }
     if (body.reasonCode !== '') this.#isClosing = true;
     this.#writeAnswer(answer);
@@ -460,8 +432,7 @@ export class Http1Connection implements ExchangeOwner {
     }
     this.#clock.set(performance.now(), this.#options.idleTimeoutMs);
     if (this.#body.isDone) {
-      this.#state = State.Idle;
-      this.#advance();
+      this.#awaitNext();
       return;
     }
     this.#state = State.Discarding;
@@ -469,21 +440,19 @@ export class Http1Connection implements ExchangeOwner {
     if (this.#state === State.Discarding) this.#resume();
   }
 
-  #skipBody(): void {
-    const input = this.#input;
-    if (input.isEmpty) return;
-    const start = input.at;
-    input.at = this.#body.consume(input.bytes, start);
-    this.#discarded += input.at - start;
+  #discardBody(): void {
+    this.#body.skip();
+    if (this.#body.reasonCode !== '' || this.#body.isTooLong) this.#close();
+    else if (this.#body.isDone) this.#awaitNext();
   }
 
-  #discardBody(): void {
-    this.#skipBody();
-    if (this.#body.reasonCode !== '' || this.#discarded > DISCARD_LIMIT_BYTES) this.#close();
-    else if (this.#body.isDone) {
-      this.#state = State.Idle;
-      this.#advance();
+  #awaitNext(): void {
+    if (this.#isDraining) {
+      this.#close();
+      return;
     }
+    this.#state = State.Idle;
+    this.#advance();
   }
 
   /** Tells the caller, once for each request. */
@@ -494,7 +463,7 @@ export class Http1Connection implements ExchangeOwner {
     this.#hooks.onComplete({
       head: isHeadKnown ? this.#head : undefined,
       status: this.#status,
-      bytesReceived: this.#bytesReceived,
+      bytesReceived: this.#body.bytesReceived,
       bytesSent: this.#answer.bytesSent,
       durationMs: performance.now() - this.#startedAt,
       upstream: this.#exchange.address,
@@ -580,5 +549,3 @@ export class Http1Connection implements ExchangeOwner {
     else this.#cutRequest(reasonCode);
   }
 }
-
-const keepAll = (): boolean => false;
