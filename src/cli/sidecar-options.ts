@@ -50,9 +50,7 @@ const address = (flags: string, description: string, fallback?: HostPort): Optio
   const option = new Option(flags, description).argParser((text: string) =>
     parseHostPort(text, LOOPBACK),
   );
-  return fallback === undefined
-    ? option
-    : option.default(fallback, `${fallback.host}:${fallback.port}`);
+  return fallback === undefined ? option : option.default(fallback, textOf(fallback));
 };
 
 export function addSidecarOptions(command: Command): Command {
@@ -132,11 +130,21 @@ export function addSidecarOptions(command: Command): Command {
 export async function sidecarOptionsOf(flags: SidecarFlags, log: Logger): Promise<SidecarOptions> {
   const trustDomain = parseTrustDomain(flags.trustDomain);
   if (trustDomain === undefined)
-    throw new Error(`--trust-domain "${flags.trustDomain}" is no trust domain`);
-  if (!isDnsSubdomain(flags.pod)) throw new Error(`--pod "${flags.pod}" is no name of a Pod`);
+    throw new Error(
+      `--trust-domain "${flags.trustDomain}" is no trust domain; write a DNS name: cluster.local`,
+    );
+  if (!isDnsSubdomain(flags.pod))
+    throw new Error(
+      `--pod "${flags.pod}" is no name of a Pod; write it as in the manifests, lower case: web-0`,
+    );
   if (!isDnsLabel(flags.namespace))
-    throw new Error(`--namespace "${flags.namespace}" is no name of a namespace`);
-  if (isIP(flags.podIp) === 0) throw new Error(`--pod-ip "${flags.podIp}" is no IP address`);
+    throw new Error(
+      `--namespace "${flags.namespace}" is no name of a namespace; write lower case letters, digits and dashes`,
+    );
+  if (isIP(flags.podIp) === 0)
+    throw new Error(
+      `--pod-ip "${flags.podIp}" is no IP address; write the one in the Pod's status.podIP`,
+    );
   const isTransparent = flags.transparent === true;
   if (!isTransparent && (flags.inbound ?? []).length === 0) {
     log.warn('no --inbound and no --transparent: nobody can call this workload');

@@ -38,7 +38,9 @@ async function controlPlane(flags: Flags): Promise<void> {
   failLoudly(log);
   const trustDomain = parseTrustDomain(flags.trustDomain);
   if (trustDomain === undefined)
-    throw new Error(`--trust-domain "${flags.trustDomain}" is no trust domain`);
+    throw new Error(
+      `--trust-domain "${flags.trustDomain}" is no trust domain; write a DNS name: cluster.local`,
+    );
   const opened = await openControlPlane({
     manifests: flags.manifests,
     stateDir: flags.stateDir,

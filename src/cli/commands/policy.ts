@@ -1,18 +1,13 @@
 // `weft policy`: judges recorded requests and checks manifests, with the code that the sidecar decides with.
-import { readFile } from 'node:fs/promises';
+import { readdir, readFile, stat } from 'node:fs/promises';
+import { extname, join } from 'node:path';
+import { readObjects as readManifests } from '@weft/controlplane/registry/read-objects';
 import { evaluateGroup, type CaseGroup, type CaseResult } from '@weft/model/policy/eval-cases';
-import {
-  parseAuthorizationPolicy,
-  unsupportedFeatures,
-} from '@weft/model/policy/parse-authorization-policy';
-import { parsePeerAuthentication } from '@weft/model/policy/parse-peer-authentication';
 import { isPlainObject, type PlainObject } from '@weft/model/policy/reader';
 import { formatProblem, type Problem } from '@weft/model/problem';
 import type { Command } from 'commander';
 import { LineCounter, parseAllDocuments } from 'yaml';
 import { complain, print, printJson } from '../output.ts';
-
-const POLICY_GROUPS: readonly string[] = ['security.weft.dev', 'security.istio.io'];
 
 interface Located {
   readonly object: PlainObject;
@@ -40,9 +35,7 @@ function readObjects(text: string, file: string, problems: Problem[]): readonly 
 }
 
 async function evaluate(file: string, options: { readonly json?: boolean }): Promise<void> {
-  const groups = JSON.parse(await readFile(file, 'utf8')) as readonly (CaseGroup & {
-    readonly policies: string;
-  })[];
+  const groups = readCases(await readText(file), file);
   const problems: Problem[] = [];
   const results: CaseResult[] = [];
   for (const group of groups) {
@@ -68,36 +61,79 @@ async function evaluate(file: string, options: { readonly json?: boolean }): Pro
   if (differences.length + problems.length > 0) process.exitCode = 1;
 }
 
-function checkObject(object: PlainObject): readonly Problem[] | undefined {
-  const [group] = String(object['apiVersion']).split('/');
-  if (!POLICY_GROUPS.includes(group ?? '')) return undefined;
-  if (object['kind'] === 'PeerAuthentication') return parsePeerAuthentication(object).problems;
-  if (object['kind'] !== 'AuthorizationPolicy') return undefined;
-  const parsed = parseAuthorizationPolicy(object);
-  return parsed.ok ? unsupportedFeatures(parsed.value) : parsed.problems;
-}
-
-async function check(files: readonly string[]): Promise<void> {
+/** Reads manifests with the control plane's own reader, so that what is said here is what it would say. */
+async function check(paths: readonly string[]): Promise<void> {
   const problems: Problem[] = [];
   let checked = 0;
-  for (const file of files) {
-    for (const { object, line } of readObjects(await readFile(file, 'utf8'), file, problems)) {
-      const found = checkObject(object);
-      if (found === undefined) continue;
-      checked++;
-      const metadata = isPlainObject(object['metadata']) ? object['metadata'] : {};
-      const namespace =
-        typeof metadata['namespace'] === 'string' ? metadata['namespace'] : 'default';
-      const ref = { kind: String(object['kind']), namespace, name: String(metadata['name']) };
-      problems.push(
-        ...found.map((problem) => ({ ...problem, object: ref, source: { file, line } })),
-      );
+  for (const path of paths) {
+    for (const file of await filesOf(path)) {
+      const read = readManifests(await readText(file), file);
+      problems.push(...read.problems);
+      for (const { ref, problems: found } of read.objects) {
+        if (!POLICY_KINDS.has(ref.kind)) continue;
+        checked++;
+        problems.push(...found);
+      }
     }
   }
   for (const problem of problems) print(formatProblem(problem));
   if (checked === 0) complain('no policy was found in these files');
   else print(`${checked} policies checked, ${problems.length} problems`);
   if (problems.some(({ severity }) => severity === 'error')) process.exitCode = 1;
+}
+
+const POLICY_KINDS: ReadonlySet<string> = new Set([
+  'AuthorizationPolicy',
+  'PeerAuthentication',
+  'RequestAuthentication',
+]);
+
+/** A folder means its manifests. */
+async function filesOf(path: string): Promise<readonly string[]> {
+  const entry = await stat(path).catch((cause: unknown) => {
+    throw new Error(`Cannot read ${path}: there is no such file or folder`, { cause });
+  });
+  if (!entry.isDirectory()) return [path];
+  const names = await readdir(path, { recursive: true });
+  return names
+    .filter((name) => ['.yaml', '.yml', '.json'].includes(extname(name)))
+    .sort()
+    .map((name) => join(path, name));
+}
+
+async function readText(file: string): Promise<string> {
+  try {
+    return await readFile(file, 'utf8');
+  } catch (error) {
+    throw new Error(
+      `Cannot read ${file}: ${error instanceof Error ? error.message : String(error)}`,
+      { cause: error },
+    );
+  }
+}
+
+function readCases(
+  text: string,
+  file: string,
+): readonly (CaseGroup & { readonly policies: string })[] {
+  let groups: unknown;
+  try {
+    groups = JSON.parse(text);
+  } catch (error) {
+    throw new Error(`Cannot read ${file}: it is no JSON (${String(error)})`, { cause: error });
+  }
+  const isGroup = (group: unknown): group is CaseGroup & { readonly policies: string } =>
+    isPlainObject(group) &&
+    typeof group['policies'] === 'string' &&
+    typeof group['name'] === 'string' &&
+    isPlainObject(group['workload']) &&
+    Array.isArray(group['cases']);
+  if (!Array.isArray(groups) || !groups.every(isGroup)) {
+    throw new Error(
+      `Cannot read ${file}: it must be a list of groups, each with name, workload, policies (YAML text) and cases`,
+    );
+  }
+  return groups;
 }
 
 export function addPolicyCommands(program: Command): void {
@@ -113,6 +149,6 @@ export function addPolicyCommands(program: Command): void {
   policy
     .command('check')
     .description('say what is wrong with the policies in these manifests; exits 1 on errors')
-    .argument('<file...>', 'YAML files')
+    .argument('<path...>', 'files or folders of manifests')
     .action(check);
 }
