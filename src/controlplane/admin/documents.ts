@@ -1,5 +1,5 @@
 // What the versioned JSON endpoints say, made of what the parts report; no key and no token is in any of it.
-import type { AuthorityStatus } from '@weft/ca/authority';
+import type { AuthorityStatus } from '@weft/ca/opened-state';
 import type { Destination, Workload } from '@weft/model/mesh/mesh';
 import { formatProblem } from '@weft/model/problem';
 import type { MeshViews } from '../compile/mesh-views.ts';
