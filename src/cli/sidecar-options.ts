@@ -1,9 +1,11 @@
 // The options that `weft sidecar` and `weft run` share, and what a sidecar is made of from them.
+import { X509Certificate } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { isIP } from 'node:net';
 import { systemClock } from '@weft/model/clock';
 import { isDnsLabel, isDnsSubdomain, parseTrustDomain } from '@weft/model/identity';
 import type { SidecarOptions } from '@weft/dataplane/options';
+import { splitPem } from '@weft/dataplane/tls/credentials';
 import { serviceHostOf } from '@weft/dataplane/serve/service-host';
 import type { AccessLogMode } from '@weft/dataplane/telemetry/access-log';
 import { Option, type Command } from 'commander';
@@ -149,7 +151,7 @@ export async function sidecarOptionsOf(flags: SidecarFlags, log: Logger): Promis
   if (!isTransparent && (flags.inbound ?? []).length === 0) {
     log.warn('no --inbound and no --transparent: nobody can call this workload');
   }
-  const bundlePem = await readText('--bundle', flags.bundle);
+  const bundlePem = await readBundle(flags.bundle);
   const domain = 'cluster.local';
   const hostOf = serviceHostOf({ namespace: flags.namespace, domain });
   return {
@@ -205,6 +207,19 @@ async function readText(option: string, file: string): Promise<string> {
       },
     );
   }
+}
+
+async function readBundle(file: string): Promise<string> {
+  const text = await readText('--bundle', file);
+  const cure = "take bundle.pem from the control plane's state directory";
+  const certificates = splitPem(text);
+  try {
+    for (const pem of certificates) new X509Certificate(pem);
+  } catch (cause) {
+    throw new Error(`--bundle: ${file} is no list of PEM certificates; ${cure}`, { cause });
+  }
+  if (certificates.length === 0) throw new Error(`--bundle: ${file} is empty; ${cure}`);
+  return text;
 }
 
 /** A token in the environment is seen by everybody who sees the process; a file is better. */

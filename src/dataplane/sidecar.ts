@@ -33,6 +33,7 @@ import { createProxyMetrics } from './telemetry/proxy-metrics.ts';
 import { createSidecarMetrics } from './telemetry/sidecar-metrics.ts';
 import { AcceptorPool } from './tls/acceptor-pool.ts';
 import { type Address, ClusterRuntime } from './upstream/cluster.ts';
+import { describeCluster } from './upstream/describe-cluster.ts';
 import { XdsClient } from './xds/client.ts';
 
 /** Destinations that nobody calls any more are looked for so often. */
@@ -222,9 +223,18 @@ export class Sidecar implements AsyncDisposable {
 
   /**
    * Opens the ports, enrols and waits until traffic can be served.
-   * @throws EnrolmentRefused when the token is refused; Error when a port cannot be bound.
+   * @throws EnrolmentRefused when the token is refused; Error when a port cannot be bound. Nothing stays open then.
    */
   async start(hooks?: { readonly onListening: () => void }): Promise<SidecarAddresses> {
+    try {
+      return await this.#start(hooks);
+    } catch (error) {
+      if (!this.#stopped.signal.aborted) await this[Symbol.asyncDispose]();
+      throw error;
+    }
+  }
+
+  async #start(hooks?: { readonly onListening: () => void }): Promise<SidecarAddresses> {
     const addresses = await this.#listen();
     hooks?.onListening();
     this.#sweep = this.#every(SWEEP_MS, () => this.#store.sweep());
@@ -378,30 +388,9 @@ const isRedirected = (
   destination: Destination | undefined,
 ): destination is Destination => destination !== undefined && destination.port !== socket.localPort;
 
-function describeCluster(cluster: ClusterRuntime): object {
-  return {
-    name: cluster.name,
-    endpoints: cluster.endpoints.map((endpoint) => ({
-      address: endpoint.key,
-      health: endpoint.definition.health,
-      tls: endpoint.definition.tlsMode,
-      identity: endpoint.definition.identity,
-      inFlight: endpoint.load,
-      idleConnections: endpoint.idle.length,
-      ejected: endpoint.ejectedUntil > 0,
-      failures: endpoint.failures,
-    })),
-  };
-}
-
 function aborted(signal: AbortSignal): Promise<never> {
   return new Promise((_resolve, reject) => {
-    signal.addEventListener(
-      'abort',
-      () => reject(new Error('Cannot start: stopped before ready')),
-      {
-        once: true,
-      },
-    );
+    const fail = (): void => reject(new Error('Cannot start: stopped before ready'));
+    signal.addEventListener('abort', fail, { once: true });
   });
 }
