@@ -1,6 +1,5 @@
 // A root, an issuing CA and leaves of every kind that a peer may show, good and bad, for tests.
 import {
-  bitString,
   type DerPart,
   derTrue,
   namedBits,
@@ -87,7 +86,7 @@ export function selfSigned(leaf: LeafSpec): Credential {
 }
 
 const pemOf = (key: KeyPair): string =>
-  key.privateKey.export({ format: 'pem', type: 'pkcs8' }).toString();
+  String(key.privateKey.export({ format: 'pem', type: 'pkcs8' }));
 
 const extension = (id: string, isCritical: boolean, value: DerPart): Buffer =>
   sequence(oid(id), isCritical ? derTrue : Buffer.alloc(0), octetString(value));

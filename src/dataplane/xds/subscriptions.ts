@@ -38,6 +38,8 @@ export class DeltaSubscriptions {
     state.wanted.add(name);
     /** Asked for anew even when the unsubscription was not sent yet: what was held has been dropped. */
     state.toSubscribe.add(name);
+    /** Named in both lists, servers that take subscriptions first would forget it. */
+    state.toUnsubscribe.delete(name);
   }
 
   unsubscribe(kind: ResourceKind, name: string): void {
