@@ -85,8 +85,7 @@ export function selfSigned(leaf: LeafSpec): Credential {
   };
 }
 
-const pemOf = (key: KeyPair): string =>
-  String(key.privateKey.export({ format: 'pem', type: 'pkcs8' }));
+const pemOf = (key: KeyPair): string => key.privateKey.export({ format: 'pem', type: 'pkcs8' });
 
 const extension = (id: string, isCritical: boolean, value: DerPart): Buffer =>
   sequence(oid(id), isCritical ? derTrue : Buffer.alloc(0), octetString(value));

@@ -101,7 +101,7 @@ export class ConfigStore<C extends ClusterHandle> {
         return [];
       case 'cluster':
         fill(this.#clusters, update.changed, update.removed);
-        for (const [name, cluster] of update.changed) this.#handles.get(name)?.update(cluster);
+        for (const [name, cluster] of update.changed) this.#updateHandle(name, cluster);
         return [];
       case 'endpoints':
         fill(this.#endpoints, update.changed, update.removed);
@@ -144,8 +144,19 @@ export class ConfigStore<C extends ClusterHandle> {
       if (error === undefined) good.set(name, secret);
       else errors.push(`${name}: ${error}`);
     }
-    fill(this.#secrets, good, removed);
+    const neverHeld = [...removed].filter((name) => this.#secrets.get(name)?.value === undefined);
+    fill(this.#secrets, good, new Set(neverHeld));
     return errors;
+  }
+
+  /** Pointed at other endpoints it keeps those it has until the others are here. */
+  #updateHandle(name: string, cluster: Cluster): void {
+    const handle = this.#handles.get(name);
+    if (handle === undefined) return;
+    handle.update(cluster);
+    if (cluster.discovery.kind !== 'eds') return;
+    const held = this.#endpoints.get(cluster.discovery.serviceName)?.value;
+    if (held !== undefined) handle.setEndpoints(held.endpoints);
   }
 
   #pushEndpoints(serviceName: string): void {
