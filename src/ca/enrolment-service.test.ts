@@ -17,6 +17,7 @@ import {
   versionOf,
 } from './testing/mesh.ts';
 import { opensslCsr, opensslRequest } from './testing/requests.ts';
+import { createTurnableClock } from './testing/turnable-clock.ts';
 
 test('Enrol gives the identity of the token, whatever the request asks for (CVE-2022-40716)', async () => {
   await using mesh = await createTestMesh();
@@ -164,6 +165,49 @@ test('Renew is not reached without a certificate, or with one of another CA', as
   using foreign = openRenewal(mesh, await enrolledWorkload(other));
   await assert.rejects(foreign.next(), { code: status.UNAVAILABLE });
   assert.deepEqual(mesh.renewal.connected(), []);
+});
+
+test('Renew refuses on a connection whose certificate has expired since, and goes on where it was renewed', async () => {
+  const clock = createTurnableClock();
+  await using mesh = await createTestMesh({ clock });
+  const workload = await enrolledWorkload(mesh);
+  using renewing = openRenewal(mesh, workload);
+  using idle = openRenewal(mesh, workload);
+  await renewing.next();
+  await idle.next();
+  clock.turn(3_590_000);
+  renewing.send({ csr_der: opensslCsr() });
+  assert.ok(messageOf(await renewing.next(), 'svid'));
+  clock.turn(20_000);
+  idle.send({ csr_der: opensslCsr() });
+  await assert.rejects(idle.next(), { code: status.UNAUTHENTICATED });
+});
+
+test('the mutual port resumes no TLS session, which would skip the verification (CVE-2026-48934)', async () => {
+  await using mesh = await createTestMesh();
+  const { keyed, chainPem } = await enrolledWorkload(mesh);
+  const options = {
+    port: mesh.renewalPort,
+    host: '127.0.0.1',
+    servername: 'localhost',
+    ca: mesh.authority.bundle().pem,
+    key: keyed.keyPem,
+    cert: chainPem,
+    ALPNProtocols: ['h2'],
+  };
+  const signal = AbortSignal.timeout(5_000);
+  using owned = new DisposableStack();
+  const first = owned.adopt(connectTls(options), (socket) => socket.destroy());
+  const sessions: Buffer[] = [];
+  first.on('session', (session: Buffer) => sessions.push(session));
+  // The server's first frame comes after whatever tickets there are.
+  await once(first, 'data', { signal });
+  first.destroy();
+  const [session = first.getSession()] = sessions;
+  const resuming = { ...options, ...(session === undefined ? {} : { session }) };
+  const second = owned.adopt(connectTls(resuming), (socket) => socket.destroy());
+  await once(second, 'secureConnect', { signal });
+  assert.equal(second.isSessionReused(), false);
 });
 
 test('Renew ends a stream that sends too much', async () => {

@@ -1,4 +1,5 @@
 // Gives gRPC servers their TLS: certificates and roots that are replaced while serving, and the peer's identity from its certificate alone.
+import { constants } from 'node:crypto';
 import type { SecureContextOptions } from 'node:tls';
 import { ServerCredentials } from '@grpc/grpc-js';
 import { type Clock, systemClock } from '@weft/model/clock';
@@ -76,6 +77,8 @@ export function createServerCredentials(
       key: keyPem,
       cert: chainPem,
       minVersion: 'TLSv1.3',
+      // A resumed session is not verified again: it would outlive the certificate and the root that it was made with.
+      secureOptions: constants.SSL_OP_NO_TICKET,
       ...(mode === 'mutual' ? { ca: authority.bundle().pem } : {}),
     };
   };

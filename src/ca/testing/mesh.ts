@@ -10,6 +10,7 @@ import {
   Server,
   type ServiceError,
 } from '@grpc/grpc-js';
+import { type Clock, systemClock } from '@weft/model/clock';
 import { parseTrustDomain } from '@weft/model/identity';
 import { bytesOf, messageOf } from '@weft/xds/protocol/fields';
 import { type PlainMessage, serviceDefinition } from '@weft/xds/registry';
@@ -45,6 +46,8 @@ export interface TestMesh extends AsyncDisposable {
 export interface TestMeshOptions {
   readonly authority?: Partial<AuthorityOptions>;
   readonly limits?: Partial<EnrolmentLimits>;
+  /** Of the services alone; the authority's is the real one. */
+  readonly clock?: Clock;
 }
 
 export async function createTestMesh(options: TestMeshOptions = {}): Promise<TestMesh> {
@@ -59,7 +62,7 @@ export async function createTestMesh(options: TestMeshOptions = {}): Promise<Tes
   const authority = owned.use(
     await openAuthority({ store, trustDomain, log, ...options.authority }),
   );
-  const { limits = {} } = options;
+  const { limits = {}, clock = systemClock } = options;
   const attestor = joinTokenAttestor(await openJoinTokens({ stateDir }));
 
   const listen = async (mode: 'server-auth' | 'mutual', server: Server): Promise<number> => {
@@ -72,9 +75,9 @@ export async function createTestMesh(options: TestMeshOptions = {}): Promise<Tes
     });
   };
   const enrolmentServer = new Server();
-  addEnrolmentService(enrolmentServer, { authority, attestor, log, limits });
+  addEnrolmentService(enrolmentServer, { authority, attestor, log, limits, clock });
   const renewalServer = new Server();
-  const renewal = addRenewalService(renewalServer, { authority, limits });
+  const renewal = addRenewalService(renewalServer, { authority, limits, clock });
   const enrolmentPort = await listen('server-auth', enrolmentServer);
   const renewalPort = await listen('mutual', renewalServer);
   owned.use(renewal);
