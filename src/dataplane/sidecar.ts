@@ -391,6 +391,7 @@ const isRedirected = (
 function aborted(signal: AbortSignal): Promise<never> {
   return new Promise((_resolve, reject) => {
     const fail = (): void => reject(new Error('Cannot start: stopped before ready'));
-    signal.addEventListener('abort', fail, { once: true });
+    if (signal.aborted) fail();
+    else signal.addEventListener('abort', fail, { once: true });
   });
 }

@@ -9,7 +9,7 @@ import { openChannel } from '../control-plane/link.ts';
 import { splitPem } from '../tls/credentials.ts';
 import { checkSvid, type ExpectedIdentity, readBundle, type Svid } from './check-svid.ts';
 import { createKeyAndRequest, type KeyAndRequest } from './csr.ts';
-import { enrol } from './enrolment-client.ts';
+import { enrol, type Enrolled } from './enrolment-client.ts';
 import { renewAtMs } from './renewal.ts';
 import { RenewalStream } from './renewal-stream.ts';
 
@@ -41,14 +41,21 @@ export class EnrolmentRefused extends Error {}
 export class IdentityKeeper implements Disposable {
   readonly #options: IdentityKeeperOptions;
   readonly #timers = new Map<'renew' | 'expire' | 'retry', Disposable>();
+  /** Ends whatever waits here. */
+  readonly #ended = new AbortController();
   #svid: Svid | undefined;
+  /** Whom we are: known from the first certificate on, and kept when that expires. */
+  #spiffeId: SpiffeId | undefined;
+  /** The newest roots; kept when the certificate expires, for the pinned ones may be retired by then. */
+  #bundlePem: string;
   #bundleVersion = '';
   #pending: KeyAndRequest | undefined;
   #stream: RenewalStream | undefined;
-  #isDisposed = false;
 
   constructor(options: IdentityKeeperOptions) {
     this.#options = options;
+    this.#spiffeId = options.expected.spiffeId;
+    this.#bundlePem = options.bundlePem;
   }
 
   get svid(): Svid | undefined {
@@ -61,11 +68,12 @@ export class IdentityKeeper implements Disposable {
 
   /**
    * Enrols, trying again while the control plane is away; then keeps the certificate fresh.
+   * Returns without a certificate when `signal` aborts or this is disposed first.
    * @throws EnrolmentRefused when the token or the request is refused for good.
    */
   async start(signal: AbortSignal): Promise<void> {
-    await this.#enrol(signal, 'first');
-    if (this.#isDisposed) return;
+    const outcome = await this.#enrol(AbortSignal.any([signal, this.#ended.signal]), 'first');
+    if (outcome === 'ended') return;
     this.#stream = new RenewalStream({
       connect: () => openChannel({ ...this.#channel(), own: this.#current() }),
       clock: this.#options.clock,
@@ -82,11 +90,7 @@ export class IdentityKeeper implements Disposable {
 
   #channel() {
     const { renewalAddress, controlPlane } = this.#options;
-    return { address: renewalAddress, bundlePem: this.#bundlePem(), controlPlane };
-  }
-
-  #bundlePem(): string {
-    return this.#svid?.bundlePem ?? this.#options.bundlePem;
+    return { address: renewalAddress, bundlePem: this.#bundlePem, controlPlane };
   }
 
   #current(): Svid {
@@ -94,34 +98,59 @@ export class IdentityKeeper implements Disposable {
     return this.#svid;
   }
 
-  async #enrol(signal: AbortSignal, attempt: 'first' | 'again'): Promise<void> {
-    const { enrolmentAddress: address, clock, random, log } = this.#options;
-    const { controlPlane, expected, readToken } = this.#options;
+  async #enrol(signal: AbortSignal, attempt: 'first' | 'again'): Promise<'enrolled' | 'ended'> {
+    const { enrolmentAddress, random, log } = this.#options;
     const backoff = new Backoff({ ...ENROL_BACKOFF, random });
-    while (!signal.aborted && !this.#isDisposed) {
-      const joinToken = await readToken();
-      const bundlePem = this.#bundlePem();
-      const outcome = await enrol({ address, bundlePem, controlPlane, joinToken, expected, clock });
+    while (!signal.aborted) {
+      const outcome = await this.#tryToEnrol(attempt);
+      if (signal.aborted) break;
+      /** A renewal that was under way when the certificate expired may have come in time. */
+      if (this.#svid !== undefined) return 'enrolled';
       if (outcome.ok) {
         this.#bundleVersion = outcome.bundleVersion;
         this.#adopt(outcome.svid);
-        return;
+        return 'enrolled';
       }
       if (outcome.isFinal && attempt === 'first') {
-        throw new EnrolmentRefused(`Cannot enrol at ${address}: ${outcome.reason}`);
+        throw new EnrolmentRefused(`Cannot enrol at ${enrolmentAddress}: ${outcome.reason}`);
       }
       const delayMs = backoff.next();
       log.warn(
         { reason: outcome.reason, retryInMs: Math.round(delayMs) },
         'not enrolled yet; trying again',
       );
-      await this.#wait(delayMs);
+      await this.#wait(delayMs, signal);
+    }
+    return 'ended';
+  }
+
+  /** @throws at the first attempt alone: later ones go on until they succeed, whatever is wrong (a token file that is being replaced). */
+  async #tryToEnrol(attempt: 'first' | 'again'): Promise<Enrolled> {
+    const { enrolmentAddress: address, clock, controlPlane, expected, readToken } = this.#options;
+    try {
+      return await enrol({
+        address,
+        bundlePem: this.#bundlePem,
+        controlPlane,
+        joinToken: await readToken(),
+        expected: { ...expected, spiffeId: this.#spiffeId },
+        clock,
+      });
+    } catch (error) {
+      if (attempt === 'first') throw error;
+      const reason = error instanceof Error ? error.message : String(error);
+      return { ok: false, isFinal: false, reason };
     }
   }
 
-  #wait(delayMs: number): Promise<void> {
+  #wait(delayMs: number, signal: AbortSignal): Promise<void> {
     const { promise, resolve } = Promise.withResolvers<void>();
-    this.#setTimer('retry', resolve, delayMs);
+    const end = (): void => {
+      signal.removeEventListener('abort', end);
+      resolve();
+    };
+    signal.addEventListener('abort', end);
+    this.#setTimer('retry', end, delayMs);
     return promise;
   }
 
@@ -134,6 +163,8 @@ export class IdentityKeeper implements Disposable {
     const { clock, random, log, onChange } = this.#options;
     const now = clock.now();
     this.#svid = svid;
+    this.#spiffeId = svid.spiffeId;
+    this.#bundlePem = svid.bundlePem;
     this.#pending = undefined;
     this.#schedule(renewAtMs({ receivedAtMs: now, notAfterMs: svid.notAfterMs }, random) - now);
     this.#setTimer('expire', () => this.#onExpired(), svid.notAfterMs - now);
@@ -155,7 +186,7 @@ export class IdentityKeeper implements Disposable {
   /** Asks with a new key. While there is no stream the next one begins with it. */
   async #renew(): Promise<void> {
     const request = await createKeyAndRequest();
-    if (this.#isDisposed) return;
+    if (this.#ended.signal.aborted) return;
     this.#pending = request;
     this.#stream?.send({ csr_der: request.csrDer });
     this.#schedule(RENEWAL_TIMEOUT_MS);
@@ -170,11 +201,11 @@ export class IdentityKeeper implements Disposable {
     const own = this.#pending;
     const { expected, clock, log } = this.#options;
     if (own === undefined) return;
-    const bundlePem = this.#bundlePem();
+    const bundlePem = this.#bundlePem;
     const check = checkSvid(message, own, {
       bundlePem,
       roots: splitPem(bundlePem).map((pem) => new X509Certificate(pem)),
-      expected: { ...expected, spiffeId: this.#svid?.spiffeId ?? expected.spiffeId },
+      expected: { ...expected, spiffeId: this.#spiffeId },
       nowMs: clock.now(),
     });
     if (check.ok) this.#adopt(check.svid);
@@ -200,9 +231,11 @@ export class IdentityKeeper implements Disposable {
     if (roots.length === 0) throw new Error('Cannot trust anybody: the bundle is empty');
     if (version !== undefined) this.#bundleVersion = version;
     const pem = roots.map((root) => root.toString()).join('');
-    if (this.#svid === undefined || this.#svid.bundlePem === pem) return;
-    this.#svid = { ...this.#svid, bundlePem: pem };
+    if (this.#bundlePem === pem) return;
+    this.#bundlePem = pem;
     this.#options.log.info({ version }, 'trust bundle in use');
+    if (this.#svid === undefined) return;
+    this.#svid = { ...this.#svid, bundlePem: pem };
     this.#options.onChange(this.#svid);
   }
 
@@ -211,13 +244,13 @@ export class IdentityKeeper implements Disposable {
     log.error('the certificate has expired: every connection is refused until there is a new one');
     this.#svid = undefined;
     onChange(undefined);
-    void this.#enrol(new AbortController().signal, 'again').catch((error: unknown) => {
+    void this.#enrol(this.#ended.signal, 'again').catch((error: unknown) => {
       log.error({ error: String(error) }, 'cannot enrol again');
     });
   }
 
   [Symbol.dispose](): void {
-    this.#isDisposed = true;
+    this.#ended.abort();
     for (const timer of this.#timers.values()) timer[Symbol.dispose]();
     this.#stream?.[Symbol.dispose]();
   }
