@@ -12,6 +12,7 @@ const keepAll = (): boolean => false;
 export class AnswerRelay {
   readonly #socket: Socket;
   readonly #body: Body;
+  #isRechunked = false;
   /** Of the body, as sent. */
   bytesSent = 0;
   /** Why the answer cannot go on; '' when all is well. */
@@ -25,6 +26,7 @@ export class AnswerRelay {
   }
 
   reset(): void {
+    this.#isRechunked = false;
     this.bytesSent = 0;
     this.reasonCode = '';
     this.isRoomy = true;
@@ -37,7 +39,12 @@ export class AnswerRelay {
     const text = writeResponseHead(head, edits);
     const isAsCame = text === head.text && chunk.length >= text.length;
     const end = body.isDone ? bodyStart : body.consume(chunk, bodyStart);
-    const isPlain = body.ranges === undefined && body.trailerText === '' && body.reasonCode === '';
+    this.#isRechunked = edits.isRechunked;
+    const isPlain =
+      !edits.isRechunked &&
+      body.ranges === undefined &&
+      body.trailerText === '' &&
+      body.reasonCode === '';
     if (!isPlain) {
       this.isRoomy = this.#socket.write(text, 'latin1');
       this.#writePart(chunk, bodyStart);
@@ -79,6 +86,10 @@ export class AnswerRelay {
       this.#writeRanges(chunk, body.ranges);
       return;
     }
+    if (this.#isRechunked) {
+      this.#writeChunk(slice(chunk, start, body.passEnd));
+      return;
+    }
     if (body.passEnd > start) {
       this.bytesSent += body.passEnd - start;
       this.isRoomy = this.#socket.write(slice(chunk, start, body.passEnd));
@@ -87,6 +98,21 @@ export class AnswerRelay {
     const trailers = writeTrailers(body.trailerText, keepAll);
     if (trailers === undefined) this.reasonCode = 'upstream-trailers-bad';
     else this.isRoomy = this.#socket.write(trailers, 'latin1');
+  }
+
+  /** An answer that ended with its connection has ended. */
+  end(): void {
+    if (this.#isRechunked) this.#socket.write('0\r\n\r\n', 'latin1');
+  }
+
+  #writeChunk(data: Buffer): void {
+    if (data.length === 0) return;
+    this.bytesSent += data.length;
+    this.#socket.cork();
+    this.#socket.write(`${data.length.toString(16)}\r\n`, 'latin1');
+    this.#socket.write(data);
+    this.isRoomy = this.#socket.write('\r\n', 'latin1');
+    this.#socket.uncork();
   }
 
   #writeRanges(chunk: Buffer, ranges: number[]): void {

@@ -80,7 +80,10 @@ export class Downstream {
     });
   }
 
-  /** Ends the connection in a way that cannot be taken for the end of an answer. */
+  /**
+   * Ends the connection by RST, which cannot be taken for the end of an answer. `resetAndDestroy` throws on TLS
+   * sockets: there, what tells is that no close_notify comes.
+   */
   reset(): void {
     if (this.socket instanceof TLSSocket) this.socket.destroy();
     else this.socket.resetAndDestroy();

@@ -70,14 +70,24 @@ export interface ResponseEdits {
   readonly isClosing: boolean;
   /** Whether the receiver knows no chunks. */
   readonly isUnchunked: boolean;
+  /** Whether a body that ends with its connection is put into chunks. */
+  readonly isRechunked: boolean;
 }
+
+/** Nothing but the fields of one hop changes. */
+export const UNEDITED: ResponseEdits = { isClosing: false, isUnchunked: false, isRechunked: false };
 
 /** @returns the head to send; the very text that came when nothing in it is of one hop. */
 export function writeResponseHead(head: Http1ResponseHead, edits: ResponseEdits): string {
   const { block, facts, text, status } = head;
   const hasNoBody = status < 200 || status === 204;
   const isAsCame =
-    !edits.isClosing && !edits.isUnchunked && !head.isHttp10 && !hasNoBody && !facts.hasHopFields;
+    !edits.isClosing &&
+    !edits.isUnchunked &&
+    !edits.isRechunked &&
+    !head.isHttp10 &&
+    !hasNoBody &&
+    !facts.hasHopFields;
   if (isAsCame) return text;
   const isUpgraded = status === 101;
   const lineEnd = block.count === 0 ? text.length - 2 : block.lineStart(0);
@@ -89,6 +99,7 @@ export function writeResponseHead(head: Http1ResponseHead, edits: ResponseEdits)
     keptFrom = block.lineEnd(index);
   }
   out += text.slice(keptFrom, text.length - 2);
+  if (edits.isRechunked) out += 'transfer-encoding: chunked\r\n';
   if (isUpgraded) out += 'connection: upgrade\r\n';
   else if (edits.isClosing) out += 'connection: close\r\n';
   return `${out}\r\n`;

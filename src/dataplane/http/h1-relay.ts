@@ -2,7 +2,7 @@
 import { AnswerRelay } from './h1-answer-relay.ts';
 import type { Http1Forward, UpstreamConnection } from './h1-contract.ts';
 import type { Downstream } from './h1-downstream.ts';
-import { writeResponseHead } from './h1-edit.ts';
+import { UNEDITED, writeResponseHead } from './h1-edit.ts';
 import type { ExchangeOwner } from './h1-exchange-owner.ts';
 import { UpstreamExchange } from './h1-exchange.ts';
 import { Framing, type HeadLimits } from './h1-head.ts';
@@ -23,8 +23,6 @@ export interface RelayOwner {
   onBrokenAnswer(reasonCode: string, isReset: boolean): void;
   onUpgraded(head: Http1ResponseHead, upstream: UpstreamConnection, rest: Buffer): void;
 }
-
-const AS_CAME = { isClosing: false, isUnchunked: false };
 
 /** One for each connection; `reset` and `begin` use it again. */
 export class RequestRelay implements ExchangeOwner {
@@ -156,15 +154,18 @@ export class RequestRelay implements ExchangeOwner {
   onInterim(head: Http1ResponseHead): void {
     if (this.#head.isHttp10) return;
     if (head.status === 100) this.#hasContinued = true;
-    this.#downstream.write(writeResponseHead(head, AS_CAME));
+    this.#downstream.write(writeResponseHead(head, UNEDITED));
   }
 
   onAnswer(head: Http1ResponseHead, chunk: Buffer, bodyStart: number): void {
     this.status = head.status;
     const { framing } = head.facts;
-    if (framing === Framing.UntilClose || this.isBodyUncertain) this.isClosing = true;
-    const isUnchunked = this.#head.isHttp10 && framing === Framing.Chunked;
-    const edits = { isClosing: this.isClosing, isUnchunked };
+    const { isHttp10 } = this.#head;
+    if (this.isBodyUncertain) this.isClosing = true;
+    const isUnchunked = isHttp10 && framing === Framing.Chunked;
+    /** In chunks, an answer that breaks off can be told from one that ends, over TLS as well. */
+    const isRechunked = !isHttp10 && framing === Framing.UntilClose;
+    const edits = { isClosing: this.isClosing, isUnchunked, isRechunked };
     const end = this.#answer.begin(head, chunk, bodyStart, edits);
     if (!this.#exchange.body.isDone) this.#downstream.startIdle();
     this.#onAnswerPart(chunk, end);
@@ -187,6 +188,7 @@ export class RequestRelay implements ExchangeOwner {
   }
 
   onEndOfConnection(): void {
+    this.#answer.end();
     this.#owner.onAnswered();
   }
 
@@ -195,7 +197,8 @@ export class RequestRelay implements ExchangeOwner {
   }
 
   onBrokenAnswer(reasonCode: string): void {
-    this.#owner.onBrokenAnswer(reasonCode, this.#exchange.body.isUntilClose);
+    const isReset = this.#head.isHttp10 && this.#exchange.body.isUntilClose;
+    this.#owner.onBrokenAnswer(reasonCode, isReset);
   }
 
   onUpgraded(head: Http1ResponseHead, upstream: UpstreamConnection, rest: Buffer): void {

@@ -1,7 +1,7 @@
 // What becomes of a connection after 101: a tunnel, with what was read too far put where it belongs.
 import type { Socket } from 'node:net';
 import { joinSockets, type TcpOutcome, type TcpTunnel } from '../tcp/tcp-proxy.ts';
-import { writeResponseHead } from './h1-edit.ts';
+import { UNEDITED, writeResponseHead } from './h1-edit.ts';
 import type { Input } from './h1-input.ts';
 import type { Http1ResponseHead } from './h1-response.ts';
 
@@ -21,7 +21,7 @@ export interface Upgrade {
 /** Not a byte of the new protocol has gone upstream before this (CVE-2025-64763). */
 export function openTunnel(upgrade: Upgrade): TcpTunnel {
   const { head, downstream, upstream, early, rest, idleTimeoutMs, onDone } = upgrade;
-  downstream.write(writeResponseHead(head, { isClosing: false, isUnchunked: false }), 'latin1');
+  downstream.write(writeResponseHead(head, UNEDITED), 'latin1');
   if (rest.length > 0) downstream.write(rest);
   const earlyBytes = early.bytes.length - early.at;
   if (earlyBytes > 0) upstream.write(early.bytes.subarray(early.at));

@@ -167,18 +167,32 @@ test('rejudge(): changed rules cut an answer that has begun', async () => {
   );
 });
 
-test('an answer until close is the last of its connection', async () => {
+test('an answer that ends with its connection is put into chunks, and ours goes on', async () => {
   await using backend = await createBackend(
     onHeads((_head, socket) => void socket.end('HTTP/1.1 200 OK\r\nX: y\r\n\r\nall of it')),
   );
   await using rig = await createRig(backend.port);
   using client = new RawClient(rig.port);
+  const answer =
+    'HTTP/1.1 200 OK\r\nX: y\r\ntransfer-encoding: chunked\r\n\r\n9\r\nall of it\r\n0\r\n\r\n';
   client.write(GET);
+  await client.until((text) => text === answer);
+  client.write(GET);
+  await client.until((text) => text === answer + answer);
+  assert.equal(rig.completions[0]?.reasonCode, '');
+});
+
+test('an answer that ends with its connection ends ours for an HTTP/1.0 client', async () => {
+  await using backend = await createBackend(
+    onHeads((_head, socket) => void socket.end('HTTP/1.1 200 OK\r\nX: y\r\n\r\nall of it')),
+  );
+  await using rig = await createRig(backend.port);
+  using client = new RawClient(rig.port);
+  client.write('GET / HTTP/1.0\r\n\r\n');
   assert.equal(
     await client.ended(),
     'HTTP/1.1 200 OK\r\nX: y\r\nconnection: close\r\n\r\nall of it',
   );
-  assert.equal(rig.completions[0]?.reasonCode, '');
 });
 
 test('HTTP/1.0 servers are understood', async () => {

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import net, { type AddressInfo, type Server, type Socket } from 'node:net';
+import tls from 'node:tls';
 import type { RequestHead } from '../filters/connection-facts.ts';
 import {
   Http1Connection,
@@ -108,6 +109,8 @@ export interface Rig extends AsyncDisposable {
 }
 
 export interface RigOptions {
+  /** Given, the proxy speaks TLS. */
+  readonly credential?: { readonly keyPem: string; readonly chainPem: string };
   readonly act?: (
     head: RequestHead,
     upstream: Http1Upstream,
@@ -123,7 +126,8 @@ export async function createRig(backendPort: number, rigOptions: RigOptions = {}
     for (const resolve of waiting.splice(0)) resolve();
   };
   const sockets: Socket[] = [];
-  const front = net.createServer({ noDelay: true, allowHalfOpen: true }, (socket) => {
+  const { credential } = rigOptions;
+  const serve = (socket: Socket): void => {
     sockets.push(socket);
     const connection = new Http1Connection(
       socket,
@@ -155,7 +159,11 @@ export async function createRig(backendPort: number, rigOptions: RigOptions = {}
       { ...TEST_OPTIONS, ...rigOptions.options },
     );
     rig.connections.push(connection);
-  });
+  };
+  const front =
+    credential === undefined
+      ? net.createServer({ noDelay: true, allowHalfOpen: true }, serve)
+      : tls.createServer({ key: credential.keyPem, cert: credential.chainPem }, serve);
   const rig: Rig = {
     port: await listen(front),
     upstream,
