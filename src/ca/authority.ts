@@ -56,6 +56,11 @@ export interface AuthorityOptions {
    * Default true; false asks the connected ones alone.
    */
   readonly waitForDisconnected?: boolean;
+  /**
+   * How long everybody must have had certificates of the new root before the previous one is retired: what is in flight
+   * on connections made with older ones finishes meanwhile. Default 10 s.
+   */
+  readonly rotationGraceMs?: number;
 }
 
 export type RotationOutcome =
@@ -72,6 +77,8 @@ export interface RenewNow {
   readonly issuerKeyId: string;
 }
 
+/** 10 s: longer than nearly every request. */
+const DEFAULT_GRACE_MS = 10_000;
 const DEFAULT_SVID_TTL_MS = 3_600_000;
 /** 10 s: below, a certificate can end before its holder has it in use. */
 const MIN_SVID_TTL_MS = 10_000;
@@ -129,6 +136,7 @@ export class Authority implements AsyncDisposable {
   readonly #renewListeners = new Listeners<RenewNow>();
   #opened: OpenedState;
   #waitsFor: readonly string[] = [];
+  #renewedSinceMs: number | undefined;
   #issued = 0;
   #refused = 0;
   /** Changes of state happen one after the other. */
@@ -287,18 +295,29 @@ export class Authority implements AsyncDisposable {
   advance(connected: () => readonly ConnectedProxy[]): Promise<RotationOutcome> {
     return this.#exclusively(async () => {
       const { state, bundle, active } = this.#opened;
-      this.#waitsFor = waitsFor(state.rotation, {
+      const { phase } = state.rotation;
+      const gate = {
         connected: connected(),
         bundleVersion: bundle.version,
         issuerKeyId: active.issuerKeyId,
         previousInUse: this.#previousInUse(),
-      });
-      const { phase } = state.rotation;
+      };
+      const isRenewed = waitsFor(state.rotation, { ...gate, graceLeftMs: 0 }).length === 0;
+      const graceLeftMs = phase === 'sign' ? this.#graceLeftMs(isRenewed) : 0;
+      this.#waitsFor = waitsFor(state.rotation, { ...gate, graceLeftMs });
       if (phase === 'stable' || this.#waitsFor.length > 0) {
         return { ok: true, phase, waitsFor: this.#waitsFor };
       }
       return this.#commit({ ...state, rotation: nextRotationState(state.rotation) });
     });
+  }
+
+  /** Counts from when nobody was late any more, and anew when somebody is again. */
+  #graceLeftMs(isRenewed: boolean): number {
+    const nowMs = this.#clock.now();
+    this.#renewedSinceMs = isRenewed ? (this.#renewedSinceMs ?? nowMs) : undefined;
+    const { rotationGraceMs = DEFAULT_GRACE_MS } = this.#options;
+    return Math.max(0, (this.#renewedSinceMs ?? nowMs) + rotationGraceMs - nowMs);
   }
 
   #previousInUse(): number {
@@ -334,6 +353,7 @@ export class Authority implements AsyncDisposable {
     const before = this.#opened;
     this.#opened = opened;
     this.#waitsFor = [];
+    this.#renewedSinceMs = undefined;
     for (const id of before.byId.keys()) if (!opened.byId.has(id)) this.#live.forget(id);
     const { phase } = opened.state.rotation;
     const { version } = opened.bundle;

@@ -32,6 +32,8 @@ export interface Gate {
   readonly issuerKeyId: string;
   /** Certificates of the previous root that nobody is known to have replaced and that have not expired. */
   readonly previousInUse: number;
+  /** Time that requests on connections made with certificates of the previous root still have to finish; 0 when it is over. */
+  readonly graceLeftMs: number;
 }
 
 export type Transition =
@@ -102,8 +104,11 @@ export function waitsFor(state: RotationState, gate: Gate): readonly string[] {
         gate.connected.filter((proxy) => proxy.issuerKeyId !== gate.issuerKeyId),
         'has no certificate of the new root',
       );
-      if (gate.previousInUse === 0) return late;
-      return [...late, `${gate.previousInUse} certificates of the previous root may be in use`];
+      if (gate.previousInUse > 0) {
+        return [...late, `${gate.previousInUse} certificates of the previous root may be in use`];
+      }
+      if (late.length > 0 || gate.graceLeftMs <= 0) return late;
+      return [`requests on older connections have ${gate.graceLeftMs} ms to finish`];
     }
     default:
       return state satisfies never;

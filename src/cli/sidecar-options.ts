@@ -212,13 +212,13 @@ async function readText(option: string, file: string): Promise<string> {
 async function readBundle(file: string): Promise<string> {
   const text = await readText('--bundle', file);
   const cure = "take bundle.pem from the control plane's state directory";
-  const certificates = splitPem(text);
+  let count: number;
   try {
-    for (const pem of certificates) new X509Certificate(pem);
+    count = splitPem(text).map((pem) => new X509Certificate(pem)).length;
   } catch (cause) {
     throw new Error(`--bundle: ${file} is no list of PEM certificates; ${cure}`, { cause });
   }
-  if (certificates.length === 0) throw new Error(`--bundle: ${file} is empty; ${cure}`);
+  if (count === 0) throw new Error(`--bundle: ${file} is empty; ${cure}`);
   return text;
 }
 

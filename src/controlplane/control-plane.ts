@@ -42,6 +42,8 @@ export interface ControlPlaneOptions {
   readonly enrolment: ListenAddress;
   readonly admin: ListenAddress;
   readonly svidTtlMs: number;
+  /** How long requests on older connections may take before a previous root is retired. */
+  readonly rotationGraceMs?: number;
   /** Further names at which clients dial, for their TLS. */
   readonly dnsNames: readonly string[];
   readonly ipAddresses: readonly string[];
@@ -93,6 +95,7 @@ export async function openControlPlane(options: ControlPlaneOptions): Promise<Co
       trustDomain,
       clock,
       svidTtlMs: options.svidTtlMs,
+      ...(options.rotationGraceMs !== undefined && { rotationGraceMs: options.rotationGraceMs }),
       log: log.child({ component: 'ca' }),
       controlPlane: { namespace: rootNamespace, serviceAccount: 'weft-control-plane' },
     }),

@@ -16,6 +16,7 @@ interface Flags extends LogFlags {
   readonly enrolment: HostPort;
   readonly admin: HostPort;
   readonly svidTtl: number;
+  readonly rotationGrace: number;
   readonly dnsName?: readonly string[];
   readonly ipAddress?: readonly string[];
 }
@@ -50,6 +51,7 @@ async function controlPlane(flags: Flags): Promise<void> {
     enrolment: flags.enrolment,
     admin: flags.admin,
     svidTtlMs: flags.svidTtl,
+    rotationGraceMs: flags.rotationGrace,
     dnsNames: ['weft-control-plane', 'localhost', ...(flags.dnsName ?? [])],
     ipAddresses: flags.ipAddress ?? [LOOPBACK],
     version: VERSION,
@@ -84,6 +86,14 @@ export function addControlPlaneCommand(program: Command): void {
       new Option('--svid-ttl <duration>', 'life of the certificates of workloads')
         .argParser(parseDuration)
         .default(3_600_000, '1h'),
+    )
+    .addOption(
+      new Option(
+        '--rotation-grace <duration>',
+        'how long requests on older connections may take before a previous root is retired',
+      )
+        .argParser(parseDuration)
+        .default(10_000, '10s'),
     )
     .option('--dns-name <name...>', 'further names at which sidecars reach it')
     .option('--ip-address <ip...>', 'addresses at which sidecars reach it')

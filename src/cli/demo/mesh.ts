@@ -92,6 +92,8 @@ export class DemoMesh implements AsyncDisposable {
         manifests,
         '--state-dir',
         state,
+        '--rotation-grace',
+        '2s',
         '--xds',
         this.#addresses?.xds ?? '127.0.0.1:0',
         '--enrolment',

@@ -18,6 +18,7 @@ import {
   STREAM_WINDOW_BYTES,
   type UpstreamSessions,
 } from './upstream-sessions.ts';
+import { RequestReplay } from './request-replay.ts';
 
 /** Where a request may go; asked again when a connection could not be made. */
 export interface Http2Upstream {
@@ -79,11 +80,16 @@ const SESSION_OPTIONS: http2.ServerSessionOptions = {
   },
 };
 
+const MAX_STREAM_ID = 2 ** 31 - 1;
+/** 100 ms: a round trip, after which the peer opens no more streams here. */
+const GOAWAY_NOTICE_MS = 100;
+
 /** One downstream connection. */
 export class Http2Connection {
   readonly #session: ServerHttp2Session;
   readonly #hooks: Http2Hooks;
   readonly #active = new Map<ServerHttp2Stream, Http2RequestHead>();
+  #isDraining = false;
 
   constructor(socket: Duplex, hooks: Http2Hooks, options: { readonly idleTimeoutMs: number }) {
     this.#hooks = hooks;
@@ -106,9 +112,18 @@ export class Http2Connection {
     }
   }
 
-  /** GOAWAY, then closed when the streams in flight are done. */
+  /**
+   * GOAWAY that refuses nothing yet, so that streams already on their way are still served; then the final one, and
+   * closed when the streams in flight are done (RFC 9113 §6.8).
+   */
   drain(): void {
-    if (!this.#session.closed && !this.#session.destroyed) this.#session.close();
+    const session = this.#session;
+    if (this.#isDraining || session.closed || session.destroyed) return;
+    this.#isDraining = true;
+    session.goaway(http2.constants.NGHTTP2_NO_ERROR, MAX_STREAM_ID);
+    setTimeout(() => {
+      if (!session.closed && !session.destroyed) session.close();
+    }, GOAWAY_NOTICE_MS).unref();
   }
 
   cut(): void {
@@ -236,35 +251,63 @@ async function forward(
   upstream: Http2Upstream,
 ): Promise<void> {
   const tried = new Set<UpstreamSessions>();
+  const replay = exchange.endStream ? undefined : new RequestReplay(exchange);
+  let refusals = 0;
   for (let attempt = 0; attempt <= upstream.connectRetries; attempt++) {
     const sessions = upstream.pick(tried);
     if (sessions === undefined) break;
-    tried.add(sessions);
     let request: ClientHttp2Stream;
     try {
       request = await sessions.request(headers, { endStream: exchange.endStream });
     } catch {
+      tried.add(sessions);
       upstream.report(sessions, false);
       continue;
     }
-    if (exchange.stream.destroyed) request.close(http2.constants.NGHTTP2_CANCEL);
-    else relay(exchange, request, (isSuccess) => upstream.report(sessions, isSuccess));
-    return;
+    if (exchange.stream.destroyed) {
+      request.close(http2.constants.NGHTTP2_CANCEL);
+      return;
+    }
+    const report = (isSuccess: boolean): void => upstream.report(sessions, isSuccess);
+    const outcome = await relay(exchange, request, { report, replay });
+    if (outcome === 'done') return;
+    /** Nothing of it was processed (RFC 9113 §8.7): the peer is going away, a new connection takes it. */
+    refusals++;
+    if (refusals > MAX_REFUSALS) break;
+    attempt--;
   }
-  const reasonCode = tried.size === 0 ? 'no-healthy-upstream' : 'upstream-connect-failed';
-  respond(exchange, { status: 503, body: `${reasonCode}\n`, reasonCode, headers: [] });
+  if (refusals > 0) answerUnavailable(exchange, 'upstream-refused-stream');
+  else
+    answerUnavailable(
+      exchange,
+      tried.size === 0 ? 'no-healthy-upstream' : 'upstream-connect-failed',
+    );
 }
 
-/** Passes both directions of one stream until both ends have closed. */
+/** New connections that a request may be moved to when streams are refused. */
+const MAX_REFUSALS = 3;
+
+function answerUnavailable(exchange: Exchange, reasonCode: string): void {
+  respond(exchange, { status: 503, body: `${reasonCode}\n`, reasonCode, headers: [] });
+  /** What is left of the request is read and dropped, so that the stream can end. */
+  exchange.stream.resume();
+}
+
+/**
+ * Passes both directions of one stream until the upstream's end has closed.
+ * @returns `refused` when nothing was processed and the whole request can be sent again.
+ */
 function relay(
   exchange: Exchange,
   upstream: ClientHttp2Stream,
-  report: (isSuccess: boolean) => void,
-): void {
+  options: {
+    readonly report: (isSuccess: boolean) => void;
+    readonly replay: RequestReplay | undefined;
+  },
+): Promise<'done' | 'refused'> {
   const downstream = exchange.stream;
-  downstream.on('trailers', (_trailers, _flags, raw) => {
-    exchange.requestTrailers = raw;
-  });
+  const { report, replay } = options;
+  const { promise, resolve } = Promise.withResolvers<'done' | 'refused'>();
   /**
    * Trailers end a stream, and Node asks for them on a stream that was cut as well: sent there, they would make
    * half a message look like a whole one.
@@ -272,14 +315,13 @@ function relay(
   upstream.on('wantTrailers', () => {
     if (downstream.readableEnded) upstream.sendTrailers(trailersOf(exchange.requestTrailers));
   });
-  if (!exchange.endStream) {
-    pump(downstream, upstream, (bytes) => (exchange.bytesReceived += bytes));
-  }
+  replay?.sendTo(upstream);
   upstream.on('headers', (headers) => {
     if (!downstream.destroyed && !downstream.headersSent) downstream.additionalHeaders(headers);
   });
   upstream.on('response', (headers, flags, raw) => {
     report(true);
+    replay?.forget();
     exchange.status = headers[':status'] ?? 0;
     const grpcStatus = headers['grpc-status'];
     if (typeof grpcStatus === 'string') exchange.grpcStatus = grpcStatus;
@@ -297,11 +339,23 @@ function relay(
     const isWhole = upstream.readableEnded && upstream.rstCode === http2.constants.NGHTTP2_NO_ERROR;
     if (isWhole) downstream.sendTrailers(trailersOf(exchange.responseTrailers));
   });
-  downstream.on('close', () => {
+  const cancel = (): void => {
     if (!upstream.destroyed) upstream.close(downstream.rstCode || http2.constants.NGHTTP2_CANCEL);
-  });
+  };
+  downstream.on('close', cancel);
   upstream.on('error', () => upstream.destroy());
-  upstream.on('close', () => onUpstreamClose(exchange, upstream, report));
+  upstream.on('close', () => {
+    const isRefused = upstream.rstCode === http2.constants.NGHTTP2_REFUSED_STREAM;
+    const canRepeat = replay === undefined || replay.isWhole;
+    if (isRefused && exchange.status === 0 && canRepeat && !downstream.destroyed) {
+      downstream.removeListener('close', cancel);
+      resolve('refused');
+      return;
+    }
+    onUpstreamClose(exchange, upstream, report);
+    resolve('done');
+  });
+  return promise;
 }
 
 function onUpstreamClose(
@@ -313,12 +367,7 @@ function onUpstreamClose(
   if (downstream.destroyed || downstream.closed) return;
   if (exchange.status === 0) {
     report(false);
-    respond(exchange, {
-      status: 503,
-      body: 'upstream-reset\n',
-      reasonCode: 'upstream-reset',
-      headers: [],
-    });
+    answerUnavailable(exchange, 'upstream-reset');
   } else if (upstream.rstCode !== http2.constants.NGHTTP2_NO_ERROR) {
     exchange.reasonCode ||= 'upstream-reset';
     downstream.close(upstream.rstCode);

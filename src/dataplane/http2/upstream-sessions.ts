@@ -18,6 +18,8 @@ export const SESSION_WINDOW_BYTES = 16_777_216;
 interface Entry {
   readonly session: ClientHttp2Session;
   inFlight: number;
+  /** No new requests; closed after the last one under way. */
+  isRetired: boolean;
 }
 
 export class UpstreamSessions implements Disposable {
@@ -53,7 +55,9 @@ export class UpstreamSessions implements Disposable {
     entry.session.ref();
     stream.once('close', () => {
       entry.inFlight--;
-      if (entry.inFlight === 0) entry.session.unref();
+      if (entry.inFlight > 0) return;
+      if (entry.isRetired) entry.session.close();
+      else entry.session.unref();
     });
     return stream;
   }
@@ -84,13 +88,15 @@ export class UpstreamSessions implements Disposable {
       settings: { initialWindowSize: STREAM_WINDOW_BYTES, enablePush: false },
       maxHeaderListPairs: 256,
     });
-    const entry: Entry = { session, inFlight: 0 };
+    const entry: Entry = { session, inFlight: 0, isRetired: false };
     this.#entries.add(entry);
     const forget = (): void => {
       this.#entries.delete(entry);
     };
     session.setLocalWindowSize(SESSION_WINDOW_BYTES);
-    session.setTimeout(IDLE_MS, () => session.close());
+    session.setTimeout(IDLE_MS, () => {
+      if (entry.inFlight === 0) this.#retire(entry);
+    });
     session.on('goaway', forget);
     session.on('close', forget);
     session.on('error', () => {
@@ -103,7 +109,16 @@ export class UpstreamSessions implements Disposable {
 
   /** Lets requests in flight end; no new ones are taken. */
   [Symbol.dispose](): void {
-    for (const entry of this.#entries) entry.session.close();
-    this.#entries.clear();
+    for (const entry of this.#entries) this.#retire(entry);
+  }
+
+  /**
+   * A session that is closed refuses requests that it has taken and not yet put on the wire: it is closed when
+   * nothing is under way.
+   */
+  #retire(entry: Entry): void {
+    this.#entries.delete(entry);
+    entry.isRetired = true;
+    if (entry.inFlight === 0) entry.session.close();
   }
 }

@@ -87,7 +87,7 @@ export class ClusterRuntime implements ClusterHandle {
     const isSecuredOtherwise =
       JSON.stringify(cluster.meshTls) !== JSON.stringify(this.#cluster.meshTls);
     this.#cluster = cluster;
-    if (isSecuredOtherwise) this.retireIdle();
+    if (isSecuredOtherwise) for (const endpoint of this.#endpoints) endpoint.closeIdle();
     const { discovery, meshTls } = cluster;
     if (discovery.kind === 'static') {
       this.setEndpoints(
@@ -125,7 +125,7 @@ export class ClusterRuntime implements ClusterHandle {
 
   /** After new certificates: connections that were made with the old ones take no new requests. */
   retireIdle(): void {
-    for (const endpoint of this.#endpoints) endpoint.closeIdle();
+    for (const endpoint of this.#endpoints) if (this.#isMesh(endpoint)) endpoint.closeIdle();
   }
 
   #choose(tried: ReadonlySet<string>): UpstreamEndpoint | undefined {
