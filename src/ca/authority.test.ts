@@ -12,6 +12,7 @@ import { createMemoryStore } from './store/memory.ts';
 import { opensslCsr } from './testing/requests.ts';
 import { createTurnableClock } from './testing/turnable-clock.ts';
 import { ISSUING_LIFE_MS, ISSUING_RENEWAL_MS } from './generation.ts';
+import type { ConnectedProxy } from './rotation.ts';
 import type { CaStore } from './store/store.ts';
 
 const trustDomain = parseTrustDomain('mesh.test')!;
@@ -139,4 +140,34 @@ test('status() shows fingerprints and expiry, and no key', async () => {
   assert.equal(status.rotation.phase, 'distribute');
   assert.equal(status.refused, 1);
   assert.ok(!JSON.stringify(status).includes('PRIVATE'));
+});
+
+test('advance() gives requests in flight their time before the former root is retired', async () => {
+  const clock = createTurnableClock();
+  await using authority = await openAuthority({
+    store: createMemoryStore(),
+    trustDomain,
+    clock,
+    rotationGraceMs: 10_000,
+  });
+  await authority.startRotation();
+  const late = (): readonly ConnectedProxy[] => [
+    { proxyId: 'late', hasBundle: () => true, issuerKeyId: undefined },
+  ];
+  const ready = (): readonly ConnectedProxy[] => [
+    { ...late()[0]!, issuerKeyId: authority.issuerKeyId },
+  ];
+  const phaseAfter = async (connected: typeof late) => {
+    const outcome = await authority.advance(connected);
+    return outcome.ok ? outcome.phase : outcome.reason;
+  };
+  assert.equal(await phaseAfter(late), 'sign');
+  assert.equal(await phaseAfter(ready), 'sign');
+  clock.turn(9_999);
+  assert.equal(await phaseAfter(ready), 'sign');
+  assert.equal(await phaseAfter(late), 'sign', 'somebody is late again: the time begins anew');
+  clock.turn(1);
+  assert.equal(await phaseAfter(ready), 'sign');
+  clock.turn(10_000);
+  assert.equal(await phaseAfter(ready), 'retire');
 });

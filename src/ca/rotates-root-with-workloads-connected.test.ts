@@ -52,7 +52,7 @@ async function servedRoot(mesh: TestMesh, ca: string): Promise<boolean> {
 }
 
 test('each phase waits for every connected workload, and the new root is alone in the end', async () => {
-  await using mesh = await createTestMesh();
+  await using mesh = await createTestMesh({ authority: { rotationGraceMs: 0 } });
   const { authority } = mesh;
   const oldPem = authority.bundle().pem;
   const connected = connectedOf(mesh);
@@ -94,7 +94,7 @@ test('each phase waits for every connected workload, and the new root is alone i
 });
 
 test('rollback() during sign brings the workloads back to the former root', async () => {
-  await using mesh = await createTestMesh();
+  await using mesh = await createTestMesh({ authority: { rotationGraceMs: 0 } });
   const { authority } = mesh;
   const before = authority.bundle().version;
   const connected = connectedOf(mesh);
@@ -119,7 +119,7 @@ test('rollback() during sign brings the workloads back to the former root', asyn
 });
 
 test('a root is not retired while a workload that is away may hold a certificate of it', async () => {
-  await using mesh = await createTestMesh();
+  await using mesh = await createTestMesh({ authority: { rotationGraceMs: 0 } });
   const { authority } = mesh;
   await enrolledWorkload(mesh);
   await authority.startRotation();
