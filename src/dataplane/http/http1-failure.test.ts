@@ -118,6 +118,30 @@ test('a stale pooled connection is tried again, once, on a fresh one', async () 
   );
 });
 
+test('a stale connection is tried again for a body of which nothing was sent', async () => {
+  const heads: string[] = [];
+  await using backend = await createBackend((socket) => {
+    socket.on('data', (chunk: Buffer) => {
+      const text = chunk.toString('latin1');
+      heads.push(text);
+      if (heads.length === 2) socket.destroy();
+      else if (text.startsWith('PUT')) socket.write('HTTP/1.1 100 Continue\r\n\r\n');
+      else socket.write(OK);
+    });
+  });
+  await using rig = await createRig(backend.port);
+  using client = new RawClient(rig.port);
+  client.write(GET);
+  await client.until((text) => text.endsWith('ok'));
+  client.take();
+  const put = 'PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n';
+  client.write(put);
+  await client.until((text) => text.endsWith('100 Continue\r\n\r\n'));
+  client.write('hi');
+  await client.until((text) => text.endsWith('ok'));
+  assert.deepEqual(heads, [GET, put, put, 'hi']);
+});
+
 test('a POST is not sent twice: a stale connection is a 503', async () => {
   await using backend = await createBackend(closingOnSecond);
   await using rig = await createRig(backend.port);
