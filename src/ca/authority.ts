@@ -7,9 +7,11 @@ import {
   createGeneration,
   createState,
   ISSUING_RENEWAL_MS,
+  issuingRenewalInMs,
   renewIssuing,
   withLongestLeaf,
 } from './generation.ts';
+import { createGrace, type Grace } from './grace.ts';
 import {
   createServerCertificate,
   type Issuance,
@@ -35,8 +37,9 @@ import {
 import {
   type ConnectedProxy,
   nextRotationState,
+  type RenewNow,
   rollbackRotation,
-  type RotationPhase,
+  type RotationOutcome,
   startRotation,
   waitsFor,
 } from './rotation.ts';
@@ -61,20 +64,6 @@ export interface AuthorityOptions {
    * on connections made with older ones finishes meanwhile. Default 10 s.
    */
   readonly rotationGraceMs?: number;
-}
-
-export type RotationOutcome =
-  | { readonly ok: true; readonly phase: RotationPhase; readonly waitsFor: readonly string[] }
-  | {
-      readonly ok: false;
-      readonly reasonCode: 'wrong-phase' | 'store-failed';
-      readonly reason: string;
-    };
-
-export interface RenewNow {
-  readonly reason: string;
-  /** Key id of the CA that issues now; who has its certificate from there need not renew. */
-  readonly issuerKeyId: string;
 }
 
 /** 10 s: longer than nearly every request. */
@@ -134,9 +123,10 @@ export class Authority implements AsyncDisposable {
   readonly #svidTtlMs: number;
   readonly #bundleListeners = new Listeners<Bundle>();
   readonly #renewListeners = new Listeners<RenewNow>();
+  /** From when nobody is late any more. */
+  readonly #grace: Grace;
   #opened: OpenedState;
   #waitsFor: readonly string[] = [];
-  #renewedSinceMs: number | undefined;
   #issued = 0;
   #refused = 0;
   /** Changes of state happen one after the other. */
@@ -155,6 +145,7 @@ export class Authority implements AsyncDisposable {
   ) {
     this.#options = options;
     this.#live = options.live;
+    this.#grace = createGrace(options.rotationGraceMs ?? DEFAULT_GRACE_MS, options.clock);
     this.#clock = options.clock;
     this.#svidTtlMs = options.svidTtlMs;
     this.#opened = openState(options.state);
@@ -303,21 +294,13 @@ export class Authority implements AsyncDisposable {
         previousInUse: this.#previousInUse(),
       };
       const isRenewed = waitsFor(state.rotation, { ...gate, graceLeftMs: 0 }).length === 0;
-      const graceLeftMs = phase === 'sign' ? this.#graceLeftMs(isRenewed) : 0;
+      const graceLeftMs = phase === 'sign' ? this.#grace.leftMs(isRenewed) : 0;
       this.#waitsFor = waitsFor(state.rotation, { ...gate, graceLeftMs });
       if (phase === 'stable' || this.#waitsFor.length > 0) {
         return { ok: true, phase, waitsFor: this.#waitsFor };
       }
       return this.#commit({ ...state, rotation: nextRotationState(state.rotation) });
     });
-  }
-
-  /** Counts from when nobody was late any more, and anew when somebody is again. */
-  #graceLeftMs(isRenewed: boolean): number {
-    const nowMs = this.#clock.now();
-    this.#renewedSinceMs = isRenewed ? (this.#renewedSinceMs ?? nowMs) : undefined;
-    const { rotationGraceMs = DEFAULT_GRACE_MS } = this.#options;
-    return Math.max(0, (this.#renewedSinceMs ?? nowMs) + rotationGraceMs - nowMs);
   }
 
   #previousInUse(): number {
@@ -353,7 +336,7 @@ export class Authority implements AsyncDisposable {
     const before = this.#opened;
     this.#opened = opened;
     this.#waitsFor = [];
-    this.#renewedSinceMs = undefined;
+    this.#grace.reset();
     for (const id of before.byId.keys()) if (!opened.byId.has(id)) this.#live.forget(id);
     const { phase } = opened.state.rotation;
     const { version } = opened.bundle;
@@ -386,12 +369,8 @@ export class Authority implements AsyncDisposable {
   async #renewIssuing(): Promise<void> {
     const { state, active } = this.#opened;
     const nowMs = this.#clock.now();
-    const rootNotAfterMs = active.root.validToDate.getTime();
-    const isDue =
-      active.issuingNotAfterMs - nowMs <= ISSUING_RENEWAL_MS &&
-      active.issuingNotAfterMs < rootNotAfterMs;
-    let delayMs = Math.max(active.issuingNotAfterMs - ISSUING_RENEWAL_MS - nowMs, RETRY_MS);
-    if (isDue) {
+    let delayMs = Math.max(issuingRenewalInMs(active, nowMs), RETRY_MS);
+    if (issuingRenewalInMs(active, nowMs) <= 0) {
       const generations = state.generations.map((generation) =>
         generation.id === active.id
           ? renewIssuing(generation, { trustDomain: this.trustDomain, nowMs })

@@ -81,6 +81,13 @@ export function withLongestLeaf(state: CaState, svidTtlMs: number): CaState {
   return { ...state, generations };
 }
 
+/** How long until the issuing CA is to be made anew; 0 or less when it is time. Never, once it lives as long as its root. */
+export function issuingRenewalInMs(generation: OpenGeneration, nowMs: number): number {
+  const { issuingNotAfterMs, root } = generation;
+  if (issuingNotAfterMs >= root.validToDate.getTime()) return Number.POSITIVE_INFINITY;
+  return issuingNotAfterMs - ISSUING_RENEWAL_MS - nowMs;
+}
+
 /** The same root with a new issuing CA; certificates of the former one stay valid, because they carry it along. */
 export function renewIssuing(generation: Generation, options: MakingOptions): Generation {
   const rootKey = readKeyPair(generation.rootKey);

@@ -40,6 +40,20 @@ export type Transition =
   | { readonly ok: true; readonly state: RotationState }
   | { readonly ok: false; readonly reasonCode: 'wrong-phase'; readonly reason: string };
 
+export type RotationOutcome =
+  | { readonly ok: true; readonly phase: RotationPhase; readonly waitsFor: readonly string[] }
+  | {
+      readonly ok: false;
+      readonly reasonCode: 'wrong-phase' | 'store-failed';
+      readonly reason: string;
+    };
+
+export interface RenewNow {
+  readonly reason: string;
+  /** Key id of the CA that issues now; who has its certificate from there need not renew. */
+  readonly issuerKeyId: string;
+}
+
 /** A few names say enough; a mesh may have thousands. */
 const MAX_NAMES = 5;
 
