@@ -1,0 +1,160 @@
+// Writes Envoy's static configuration for both halves of the pair: the same certificates, the same policies, the same identity checks as Weft's.
+import type { Credential } from '../identities.ts';
+import type { BenchPolicy } from '../policies.ts';
+
+type Json = string | number | boolean | readonly Json[] | { readonly [key: string]: Json };
+
+export interface Endpoint {
+  readonly host: string;
+  readonly port: number;
+}
+
+export interface EnvoyHalf {
+  readonly admin: Endpoint;
+  readonly listen: Endpoint;
+  readonly upstream: Endpoint;
+  readonly own: Credential;
+  readonly bundlePem: string;
+}
+
+const typed = (name: string, fields: { readonly [key: string]: Json }): Json => ({
+  '@type': `type.googleapis.com/${name}`,
+  ...fields,
+});
+const address = ({ host, port }: Endpoint): Json => ({
+  socket_address: { address: host, port_value: port },
+});
+
+/** Between sidecars TLS 1.3 alone, as Weft has it. */
+const commonTls = (half: EnvoyHalf, peerId?: string): Json => ({
+  tls_params: { tls_minimum_protocol_version: 'TLSv1_3', tls_maximum_protocol_version: 'TLSv1_3' },
+  alpn_protocols: ['http/1.1'],
+  tls_certificates: [
+    {
+      certificate_chain: { inline_string: half.own.chainPem },
+      private_key: { inline_string: half.own.keyPem },
+    },
+  ],
+  validation_context: {
+    trusted_ca: { inline_string: half.bundlePem },
+    ...(peerId !== undefined && {
+      match_typed_subject_alt_names: [{ san_type: 'URI', matcher: { exact: peerId } }],
+    }),
+  },
+});
+
+const cluster = (name: string, endpoint: Endpoint, transport?: Json): Json => ({
+  name,
+  type: 'STATIC',
+  connect_timeout: '10s',
+  lb_policy: 'LEAST_REQUEST',
+  ...(transport !== undefined && { transport_socket: transport }),
+  load_assignment: {
+    cluster_name: name,
+    endpoints: [{ lb_endpoints: [{ endpoint: { address: address(endpoint) } }] }],
+  },
+});
+
+const httpManager = (
+  upstream: string,
+  filters: readonly Json[],
+  more: { readonly [key: string]: Json },
+): Json => ({
+  name: 'http',
+  typed_config: typed(
+    'envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager',
+    {
+      stat_prefix: upstream,
+      codec_type: 'AUTO',
+      normalize_path: true,
+      merge_slashes: true,
+      route_config: {
+        name: upstream,
+        virtual_hosts: [
+          {
+            name: upstream,
+            domains: ['*'],
+            routes: [{ match: { prefix: '/' }, route: { cluster: upstream, timeout: '0s' } }],
+          },
+        ],
+      },
+      http_filters: [
+        ...filters,
+        {
+          name: 'router',
+          typed_config: typed('envoy.extensions.filters.http.router.v3.Router', {}),
+        },
+      ],
+      ...more,
+    },
+  ),
+});
+
+const bootstrap = (half: EnvoyHalf, listener: Json, clusters: readonly Json[]): string =>
+  JSON.stringify({
+    admin: { address: address(half.admin) },
+    static_resources: { listeners: [listener], clusters },
+  });
+
+/** The caller's side: plain HTTP in, mutual TLS out. */
+export function outboundConfig(half: EnvoyHalf, serverId: string): string {
+  const transport: Json = {
+    name: 'tls',
+    typed_config: typed('envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext', {
+      common_tls_context: commonTls(half, serverId),
+    }),
+  };
+  return bootstrap(
+    half,
+    {
+      name: 'outbound',
+      address: address(half.listen),
+      filter_chains: [{ filters: [httpManager('prices', [], {})] }],
+    },
+    [cluster('prices', half.upstream, transport)],
+  );
+}
+
+const rbac = (action: 'ALLOW' | 'DENY', policy: Json): Json => ({
+  name: `rbac-${action}`,
+  typed_config: typed('envoy.extensions.filters.http.rbac.v3.RBAC', {
+    rules: { action, policies: { bench: policy } },
+  }),
+});
+
+/** The called side: mutual TLS and policies, then the application. */
+export function inboundConfig(half: EnvoyHalf, policy: BenchPolicy): string {
+  const deny = rbac('DENY', {
+    permissions: [{ url_path: { path: { exact: policy.deniedPath } } }],
+    principals: [{ any: true }],
+  });
+  const allow = rbac('ALLOW', {
+    permissions: [{ header: { name: ':method', string_match: { exact: policy.method } } }],
+    principals: [{ authenticated: { principal_name: { exact: policy.callerId } } }],
+  });
+  return bootstrap(
+    half,
+    {
+      name: 'inbound',
+      address: address(half.listen),
+      filter_chains: [
+        {
+          transport_socket: {
+            name: 'tls',
+            typed_config: typed('envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext', {
+              require_client_certificate: true,
+              common_tls_context: commonTls(half),
+            }),
+          },
+          filters: [
+            httpManager('app', [deny, allow], {
+              forward_client_cert_details: 'SANITIZE_SET',
+              set_current_client_cert_details: { uri: true },
+            }),
+          ],
+        },
+      ],
+    },
+    [cluster('app', half.upstream)],
+  );
+}

@@ -1,0 +1,100 @@
+// Puts the measured pairs side by side: two Weft sidecars, two Envoys, and no proxy at all, before one application.
+import { splitAddress } from '../../support/lab-clients.ts';
+import type { Lab, LabSidecar } from '../../support/lab.ts';
+import { credentialOf, type Identities } from '../identities.ts';
+import { CALLED, CALLER, POLICY } from '../policies.ts';
+import { type Endpoint, inboundConfig, outboundConfig } from './envoy-config.ts';
+import { freeEndpoint, startEnvoy } from './envoy.ts';
+
+export type PairName = 'weft' | 'envoy' | 'direct';
+
+export interface Pair extends AsyncDisposable {
+  readonly name: PairName;
+  /** Where the calling application goes. */
+  readonly front: Endpoint;
+  /** The called side's mutual TLS; none without proxies. */
+  readonly inbound: Endpoint | undefined;
+  /** Caller's proxy, then the called one's. */
+  readonly pids: readonly number[];
+}
+
+const PORT = 8080;
+const SERVICE = `${CALLED}.shop:80`;
+
+export interface WeftPairOptions {
+  readonly lab: Lab;
+  readonly appAddress: string;
+  readonly env?: Readonly<Record<string, string>>;
+}
+
+export interface WeftPair extends Pair {
+  readonly sidecars: readonly LabSidecar[];
+}
+
+export async function startWeftPair(options: WeftPairOptions): Promise<WeftPair> {
+  const { lab, appAddress, env = {} } = options;
+  const called = await lab.startSidecar({
+    pod: `${CALLED}-0`,
+    inbound: { [PORT]: appAddress },
+    service: [{ name: 'http', port: 80, targetPort: PORT }],
+    env,
+  });
+  const caller = await lab.startSidecar({ pod: `${CALLER}-0`, outbound: [SERVICE], env });
+  return {
+    name: 'weft',
+    front: splitAddress(caller.via(SERVICE)),
+    inbound: splitAddress(called.front(PORT)),
+    pids: [caller.daemon.pid, called.daemon.pid],
+    sidecars: [caller, called],
+    // They end with their lab.
+    [Symbol.asyncDispose]: () => Promise.resolve(),
+  };
+}
+
+export async function startEnvoyPair(options: {
+  readonly binary: string;
+  readonly folder: string;
+  readonly identities: Identities;
+  readonly appAddress: string;
+}): Promise<Pair> {
+  const { binary, folder, identities, appAddress } = options;
+  const { bundlePem } = identities;
+  await using stack = new AsyncDisposableStack();
+  const inbound = await freeEndpoint();
+  const called = credentialOf(identities, CALLED);
+  const calledAdmin = await freeEndpoint();
+  const calledHalf = { admin: calledAdmin, listen: inbound, own: called, bundlePem };
+  const config = inboundConfig({ ...calledHalf, upstream: splitAddress(appAddress) }, POLICY);
+  const second = stack.use(
+    await startEnvoy({ binary, name: CALLED, folder, admin: calledAdmin, config }),
+  );
+  const front = await freeEndpoint();
+  const callerAdmin = await freeEndpoint();
+  const callerHalf = { admin: callerAdmin, listen: front, upstream: inbound, bundlePem };
+  const own = credentialOf(identities, CALLER);
+  const first = stack.use(
+    await startEnvoy({
+      binary,
+      name: CALLER,
+      folder,
+      admin: callerAdmin,
+      config: outboundConfig({ ...callerHalf, own }, called.spiffeId),
+    }),
+  );
+  const owned = stack.move();
+  return {
+    name: 'envoy',
+    front,
+    inbound,
+    pids: [first.pid, second.pid],
+    [Symbol.asyncDispose]: () => owned.disposeAsync(),
+  };
+}
+
+export const noProxy = (appAddress: string): Pair => ({
+  name: 'direct',
+  front: splitAddress(appAddress),
+  inbound: undefined,
+  pids: [],
+  [Symbol.asyncDispose]: () => Promise.resolve(),
+});

@@ -1,0 +1,79 @@
+// Writes what was measured as tables for a terminal.
+import type { DataPlaneResult, PairMemory } from './dataplane.ts';
+import { ratioOf, type Ratio, type Summary } from './statistics.ts';
+
+export type Row = readonly string[];
+
+/** The first column to the left, figures to the right. */
+export function table(head: Row, rows: readonly Row[]): string {
+  const all = [head, ...rows];
+  const widths = head.map((_, at) => Math.max(...all.map((row) => (row[at] ?? '').length)));
+  const line = (row: Row): string =>
+    row
+      .map((cell, at) => (at === 0 ? cell.padEnd(widths[at] ?? 0) : cell.padStart(widths[at] ?? 0)))
+      .join('  ')
+      .trimEnd();
+  return [line(head), widths.map((width) => '─'.repeat(width)).join('  '), ...rows.map(line)]
+    .join('\n')
+    .concat('\n');
+}
+
+const round = (value: number): string =>
+  value >= 100 ? value.toFixed(0) : value >= 10 ? value.toFixed(1) : value.toFixed(2);
+
+/** Median and, behind it, the lowest and highest round. */
+export const spread = ({ median, min, max }: Summary): string =>
+  `${round(median)} (${round(min)}–${round(max)})`;
+
+export const ratioText = ({ ofMedians, min, max }: Ratio): string =>
+  `${ofMedians.toFixed(2)}× (${min.toFixed(2)}–${max.toFixed(2)})`;
+
+export function dataPlaneText(result: DataPlaneResult): string {
+  const parts: string[] = ['Data plane: HTTP/1.1, mutual TLS, one DENY and one ALLOW policy'];
+  for (const reason of result.leftOut) parts.push(`Left out: ${reason}`);
+  for (const peer of result.peers) parts.push(`Peer: ${peer}`);
+  for (const { pair, tls, checks } of result.verified) {
+    parts.push(`Verified ${pair}: ${tls}; ${checks.join('; ')}`);
+  }
+  parts.push(
+    '',
+    `Median of ${result.rounds} rounds (lowest–highest); CPU of both proxies together`,
+  );
+  const rows: Row[] = [];
+  for (const { scenario, byPair } of result.scenarios) {
+    let name = scenario.name;
+    for (const [pair, { cpuUs, perSecond, p50Us, p99Us }] of byPair) {
+      const cpu = cpuUs === undefined ? '' : spread(cpuUs);
+      rows.push([name, pair, cpu, round(perSecond.median), spread(p50Us), spread(p99Us)]);
+      name = '';
+    }
+    const ours = byPair.get('weft');
+    const theirs = byPair.get('envoy');
+    if (ours?.cpuUs === undefined || theirs?.cpuUs === undefined) continue;
+    rows.push([
+      '',
+      'weft/envoy',
+      ratioText(ratioOf(ours.cpuUs, theirs.cpuUs)),
+      ratioText(ratioOf(ours.perSecond, theirs.perSecond)),
+      ratioText(ratioOf(ours.p50Us, theirs.p50Us)),
+      ratioText(ratioOf(ours.p99Us, theirs.p99Us)),
+    ]);
+  }
+  parts.push(table(['', '', 'CPU µs/request', 'requests/s', 'p50 µs', 'p99 µs'], rows));
+  parts.push(memoryText(result.memory));
+  return `${parts.join('\n')}\n`;
+}
+
+function memoryText(memory: readonly PairMemory[]): string {
+  const rows = memory.flatMap(({ pair, when, proxies }) =>
+    proxies.map(
+      (proxy, at): Row => [
+        `${pair}, ${at === 0 ? 'caller' : 'called'}, ${when}`,
+        proxy.residentMb.toFixed(1),
+        proxy.privateMb.toFixed(1),
+        proxy.proportionalMb.toFixed(1),
+      ],
+    ),
+  );
+  return table(['Memory of one proxy', 'resident MB', 'private MB', 'proportional MB'], rows);
+}
