@@ -102,6 +102,16 @@ function createServer(api: AdminApi, isPrivate: boolean): http.Server {
   return server;
 }
 
+/** The socket is its owner's from its first moment on: it is bound, synchronously, under a mask that leaves nobody else a bit. */
+function listenPrivately(server: http.Server, path: string): void {
+  const before = process.umask(0o177);
+  try {
+    server.listen(path);
+  } finally {
+    process.umask(before);
+  }
+}
+
 export interface AdminServers extends AsyncDisposable {
   readonly address: AddressInfo;
 }
@@ -125,10 +135,10 @@ export async function openAdminServers(options: {
   };
   open.listen(options.port, options.host);
   await once(open, 'listening');
-  /** The state directory is locked by this process: a socket left there has no owner. */
-  await rm(options.socketPath, { force: true });
   try {
-    own.listen(options.socketPath);
+    /** The state directory is locked by this process: a socket left there has no owner. */
+    await rm(options.socketPath, { force: true });
+    listenPrivately(own, options.socketPath);
     await once(own, 'listening');
     await chmod(options.socketPath, 0o600);
   } catch (error) {
