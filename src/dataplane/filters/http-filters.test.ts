@@ -104,8 +104,8 @@ function addedBy(decision: HttpDecision): Readonly<Record<string, string>> {
   assert.equal(decision.kind, 'forward');
   const added: Record<string, string> = {};
   if (decision.kind !== 'forward') return added;
-  for (let at = 0; at < decision.added.length; at += 2) {
-    const name = decision.added[at] ?? '';
+  for (const [at, name] of decision.added.entries()) {
+    if (at % 2 === 1) continue;
     assert.ok(!(name in added), `${name} is added twice`);
     added[name] = decision.added[at + 1] ?? '';
   }
