@@ -8,7 +8,7 @@ export type NormalizedPath =
   | { readonly ok: true; readonly target: string }
   | { readonly ok: false; readonly reasonCode: PathRefusal };
 
-export type PathRefusal = 'path-control-byte' | 'path-null';
+export type PathRefusal = 'path-control-byte' | 'path-null' | 'path-dot-parameters';
 
 const SLASH = 0x2f;
 const BACKSLASH = 0x5c;
@@ -16,6 +16,7 @@ const PERCENT = 0x25;
 const DOT = 0x2e;
 const QUESTION = 0x3f;
 const HASH = 0x23;
+const SEMICOLON = 0x3b;
 
 const refuse = (reasonCode: PathRefusal): NormalizedPath => ({ ok: false, reasonCode });
 
@@ -24,7 +25,9 @@ const refuse = (reasonCode: PathRefusal): NormalizedPath => ({ ok: false, reason
  * (CVE-2021-32779). The query is kept as it is.
  * BASE: unreserved escapes decoded once, `\` to `/`, dot segments resolved (RFC 3986 §5.2.4). MERGE_SLASHES: runs of
  * slashes become one. DECODE_AND_MERGE_SLASHES: `%2f` and `%5c` decoded before that.
- * A null or a control byte, raw or escaped, is refused: no two readers agree on it.
+ * A null or a control byte, raw or escaped, is refused: no two readers agree on it. So is a dot segment with parameters,
+ * `/..;x/`, in every mode but NONE: servlet containers rise by it, others do not (CVE-2026-73553). Parameters elsewhere
+ * are part of the path.
  */
 export function normalizeTarget(target: string, mode: PathNormalization): NormalizedPath {
   let pathEnd = target.length;
@@ -63,6 +66,7 @@ function normalizePath(raw: string, mode: PathNormalization): NormalizedPath {
   const decoded = decodeOnce(raw, mode === 'DECODE_AND_MERGE_SLASHES');
   if (!decoded.ok) return decoded;
   let path = decoded.target.replaceAll('\\', '/');
+  if (hasDotParameters(path)) return refuse('path-dot-parameters');
   const isMerging = mode === 'MERGE_SLASHES' || mode === 'DECODE_AND_MERGE_SLASHES';
   path = resolveDots(path);
   if (isMerging) path = mergeSlashes(path);
@@ -105,6 +109,14 @@ function decodeOnce(raw: string, decodesSlashes: boolean): NormalizedPath {
     at += 2;
   }
   return { ok: true, target: copied === 0 ? raw : out + raw.slice(copied) };
+}
+
+function hasDotParameters(path: string): boolean {
+  for (let at = path.indexOf('/.'); at !== -1; at = path.indexOf('/.', at + 1)) {
+    const end = path.charCodeAt(at + 2) === DOT ? at + 3 : at + 2;
+    if (path.charCodeAt(end) === SEMICOLON) return true;
+  }
+  return false;
 }
 
 /** `.` and `..` segments; what would rise above the root stays at it. Empty segments are segments. */
