@@ -65,7 +65,7 @@ const deciding = (line: PlainObject): string => {
   const policy = line['policy'];
   return typeof policy === 'string'
     ? `rule ${policy}`
-    : `no rule allows it (${String(line['decisionReason'])})`;
+    : `no rule allows it; the nearest is ${String(line['nearest'])}`;
 };
 
 export async function refused(mesh: DemoMesh, story: Story): Promise<void> {

@@ -71,6 +71,7 @@ function run(given: Given): HttpDecision {
       evaluator: rules.length === 0 ? undefined : compileRbac(rules),
     },
     clientCert: given.clientCert,
+    isExplaining: true,
     isInbound,
     route: () => given.route,
   };

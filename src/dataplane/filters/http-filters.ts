@@ -1,6 +1,7 @@
 // What happens to an HTTP request before it is passed on: the filters, in the one order they run in.
 import { formatIp, parseIp, type IpAddress } from '@weft/model/ip';
-import { pathOnly, type Verdict } from '@weft/model/policy/evaluate';
+import { pathOnly, type Evaluator, type Verdict } from '@weft/model/policy/evaluate';
+import { formatNearMiss, nearestAllow } from '@weft/model/policy/explain';
 import { normalizeTarget } from '@weft/model/policy/path';
 import type { Route, RouteConfiguration } from '@weft/xds/resources/route';
 import type { HttpRuntime } from '../state/chain.ts';
@@ -16,6 +17,8 @@ export interface LocalAnswer {
   readonly reasonCode: string;
   readonly requestId: string;
   readonly verdict: Verdict | undefined;
+  /** The ALLOW rule that came nearest, and what of it failed; for the log alone. */
+  readonly nearest: string | undefined;
 }
 
 /** A request that goes on. */
@@ -39,6 +42,8 @@ export interface HttpContext {
   /** X-Forwarded-Client-Cert to set; absent on plaintext and outbound connections. */
   readonly clientCert: string | undefined;
   readonly isInbound: boolean;
+  /** Whether refusals are explained: they are logged. */
+  readonly isExplaining: boolean;
   route(name: string): RouteConfiguration | undefined;
 }
 
@@ -84,7 +89,8 @@ export function runHttpFilters(context: HttpContext, head: RequestHead): HttpDec
   facts.setRequest(head, path, target, forwarded.client);
   const verdict = evaluator?.decide(facts);
   if (verdict?.isAllowed === false) {
-    return answer(403, 'RBAC: access denied', 'rbac-denied', requestId, verdict);
+    const nearest = context.isExplaining ? explainRefusal(evaluator, facts, verdict) : undefined;
+    return { ...answer(403, 'RBAC: access denied', 'rbac-denied', requestId, verdict), nearest };
   }
   const { routes } = manager;
   const configuration = routes.kind === 'inline' ? routes.config : context.route(routes.name);
@@ -97,6 +103,17 @@ export function runHttpFilters(context: HttpContext, head: RequestHead): HttpDec
   return { kind: 'forward', route, target, added, requestId, verdict };
 }
 
+/** For a refusal that no rule decided: which one came nearest. */
+export function explainRefusal(
+  evaluator: Evaluator | undefined,
+  facts: ConnectionFacts,
+  verdict: Verdict,
+): string | undefined {
+  if (evaluator === undefined || verdict.reason !== 'no-allow-match') return undefined;
+  const near = nearestAllow(evaluator, facts);
+  return near && formatNearMiss(near);
+}
+
 function answer(
   status: number,
   body: string,
@@ -104,7 +121,7 @@ function answer(
   requestId: string,
   verdict: Verdict | undefined,
 ): LocalAnswer {
-  return { kind: 'respond', status, body, reasonCode, requestId, verdict };
+  return { kind: 'respond', status, body, reasonCode, requestId, verdict, nearest: undefined };
 }
 
 /** Entries of X-Forwarded-For that are looked at, however many hops are trusted. */

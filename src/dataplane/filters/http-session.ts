@@ -27,6 +27,7 @@ export interface FinishedRequest {
   readonly cluster: string | undefined;
   readonly upstream: string;
   readonly verdict: Verdict | undefined;
+  readonly nearest: string | undefined;
   readonly status: number;
   readonly grpcStatus: string;
   readonly reasonCode: string;
@@ -39,6 +40,7 @@ export class HttpSession implements HttpContext {
   readonly facts: ConnectionFacts;
   readonly clientCert: string | undefined;
   readonly isInbound: boolean;
+  readonly isExplaining: boolean;
   readonly #options: HttpSessionOptions;
   #runtime: HttpRuntime;
 
@@ -48,6 +50,7 @@ export class HttpSession implements HttpContext {
     this.facts = options.facts;
     this.clientCert = options.clientCert;
     this.isInbound = options.isInbound;
+    this.isExplaining = !options.isLogOff;
   }
 
   get runtime(): HttpRuntime {
@@ -101,6 +104,7 @@ export class HttpSession implements HttpContext {
       destinationPort: facts.destinationPort,
       upstream: request.upstream,
       verdict,
+      nearest: request.nearest,
       reasonCode,
       bytesReceived: request.bytesReceived,
       bytesSent: request.bytesSent,

@@ -4,6 +4,7 @@ import type { SpiffeId } from '@weft/model/identity';
 import { compileString } from '@weft/model/policy/matchers';
 import type { Verdict } from '@weft/model/policy/evaluate';
 import { ConnectionFacts } from '../filters/connection-facts.ts';
+import { explainRefusal } from '../filters/http-filters.ts';
 import {
   candidateChains,
   needsInspection,
@@ -36,7 +37,8 @@ export interface Served {
   /** New rules for a connection that may go on. @returns why it may not. */
   rejudge(chain: ChainRuntime): string | undefined;
   drain(): void;
-  cut(): void;
+  /** @param reasonCode what `rejudge` said, or why else; for the log. */
+  cut(reasonCode: string): void;
 }
 
 export interface Refused {
@@ -44,6 +46,8 @@ export interface Refused {
   readonly detail: string;
   readonly facts: ConnectionFacts;
   readonly verdict: Verdict | undefined;
+  /** The ALLOW rule that came nearest to a refusal, and what of it failed. */
+  readonly nearest?: string | undefined;
 }
 
 export interface AcceptOptions {
@@ -213,6 +217,7 @@ class Attempt {
         detail: verdict.reason,
         facts,
         verdict,
+        nearest: explainRefusal(chain.network, facts, verdict),
       });
       return;
     }
@@ -235,7 +240,7 @@ class Attempt {
         if (verdict?.isAllowed === false) return 'rbac-denied';
         return served.rejudge(chain);
       },
-      cut: () => served.cut(),
+      cut: (reasonCode) => served.cut(reasonCode),
       drain: () => served.drain(),
     };
     open.add(connection);

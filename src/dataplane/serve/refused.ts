@@ -6,7 +6,7 @@ export function refusedRecord(
   direction: AccessRecord['direction'],
   refused: Refused,
 ): AccessRecord {
-  const { facts, reasonCode, verdict } = refused;
+  const { facts, reasonCode, verdict, nearest } = refused;
   return {
     direction,
     protocol: 'tcp',
@@ -15,6 +15,7 @@ export function refusedRecord(
     destinationPort: facts.destinationPort,
     upstream: '',
     verdict,
+    nearest,
     reasonCode,
     bytesReceived: 0,
     bytesSent: 0,

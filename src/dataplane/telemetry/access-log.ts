@@ -16,6 +16,8 @@ export interface AccessRecord {
   readonly destinationPort: number;
   readonly upstream: string;
   readonly verdict: Verdict | undefined;
+  /** The ALLOW rule that came nearest to a refusal, and what of it failed. */
+  readonly nearest?: string | undefined;
   readonly reasonCode: string;
   readonly bytesReceived: number;
   readonly bytesSent: number;
