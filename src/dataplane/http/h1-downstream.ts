@@ -1,6 +1,6 @@
 // The client's side of a connection: when it is read, how long it may be quiet, and how it ends.
 import type { Socket } from 'node:net';
-import { TLSSocket } from 'node:tls';
+import { resetConnection } from '../tls/reset.ts';
 import { DeadlineClock } from './h1-clock.ts';
 import type { Http1Options } from './h1-contract.ts';
 
@@ -80,13 +80,9 @@ export class Downstream {
     });
   }
 
-  /**
-   * Ends the connection by RST, which cannot be taken for the end of an answer. `resetAndDestroy` throws on TLS
-   * sockets: there, what tells is that no close_notify comes.
-   */
+  /** Ends the connection so that it cannot be taken for the end of an answer. */
   reset(): void {
-    if (this.socket instanceof TLSSocket) this.socket.destroy();
-    else this.socket.resetAndDestroy();
+    resetConnection(this.socket);
   }
 
   [Symbol.dispose](): void {

@@ -19,7 +19,7 @@ export function serveTcp(admitted: Admitted, clusterName: string, serving: TcpSe
     ? inboundFlow(traffic, peer, clusterName)
     : outboundFlow(traffic, clusterName);
   let tunnel: TcpTunnel | undefined;
-  let isCut = false;
+  let cutFor: string | undefined;
   const log = (upstream: string, reasonCode: string, received: number, sent: number): void => {
     if (traffic.isLogOff) return;
     traffic.log({
@@ -47,10 +47,10 @@ export function serveTcp(admitted: Admitted, clusterName: string, serving: TcpSe
   else {
     cluster.openTcp(destination, {
       onConnection: (upstream) => {
-        if (socket.destroyed || isCut) {
+        if (socket.destroyed || cutFor !== undefined) {
           upstream.socket.destroy();
           upstream.done();
-          log(upstream.address, 'downstream-closed', 0, 0);
+          log(upstream.address, cutFor ?? 'downstream-closed', 0, 0);
           return;
         }
         flow.connectionOpened();
@@ -58,7 +58,8 @@ export function serveTcp(admitted: Admitted, clusterName: string, serving: TcpSe
         void tunnel.done.then(({ end, bytesReceived, bytesSent }) => {
           upstream.done();
           flow.connectionClosed(bytesReceived, bytesSent);
-          log(upstream.address, end === 'closed' ? '' : end, bytesReceived, bytesSent);
+          const reasonCode = end === 'cut' ? (cutFor ?? end) : end;
+          log(upstream.address, end === 'closed' ? '' : reasonCode, bytesReceived, bytesSent);
         });
       },
       onFailure: (reasonCode, address) => fail(reasonCode, address ?? ''),
@@ -68,8 +69,8 @@ export function serveTcp(admitted: Admitted, clusterName: string, serving: TcpSe
     rejudge: (chain) => (chain.tcpCluster === clusterName ? undefined : 'chain-changed'),
     /** Nobody can ask a TCP peer to finish: it has until the limit. */
     drain: () => undefined,
-    cut: () => {
-      isCut = true;
+    cut: (reasonCode) => {
+      cutFor = reasonCode;
       if (tunnel === undefined) socket.destroy();
       else tunnel.cut();
     },

@@ -1,5 +1,6 @@
 // Joins two sockets: bytes both ways with back-pressure, half-close passed on, idle connections ended.
 import type { Duplex } from 'node:stream';
+import { resetConnection } from '../tls/reset.ts';
 
 export type TcpEnd = 'closed' | 'downstream-error' | 'upstream-error' | 'idle-timeout' | 'cut';
 
@@ -17,17 +18,6 @@ export interface ProxySocket extends Duplex {
   setTimeout(timeoutMs: number, callback?: () => void): this;
   readonly bytesRead: number;
   readonly bytesWritten: number;
-  /** Ends a TCP connection by RST; throws on sockets of other kinds. */
-  resetAndDestroy?(): this;
-}
-
-/**
- * Ends a connection so that its peer cannot take it for a clean end: RST on TCP, on TLS no close_notify.
- * (`resetAndDestroy` of a TLS socket whose TCP socket it took over does the same.)
- */
-function abort(socket: ProxySocket): void {
-  if (!socket.destroyed && socket.resetAndDestroy !== undefined) socket.resetAndDestroy();
-  else socket.destroy();
 }
 
 /** A running pair; `cut` ends both at once, as a policy that forbids it now asks for. */
@@ -54,8 +44,8 @@ export function joinSockets(
 
   const stop = (reason: TcpEnd): void => {
     if (end === 'closed') end = reason;
-    abort(downstream);
-    abort(upstream);
+    resetConnection(downstream);
+    resetConnection(upstream);
   };
   const pump = (from: ProxySocket, to: ProxySocket, count: (bytes: number) => void): void => {
     from.on('data', (chunk: Buffer) => {
@@ -64,12 +54,16 @@ export function joinSockets(
     });
     to.on('drain', () => from.resume());
     from.on('end', () => to.end());
+    /** It may have ended before anybody listened. */
+    if (from.readableEnded) to.end();
     from.on('close', () => {
       /** A side that died without `end` must not look like a clean end to the other. */
       if (from.readableEnded) to.end();
-      else abort(to);
+      else resetConnection(to);
       if (--open === 0) resolve({ end, bytesReceived: received, bytesSent: sent });
     });
+    /** Whoever looked at the first bytes has paused it. */
+    from.resume();
   };
   downstream.on('error', () => stop('downstream-error'));
   upstream.on('error', () => stop('upstream-error'));

@@ -4,6 +4,7 @@ import tls, { type TLSSocket } from 'node:tls';
 import type { SpiffeId } from '@weft/model/identity';
 import type { MeshContexts } from './credentials.ts';
 import { checkPeer } from './peer.ts';
+import { standsOn } from './reset.ts';
 
 export interface Target {
   readonly host: string;
@@ -35,21 +36,19 @@ export interface ConnectHandlers<S extends Socket> {
 
 /** Calls exactly one handler, once. The socket allows half-open use, has no delay and an `error` handler. */
 export function connectPlain(target: Target, handlers: ConnectHandlers<Socket>): void {
-  const socket = net.connect({
-    host: target.host,
-    port: target.port,
-    noDelay: true,
-    allowHalfOpen: true,
-  });
+  const socket = connectTcp(target);
   const settle = settleOnce(socket, target, handlers);
   socket.once('connect', () => settle.succeed(socket));
 }
 
+const connectTcp = ({ host, port }: Target): Socket =>
+  net.connect({ host, port, noDelay: true, allowHalfOpen: true });
+
 /** The same over mutual TLS; a peer that is not the expected one is a failure before a byte was sent. */
 export function connectMesh(target: MeshTarget, handlers: ConnectHandlers<TLSSocket>): void {
+  const transport = connectTcp(target);
   const options: tls.ConnectionOptions & { readonly allowHalfOpen: boolean } = {
-    host: target.host,
-    port: target.port,
+    socket: transport,
     secureContext: target.contexts.client,
     servername: target.sni,
     ALPNProtocols: [...target.alpn],
@@ -59,7 +58,8 @@ export function connectMesh(target: MeshTarget, handlers: ConnectHandlers<TLSSoc
     checkServerIdentity: () => undefined,
   };
   const socket = tls.connect(options);
-  socket.setNoDelay(true);
+  standsOn(socket, transport);
+  transport.on('error', (error) => socket.destroy(error));
   const settle = settleOnce(socket, target, handlers);
   socket.once('secureConnect', () => {
     const check = checkPeer(socket, 'server', target.isExpected);

@@ -5,6 +5,7 @@ import { constants } from 'node:crypto';
 import type { SpiffeId } from '@weft/model/identity';
 import type { MeshContexts } from './credentials.ts';
 import { checkPeer, type MeshPeer, type PeerRefusal } from './peer.ts';
+import { standsOn } from './reset.ts';
 
 /** 10 s: longer than any healthy handshake, short enough that idle strangers do not gather. */
 export const HANDSHAKE_TIMEOUT_MS = 10_000;
@@ -14,6 +15,11 @@ export type HandshakeFailure = PeerRefusal | 'handshake-failed' | 'handshake-tim
 export interface HandshakeHandlers {
   onSecure(socket: TLSSocket, peer: MeshPeer): void;
   onRefused(reasonCode: HandshakeFailure, detail: string): void;
+}
+
+interface Pending {
+  readonly handlers: HandshakeHandlers;
+  readonly transport: Socket;
 }
 
 /** Handshakes under way, found again by the connection's two addresses: unique among open connections. */
@@ -26,7 +32,7 @@ const connectionKey = (socket: Socket): string =>
  */
 export class MeshAcceptor {
   readonly #server: tls.Server;
-  readonly #pending = new Map<string, HandshakeHandlers>();
+  readonly #pending = new Map<string, Pending>();
   readonly #isExpected: (id: SpiffeId) => boolean;
 
   constructor(options: {
@@ -56,27 +62,29 @@ export class MeshAcceptor {
   /** Takes the socket over; bytes already read must have been put back with `unshift`. */
   accept(socket: Socket, handlers: HandshakeHandlers): void {
     const key = connectionKey(socket);
-    this.#pending.set(key, handlers);
+    this.#pending.set(key, { handlers, transport: socket });
     socket.once('close', () => {
       if (this.#pending.delete(key)) handlers.onRefused('handshake-failed', 'connection closed');
     });
     this.#server.emit('connection', socket);
   }
 
-  #take(socket: Socket): HandshakeHandlers | undefined {
+  #take(socket: Socket): Pending | undefined {
     const key = connectionKey(socket);
-    const handlers = this.#pending.get(key);
+    const pending = this.#pending.get(key);
     this.#pending.delete(key);
-    return handlers;
+    return pending;
   }
 
   #onSecure(socket: TLSSocket): void {
-    const handlers = this.#take(socket);
+    const pending = this.#take(socket);
     socket.on('error', () => socket.destroy());
-    if (handlers === undefined) {
+    if (pending === undefined) {
       socket.destroy();
       return;
     }
+    const { handlers, transport } = pending;
+    standsOn(socket, transport);
     const check = checkPeer(socket, 'client', this.#isExpected);
     if (check.ok) {
       handlers.onSecure(socket, check.peer);
@@ -87,10 +95,10 @@ export class MeshAcceptor {
   }
 
   #onError(error: Error & { code?: string }, socket: TLSSocket): void {
-    const handlers = this.#take(socket);
+    const pending = this.#take(socket);
     socket.destroy();
     const isTimeout = error.code === 'ERR_TLS_HANDSHAKE_TIMEOUT';
-    handlers?.onRefused(
+    pending?.handlers.onRefused(
       isTimeout ? 'handshake-timeout' : 'handshake-failed',
       error.code ?? error.message,
     );

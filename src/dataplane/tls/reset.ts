@@ -1,0 +1,25 @@
+// Ends connections so that no peer can take it for the end of what was said: by RST, over TLS as well.
+import type { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
+import { TLSSocket } from 'node:tls';
+
+/** TLS sockets cannot send RST themselves, and many peers take a missing close_notify for a clean end. */
+const transports = new WeakMap<Duplex, Socket>();
+
+/** Says which TCP connection a TLS socket stands on. */
+export function standsOn(secure: TLSSocket, transport: Socket): void {
+  transports.set(secure, transport);
+}
+
+interface Resettable extends Duplex {
+  /** Throws on sockets of other kinds than TCP. */
+  resetAndDestroy?(): this;
+}
+
+/** Ends it at once: by RST where there is a TCP connection, else by closing. */
+export function resetConnection(socket: Resettable): void {
+  if (socket.destroyed) return;
+  const transport = socket instanceof TLSSocket ? transports.get(socket) : socket;
+  if (transport?.destroyed === false) transport.resetAndDestroy?.();
+  socket.destroy();
+}
