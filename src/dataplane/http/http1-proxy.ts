@@ -80,6 +80,8 @@ export class Http1Connection implements RelayOwner {
     socket.on('error', this.#onError);
     socket.on('close', this.#onClose);
     socket.on('drain', this.#onDrain);
+    /** The client may have ended before anybody listened. */
+    if (socket.readableEnded) this.#onEnd();
     socket.resume();
   }
 

@@ -45,6 +45,8 @@ export function inspect(
   socket.on('data', onData);
   socket.once('close', onClose);
   socket.once('end', onEnd);
+  /** A client that ends at once may have done so before anybody listened. */
+  if (socket.readableEnded) onEnd();
 }
 
 const HANDSHAKE_RECORD = 22;
