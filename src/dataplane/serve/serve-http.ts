@@ -9,6 +9,7 @@ import {
   type LocalAnswer,
 } from '../filters/http-filters.ts';
 import { HttpSession } from '../filters/http-session.ts';
+import { FIRST_REQUEST_NOTICE_MS } from '../http/h1-downstream.ts';
 import { Http1Connection, type Http1Action } from '../http/http1-proxy.ts';
 import { Http2Connection, type Http2Action } from '../http2/http2-proxy.ts';
 import type { HttpRuntime } from '../state/chain.ts';
@@ -36,14 +37,17 @@ export function serveHttp(admitted: Admitted, http: HttpRuntime, serving: HttpSe
     served = serveAs(admitted, http, serving, version);
     if (isDraining) served.drain();
   });
+  const endIfSilent = (): void => {
+    if (served === undefined) socket.destroy();
+  };
   return {
     rejudge: (chain) => served?.rejudge(chain),
     drain: () => {
       isDraining = true;
-      if (served === undefined) socket.destroy();
+      if (served === undefined) setTimeout(endIfSilent, FIRST_REQUEST_NOTICE_MS).unref();
       else served.drain();
     },
-    cut: () => (served === undefined ? socket.destroy() : served.cut()),
+    cut: (reasonCode) => (served === undefined ? socket.destroy() : served.cut(reasonCode)),
   };
 }
 
@@ -93,7 +97,7 @@ export function createSession(
     source: isInbound ? (peer?.spiffeId ?? 'plaintext') : traffic.workload().spiffeId,
     route: (name) => traffic.store.route(name),
     flow: (cluster) =>
-      isInbound ? inboundFlow(traffic, peer, cluster) : outboundFlow(traffic, cluster),
+      isInbound ? inboundFlow(traffic, facts, cluster) : outboundFlow(traffic, cluster),
     log: traffic.log,
     isLogOff: traffic.isLogOff,
   });
@@ -219,6 +223,7 @@ export function takeDecision(decisions: Decisions, head: RequestHead | undefined
   return {
     requestId: decision?.requestId ?? '',
     verdict: decision?.verdict,
+    nearest: decision?.kind === 'respond' ? decision.nearest : undefined,
     cluster: decision?.kind === 'forward' ? decision.route.cluster : undefined,
   };
 }
