@@ -291,7 +291,7 @@ export class Authority implements AsyncDisposable {
         connected: connected(),
         bundleVersion: bundle.version,
         issuerKeyId: active.issuerKeyId,
-        previousInUse: this.#previousInUse(),
+        ...this.#previousInUse(),
       };
       const isRenewed = waitsFor(state.rotation, { ...gate, graceLeftMs: 0 }).length === 0;
       const graceLeftMs = phase === 'sign' ? this.#grace.leftMs(isRenewed) : 0;
@@ -303,10 +303,12 @@ export class Authority implements AsyncDisposable {
     });
   }
 
-  #previousInUse(): number {
+  #previousInUse(): { readonly previousInUse: number; readonly previousUntilMs: number } {
     const { rotation } = this.#opened.state;
-    if (rotation.phase !== 'sign' || this.#options.waitForDisconnected === false) return 0;
-    return this.#live.count(rotation.previous, this.#clock.now());
+    const isAsked = rotation.phase === 'sign' && this.#options.waitForDisconnected !== false;
+    if (!isAsked) return { previousInUse: 0, previousUntilMs: 0 };
+    const previousInUse = this.#live.count(rotation.previous, this.#clock.now());
+    return { previousInUse, previousUntilMs: this.#live.untilMs(rotation.previous) };
   }
 
   #exclusively<T>(run: () => Promise<T>): Promise<T> {

@@ -49,6 +49,15 @@ export class LiveCertificates {
     return count;
   }
 
+  /** When the last certificate of a generation ends; 0 when there is none. */
+  untilMs(generation: number): number {
+    let until = this.#unknownUntilMs.get(generation) ?? 0;
+    for (const live of this.#bySerial.values()) {
+      if (live.generation === generation) until = Math.max(until, live.notAfterMs);
+    }
+    return until;
+  }
+
   forget(generation: number): void {
     this.#unknownUntilMs.delete(generation);
     for (const [serial, live] of this.#bySerial) {

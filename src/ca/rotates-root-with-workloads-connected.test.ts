@@ -126,5 +126,9 @@ test('a root is not retired while a workload that is away may hold a certificate
   await authority.advance(() => []);
   const held = await authority.advance(() => []);
   assert.ok(held.ok && held.phase === 'sign');
-  assert.deepEqual(held.waitsFor, ['1 certificates of the previous root may be in use']);
+  assert.equal(held.waitsFor.length, 1);
+  assert.match(
+    held.waitsFor[0] ?? '',
+    /^1 certificates of the previous root may be in use .* until \d{4}-/,
+  );
 });

@@ -30,6 +30,7 @@ const gate = (changes: Partial<Gate> = {}): Gate => ({
   bundleVersion: 'v2',
   issuerKeyId: 'new',
   previousInUse: 0,
+  previousUntilMs: 0,
   graceLeftMs: 0,
   ...changes,
 });

@@ -32,6 +32,8 @@ export interface Gate {
   readonly issuerKeyId: string;
   /** Certificates of the previous root that nobody is known to have replaced and that have not expired. */
   readonly previousInUse: number;
+  /** When the last of them ends. */
+  readonly previousUntilMs: number;
   /** Time that requests on connections made with certificates of the previous root still have to finish; 0 when it is over. */
   readonly graceLeftMs: number;
 }
@@ -119,7 +121,11 @@ export function waitsFor(state: RotationState, gate: Gate): readonly string[] {
         'has no certificate of the new root',
       );
       if (gate.previousInUse > 0) {
-        return [...late, `${gate.previousInUse} certificates of the previous root may be in use`];
+        const claim = `${gate.previousInUse} certificates of the previous root may be in use by workloads that are away`;
+        return [
+          ...late,
+          `${claim}, until ${new Date(gate.previousUntilMs).toISOString()} at the latest`,
+        ];
       }
       if (late.length > 0 || gate.graceLeftMs <= 0) return late;
       return [`requests on older connections have ${gate.graceLeftMs} ms to finish`];

@@ -24,7 +24,8 @@ It stays up until Ctrl-C. Things to try in another terminal:
     bin/weft status --admin ${admin.host}:${admin.port}
     bin/weft certs --admin ${addressOf.web}:15000
     bin/weft config-dump --admin ${addressOf.web}:15000
-    bin/weft ca rotate --state-dir ${mesh.folders.state}
+    bin/weft ca status --admin ${admin.host}:${admin.port}
+    bin/weft policy check ${mesh.folders.manifests}
     curl -s http://${addressOf.web}:15000/metrics | grep weft_requests_total
     tail -f ${mesh.folders.logs}/web.log
 `;

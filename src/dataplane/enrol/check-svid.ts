@@ -71,7 +71,7 @@ export function checkSvid(
       bundlePem: context.bundlePem,
       notBeforeMs: facts.notBeforeUnixSeconds * 1_000,
       notAfterMs: facts.notAfterUnixSeconds * 1_000,
-      serialHex: facts.serialHex,
+      serialHex: facts.serialHex.startsWith('00') ? facts.serialHex.slice(2) : facts.serialHex,
     },
   };
 }

@@ -1,6 +1,6 @@
 // Names the two ends of a flow for metrics, as Istio's dashboards expect them.
-import { partsOf } from '@weft/model/identity';
-import type { MeshPeer } from '../tls/peer.ts';
+import { isDnsSubdomain, partsOf } from '@weft/model/identity';
+import type { ConnectionFacts } from '../filters/connection-facts.ts';
 import type { FlowMetrics } from '../telemetry/proxy-metrics.ts';
 import type { Traffic } from './traffic.ts';
 
@@ -9,14 +9,15 @@ const UNKNOWN = 'unknown';
 /** Calls that came in: the caller is known by its certificate alone. */
 export function inboundFlow(
   traffic: Traffic,
-  peer: MeshPeer | undefined,
+  facts: ConnectionFacts,
   cluster: string | undefined,
 ): FlowMetrics {
+  const { peer, serverName } = facts;
   const principal = peer?.spiffeId ?? UNKNOWN;
-  return traffic.flows.get(`in ${principal} ${cluster ?? ''}`, () => {
+  return traffic.flows.get(`in ${principal} ${cluster ?? ''} ${serverName}`, () => {
     const caller = peer === undefined ? undefined : partsOf(peer.spiffeId);
     const own = traffic.workload();
-    const { destination } = definitionOf(traffic, cluster) ?? {};
+    const service = peer === undefined ? undefined : calledService(serverName, own.namespace);
     return {
       reporter: 'destination',
       sourcePrincipal: principal,
@@ -25,10 +26,21 @@ export function inboundFlow(
       destinationPrincipal: peer === undefined ? UNKNOWN : own.spiffeId,
       destinationWorkload: own.name,
       destinationNamespace: own.namespace,
-      destinationService: destination?.service ?? UNKNOWN,
+      destinationService: service ?? UNKNOWN,
       securityPolicy: peer === undefined ? 'none' : 'mutual_tls',
     };
   });
+}
+
+/**
+ * The Service that the caller's sidecar named by SNI, `outbound_.80_._.web.shop.svc.cluster.local`. It is the caller's
+ * word: only names of this workload's namespace are taken, and only for telemetry.
+ */
+function calledService(serverName: string, namespace: string): string | undefined {
+  const at = serverName.indexOf('_._.');
+  if (!serverName.startsWith('outbound_.') || at === -1) return undefined;
+  const host = serverName.slice(at + '_._.'.length);
+  return host.includes(`.${namespace}.svc.`) && isDnsSubdomain(host) ? host : undefined;
 }
 
 /** Calls that this workload makes. */

@@ -16,7 +16,7 @@ export function serveTcp(admitted: Admitted, clusterName: string, serving: TcpSe
   const { traffic, isInbound, destination } = serving;
   const startedAt = performance.now();
   const flow = isInbound
-    ? inboundFlow(traffic, peer, clusterName)
+    ? inboundFlow(traffic, facts, clusterName)
     : outboundFlow(traffic, clusterName);
   let tunnel: TcpTunnel | undefined;
   let cutFor: string | undefined;
