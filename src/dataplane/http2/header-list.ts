@@ -15,13 +15,25 @@ export interface Http2RequestHead {
 
 export type HeadReading =
   | { readonly ok: true; readonly head: Http2RequestHead }
-  | { readonly ok: false; readonly reasonCode: string };
+  | { readonly ok: false; readonly reasonCode: string; readonly status: 400 | 431 };
+
+/** Decoded, as RFC 9113 §6.5.2 counts: what SETTINGS_MAX_HEADER_LIST_SIZE says. */
+export const HEADER_LIST_BYTES_MAX = 65_536;
+const FIELD_OVERHEAD_BYTES = 32;
+
+const refuse = (reasonCode: string, status: 400 | 431 = 400): HeadReading => ({
+  ok: false,
+  reasonCode,
+  status,
+});
 
 /**
  * Reads a request's head. nghttp2 has refused malformed names, values and pseudo-headers already;
  * what is left is what proxies have been fooled by.
  * - `:path` begins with `/`, or is `*` for OPTIONS (CVE-2026-33186)
  * - CONNECT is not served
+ * - no more than `HEADER_LIST_BYTES_MAX`, repeated cookies included: nghttp2 holds a peer to the limit only once it
+ *   has acknowledged our settings, and one that never does could make megabytes of a few bytes (CVE-2026-47774)
  * - `host` beside `:authority` says the same, in the same letters or not (RFC 9113 §8.3.1)
  */
 export function readHead(raw: RawHeaders): HeadReading {
@@ -29,31 +41,34 @@ export function readHead(raw: RawHeaders): HeadReading {
   let path = '';
   let authority: string | undefined;
   let host: string | undefined;
+  let size = 0;
   for (let at = 0; at + 1 < raw.length; at += 2) {
     const name = raw[at];
     const value = raw[at + 1] ?? '';
+    size += (name?.length ?? 0) + value.length + FIELD_OVERHEAD_BYTES;
     if (name === ':method') method = value;
     else if (name === ':path') path = value;
     else if (name === ':authority') authority = value;
     else if (name === 'host') {
-      if (host !== undefined) return { ok: false, reasonCode: 'two-hosts' };
+      if (host !== undefined) return refuse('two-hosts');
       host = value;
     }
   }
-  if (method === 'CONNECT') return { ok: false, reasonCode: 'connect-refused' };
-  if (!isUpperToken(method)) return { ok: false, reasonCode: 'method-not-upper-case' };
+  if (size > HEADER_LIST_BYTES_MAX) return refuse('head-too-large', 431);
+  if (method === 'CONNECT') return refuse('connect-refused');
+  if (!isUpperToken(method)) return refuse('method-not-upper-case');
   if (!path.startsWith('/') && !(path === '*' && method === 'OPTIONS')) {
-    return { ok: false, reasonCode: 'path-without-slash' };
+    return refuse('path-without-slash');
   }
   if (
     authority !== undefined &&
     host !== undefined &&
     authority.toLowerCase() !== host.toLowerCase()
   ) {
-    return { ok: false, reasonCode: 'two-hosts' };
+    return refuse('two-hosts');
   }
   const named = authority ?? host;
-  if (named === undefined || named.length === 0) return { ok: false, reasonCode: 'no-host' };
+  if (named === undefined || named.length === 0) return refuse('no-host');
   return { ok: true, head: new Head(raw, method, path, named) };
 }
 

@@ -427,6 +427,7 @@ test('a path without a slash never reaches an upstream (CVE-2026-33186)', async 
   assert.deepEqual(readHead([':method', 'GET', ':path', 'x', ':authority', 'a']), {
     ok: false,
     reasonCode: 'path-without-slash',
+    status: 400,
   });
   client.destroy();
 });

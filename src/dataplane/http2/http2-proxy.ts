@@ -7,6 +7,7 @@ import http2, {
 import type { Duplex } from 'node:stream';
 import {
   editHeaders,
+  HEADER_LIST_BYTES_MAX,
   readHead,
   trailersOf,
   type HeaderEdits,
@@ -73,8 +74,8 @@ const SESSION_OPTIONS: http2.ServerSessionOptions = {
   unknownProtocolTimeout: 5_000,
   settings: {
     maxConcurrentStreams: 256,
-    /** Decoded size, cookies included (CVE-2026-47774). */
-    maxHeaderListSize: 65_536,
+    /** Decoded size, cookies included (CVE-2026-47774); `readHead` holds peers to it that acknowledge no settings. */
+    maxHeaderListSize: HEADER_LIST_BYTES_MAX,
     initialWindowSize: STREAM_WINDOW_BYTES,
     enableConnectProtocol: false,
   },
@@ -152,8 +153,8 @@ export class Http2Connection {
     });
     if (!reading.ok) {
       respond(exchange, {
-        status: 400,
-        body: 'bad request\n',
+        status: reading.status,
+        body: reading.status === 431 ? 'headers too large\n' : 'bad request\n',
         reasonCode: reading.reasonCode,
         headers: [],
       });

@@ -23,12 +23,12 @@ const MTLS_ONLY: readonly (readonly [string, string, readonly string[]])[] = [
 ];
 for (const [positive, negative, values] of MTLS_ONLY) {
   const plaintext = [httpRequest({}), tcpConnection({})];
-  test(`a plaintext peer never satisfies an ALLOW by ${positive} ${values} (ISTIO-SECURITY-2021-004)`, () => {
+  test(`a plaintext peer never satisfies an ALLOW by ${positive} ${values.join()} (ISTIO-SECURITY-2021-004)`, () => {
     for (const request of plaintext) {
       assert.equal(decide([allow(source({ [positive]: values }))], request).isAllowed, false);
     }
   });
-  test(`a plaintext peer does not slip past a DENY by ${negative} ${values} (ISTIO-SECURITY-2021-004)`, () => {
+  test(`a plaintext peer does not slip past a DENY by ${negative} ${values.join()} (ISTIO-SECURITY-2021-004)`, () => {
     for (const request of plaintext) {
       const verdict = decide([deny(source({ [negative]: values }))], request);
       assert.equal(verdict.isAllowed, false);
