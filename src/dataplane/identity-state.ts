@@ -1,14 +1,21 @@
 // The generation of certificates in use: made once for each change, and told to everything that shakes hands.
 import { X509Certificate } from 'node:crypto';
+import type { SpiffeId } from '@weft/model/identity';
 import type { Svid } from './enrol/check-svid.ts';
 import { createMeshContexts, type MeshContexts, splitPem } from './tls/credentials.ts';
 
 export class IdentityState {
   #svid: Svid | undefined;
   #contexts: MeshContexts | undefined;
+  #spiffeId: SpiffeId | undefined;
 
   get svid(): Svid | undefined {
     return this.#svid;
+  }
+
+  /** Who the workload is; known from its first certificate on, also when that has expired. */
+  get spiffeId(): SpiffeId | undefined {
+    return this.#spiffeId;
   }
 
   get contexts(): MeshContexts | undefined {
@@ -20,6 +27,7 @@ export class IdentityState {
     const isOtherTrust = svid?.bundlePem !== this.#svid?.bundlePem;
     this.#contexts = svid === undefined ? undefined : createMeshContexts(svid);
     this.#svid = svid;
+    this.#spiffeId = svid?.spiffeId ?? this.#spiffeId;
     return isOtherTrust;
   }
 

@@ -157,9 +157,9 @@ export class Sidecar implements AsyncDisposable {
       store: this.#store,
       metrics,
       workload: () => {
-        const { svid } = this.#identity;
-        if (svid === undefined) throw new Error('Cannot serve: there is no identity');
-        return { spiffeId: svid.spiffeId, namespace, name: pod };
+        const { spiffeId } = this.#identity;
+        if (spiffeId === undefined) throw new Error('Cannot serve: there is no identity');
+        return { spiffeId, namespace, name: pod };
       },
       log: write,
       isLogOff: write.isOff,
@@ -223,25 +223,23 @@ export class Sidecar implements AsyncDisposable {
 
   /**
    * Opens the ports, enrols and waits until traffic can be served.
+   * @returns `undefined` when it was disposed before that.
    * @throws EnrolmentRefused when the token is refused; Error when a port cannot be bound. Nothing stays open then.
    */
-  async start(hooks?: { readonly onListening: () => void }): Promise<SidecarAddresses> {
+  async start(hooks?: { readonly onListening: () => void }): Promise<SidecarAddresses | undefined> {
+    const { signal } = this.#stopped;
     try {
-      return await this.#start(hooks);
+      const addresses = await this.#listen();
+      hooks?.onListening();
+      this.#sweep = this.#every(SWEEP_MS, () => this.#store.sweep());
+      await this.#keeper.start(signal);
+      if (!signal.aborted) this.#xds.start();
+      await Promise.race([this.#whenReady.promise, aborted(signal)]);
+      return signal.aborted ? undefined : addresses;
     } catch (error) {
-      if (!this.#stopped.signal.aborted) await this[Symbol.asyncDispose]();
+      if (!signal.aborted) await this[Symbol.asyncDispose]();
       throw error;
     }
-  }
-
-  async #start(hooks?: { readonly onListening: () => void }): Promise<SidecarAddresses> {
-    const addresses = await this.#listen();
-    hooks?.onListening();
-    this.#sweep = this.#every(SWEEP_MS, () => this.#store.sweep());
-    await this.#keeper.start(this.#stopped.signal);
-    this.#xds.start();
-    await Promise.race([this.#whenReady.promise, aborted(this.#stopped.signal)]);
-    return addresses;
   }
 
   #every(periodMs: number, run: () => void): Disposable {
@@ -388,10 +386,9 @@ const isRedirected = (
   destination: Destination | undefined,
 ): destination is Destination => destination !== undefined && destination.port !== socket.localPort;
 
-function aborted(signal: AbortSignal): Promise<never> {
-  return new Promise((_resolve, reject) => {
-    const fail = (): void => reject(new Error('Cannot start: stopped before ready'));
-    if (signal.aborted) fail();
-    else signal.addEventListener('abort', fail, { once: true });
+function aborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    signal.addEventListener('abort', () => resolve(), { once: true });
+    if (signal.aborted) resolve();
   });
 }

@@ -51,16 +51,21 @@ async function run(app: readonly string[], flags: SidecarFlags & LogFlags): Prom
   }
   proxy.onDrainAsked(() => void stop('SIGTERM'));
   const addresses = await proxy.start({ onListening: () => dropPrivileges(flags.runAs) });
+  if (addresses === undefined) return;
   child = startApp(command, args, log);
+  const ended = exitStatus(child);
   for (const signal of PASSED) process.on(signal, () => child?.kill(signal));
-  printReady({
-    role: 'run',
-    proxy: `${flags.pod}.${flags.namespace}`,
-    spiffeId: proxy.spiffeId,
-    appPid: child.pid,
-    ...addresses,
-  });
-  const status = await exitStatus(child);
+  /** Without a process id it could not be started. */
+  if (child.pid !== undefined) {
+    printReady({
+      role: 'run',
+      proxy: `${flags.pod}.${flags.namespace}`,
+      spiffeId: proxy.spiffeId,
+      appPid: child.pid,
+      ...addresses,
+    });
+  }
+  const status = await ended;
   log.info({ status }, 'the application has ended');
   await proxy.drain();
   await proxy[Symbol.asyncDispose]();

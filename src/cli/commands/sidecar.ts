@@ -24,6 +24,7 @@ async function sidecar(flags: SidecarFlags & LogFlags): Promise<void> {
   };
   onStop(log, stop);
   const addresses = await proxy.start({ onListening: () => dropPrivileges(flags.runAs) });
+  if (addresses === undefined) return;
   printReady({
     role: 'sidecar',
     proxy: `${flags.pod}.${flags.namespace}`,
