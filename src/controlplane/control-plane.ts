@@ -31,8 +31,8 @@ export interface ListenAddress {
 }
 
 export interface ControlPlaneOptions {
-  /** Folder of Kubernetes manifests, watched. */
-  readonly manifests: string;
+  /** Folder of Kubernetes manifests, watched; or a source of its opener's. */
+  readonly manifests: string | Source;
   /** The CA's keys, join tokens, the published bundle and the admin socket. */
   readonly stateDir: string;
   readonly trustDomain: TrustDomain;
@@ -81,13 +81,17 @@ export async function openControlPlane(options: ControlPlaneOptions): Promise<Co
   await using stack = new AsyncDisposableStack();
   const { log, clock = systemClock, trustDomain, rootNamespace, stateDir } = options;
   await mkdir(stateDir, { recursive: true });
-  const source = stack.use(
-    await openFileSource({
-      directory: options.manifests,
-      log: log.child({ component: 'registry' }),
-      clock,
-    }),
-  );
+  const { manifests } = options;
+  const source =
+    typeof manifests === 'string'
+      ? stack.use(
+          await openFileSource({
+            directory: manifests,
+            log: log.child({ component: 'registry' }),
+            clock,
+          }),
+        )
+      : manifests;
   const store = stack.use(await openFileStore({ stateDir }));
   const authority = stack.use(
     await openAuthority({

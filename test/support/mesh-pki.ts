@@ -11,6 +11,7 @@ import {
   unsignedInteger,
 } from '@weft/ca/der';
 import { createGeneration, openGeneration } from '@weft/ca/generation';
+import type { Generation } from '@weft/ca/store/store';
 import { createKeyPair, createSerial, type KeyPair, signTemplate, toPem } from '@weft/ca/sign';
 import { ECDSA_WITH_SHA256, keyIdOf, publicKeyInfo } from '@weft/ca/template';
 import { createMeshContexts, type MeshContexts } from '@weft/dataplane/tls/credentials';
@@ -56,6 +57,11 @@ export function createTestPki(trustDomain = 'mesh.test'): TestPki {
     nowMs: Date.now(),
     longestLeafMs: 0,
   });
+  return pkiOf(made, trustDomain);
+}
+
+/** Leaves of an authority that runs, also ones that it would not give. */
+export function pkiOf(made: Generation, trustDomain: string): TestPki {
   const generation = openGeneration(made);
   const bundlePem = toPem(made.rootCertificate);
   const issuingPem = toPem(generation.issuingDer);
