@@ -95,6 +95,8 @@ export class Http2Connection {
   constructor(socket: Duplex, hooks: Http2Hooks, options: { readonly idleTimeoutMs: number }) {
     this.#hooks = hooks;
     this.#session = http2.performServerHandshake(socket, SESSION_OPTIONS);
+    /** It may be half-open for TCP's sake; a peer that has ended cannot take answers of any length. */
+    socket.once('end', () => socket.destroy());
     this.#session.setLocalWindowSize(SESSION_WINDOW_BYTES);
     this.#session.setTimeout(options.idleTimeoutMs, () => {
       if (this.#active.size === 0) this.#session.close();

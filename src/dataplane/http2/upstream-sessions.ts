@@ -83,6 +83,8 @@ export class UpstreamSessions implements Disposable {
 
   async #create(): Promise<Entry> {
     const socket = await this.#open();
+    /** It may be half-open for TCP's sake; a peer that has ended cannot answer. */
+    socket.once('end', () => socket.destroy());
     const session = http2.connect('http://upstream', {
       createConnection: () => socket,
       settings: { initialWindowSize: STREAM_WINDOW_BYTES, enablePush: false },

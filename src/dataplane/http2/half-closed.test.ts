@@ -1,0 +1,54 @@
+// Connections allow half-open use for TCP's sake; over HTTP/2 a peer that has ended cannot take part any more.
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import http2 from 'node:http2';
+import net from 'node:net';
+import { test } from 'node:test';
+import { deadline, eventually, serve, serveTcp } from '../../../test/support/servers.ts';
+import { Http2Connection } from './http2-proxy.ts';
+import { UpstreamSessions } from './upstream-sessions.ts';
+
+const REQUEST = [':method', 'GET', ':path', '/', ':scheme', 'http', ':authority', 'a'];
+
+test('a session whose peer has ended is not given another request, and fails those it has', async () => {
+  const backend = http2.createServer();
+  await using server = await serve(backend);
+  let opened = 0;
+  using sessions = new UpstreamSessions(async () => {
+    opened++;
+    const socket = net.connect({ port: server.port, host: '127.0.0.1', allowHalfOpen: true });
+    await once(socket, 'connect');
+    return socket;
+  });
+  const waiting = await sessions.request(REQUEST, { endStream: true });
+  await once(backend, 'stream', { signal: deadline() });
+  waiting.on('error', () => undefined);
+  const failed = once(waiting, 'close', { signal: deadline() });
+  server.sockets[0]?.end();
+  await failed;
+  await eventually(() => sessions.inFlight === 0, 'nothing in flight');
+  backend.once('stream', (stream) => stream.respond([':status', '204'], { endStream: true }));
+  const answered = await sessions.request(REQUEST, { endStream: true });
+  await once(answered, 'response', { signal: deadline() });
+  assert.equal(opened, 2);
+});
+
+test('a client that has ended is let go, though its connection could be used half-open', async () => {
+  let closed = 0;
+  await using server = await serveTcp((socket) => {
+    const hooks = {
+      onRequest: () => assert.fail('there was no request'),
+      isStillAllowed: () => true,
+      onComplete: () => undefined,
+      onClose: () => {
+        closed++;
+      },
+    };
+    void new Http2Connection(socket, hooks, { idleTimeoutMs: 3_600_000 });
+  });
+  const client = net.connect({ port: server.port, host: '127.0.0.1', allowHalfOpen: true });
+  client.end('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0');
+  client.resume();
+  await once(client, 'close', { signal: deadline() });
+  await eventually(() => closed === 1, 'the end');
+});
