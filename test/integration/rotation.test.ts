@@ -17,9 +17,9 @@ function startCalls(address: string) {
   const agent = new http.Agent({ keepAlive: true, maxSockets: 1 });
   const failures: string[] = [];
   let count = 0;
-  let isStopped = false;
+  const stopped = new AbortController();
   const loop = async (): Promise<void> => {
-    while (!isStopped) {
+    while (!stopped.signal.aborted) {
       const isKept = ++count % 2 === 0;
       const failure = await call(address, '/load', isKept ? { agent } : {}).then(
         ({ status, body }) => (status === 200 ? undefined : `${status} ${body}`),
@@ -32,7 +32,7 @@ function startCalls(address: string) {
   const done = loop();
   return {
     stop: async () => {
-      isStopped = true;
+      stopped.abort();
       await done;
       agent.destroy();
       return { count, failures };

@@ -2,7 +2,7 @@
 import { join } from 'node:path';
 import { Option, type Command } from 'commander';
 import { askAdminJson } from '../admin-client.ts';
-import { printJson } from '../output.ts';
+import { examples, printJson } from '../output.ts';
 import { parseHostPort, type HostPort } from '../parse.ts';
 
 /** Inside the state directory; only its owner may open it. */
@@ -20,6 +20,7 @@ export function addCaCommands(program: Command): void {
         .argParser((text: string) => parseHostPort(text, '127.0.0.1'))
         .default({ host: '127.0.0.1', port: 15_014 }, '127.0.0.1:15014'),
     )
+    .addHelpText('after', examples('weft ca status --admin 127.0.0.1:15014'))
     .action(async (flags: { readonly admin: HostPort }) => {
       printJson(await askAdminJson(flags.admin, '/v1/ca'));
     });
@@ -31,10 +32,12 @@ export function addCaCommands(program: Command): void {
       'begin to replace the root: distribute, sign, retire; each step waits for every connected proxy',
     )
     .addOption(stateDirOption())
+    .addHelpText('after', examples('weft ca rotate --state-dir ./state'))
     .action((flags: { readonly stateDir: string }) => post(flags.stateDir, '/v1/ca/rotation'));
   ca.command('rollback')
     .description('back to the root before, until it has been retired')
     .addOption(stateDirOption())
+    .addHelpText('after', examples('weft ca rollback --state-dir ./state'))
     .action((flags: { readonly stateDir: string }) =>
       post(flags.stateDir, '/v1/ca/rotation/rollback'),
     );

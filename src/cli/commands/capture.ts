@@ -8,7 +8,7 @@ import {
   type CaptureOptions,
 } from '@weft/dataplane/listener/capture';
 import type { Command } from 'commander';
-import { complain, print } from '../output.ts';
+import { complain, examples, print } from '../output.ts';
 import { collect, parseCidrText, parsePort } from '../parse.ts';
 
 const run = promisify(execFile);
@@ -71,7 +71,15 @@ async function apply(flags: CaptureFlags): Promise<void> {
 export function addCaptureCommands(program: Command): void {
   const capture = program
     .command('capture')
-    .description('redirect traffic of this network namespace to its sidecar');
+    .description('redirect traffic of this network namespace to its sidecar')
+    .addHelpText(
+      'after',
+      examples(
+        'weft capture print --proxy-uid 1337',
+        'weft capture apply --proxy-uid 1337 --exclude-inbound-port 9100',
+        'weft capture remove',
+      ),
+    );
   const withFlags = (command: Command): Command =>
     command
       .option('--proxy-uid <uid>', "the sidecar's own user, whose traffic is left alone", '1337')

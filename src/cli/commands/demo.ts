@@ -15,7 +15,7 @@ import { findLayout } from '../demo/layout.ts';
 import { DemoMesh, makeFolders, removeFolders } from '../demo/mesh.ts';
 import { createStory } from '../demo/story.ts';
 import { transparent } from '../demo/transparent.ts';
-import { print } from '../output.ts';
+import { examples, print } from '../output.ts';
 
 interface Flags {
   readonly once?: boolean;
@@ -62,5 +62,6 @@ export function addDemoCommand(program: Command): void {
     .description('a mesh of three services on this machine, shown step by step')
     .option('--once', 'check every statement, then end: status 0 only when all hold')
     .option('--keep', 'keep logs, manifests and state afterwards')
+    .addHelpText('after', examples('weft demo', 'weft demo --once --keep'))
     .action(demo);
 }

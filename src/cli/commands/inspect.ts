@@ -2,7 +2,7 @@
 import { Option, type Command } from 'commander';
 import { isPlainObject, type PlainObject } from '@weft/model/policy/reader';
 import { askAdmin, askAdminJson, type AdminTarget } from '../admin-client.ts';
-import { print, printJson, table } from '../output.ts';
+import { examples, print, printJson, table } from '../output.ts';
 import { parseHostPort, type HostPort } from '../parse.ts';
 
 const CONTROL_PLANE_ADMIN: HostPort = { host: '127.0.0.1', port: 15_014 };
@@ -92,21 +92,25 @@ export function addInspectCommands(program: Command): void {
     .description('what the control plane knows: proxies, policies in force, problems')
     .addOption(adminOption(CONTROL_PLANE_ADMIN))
     .option('--json', 'as JSON')
+    .addHelpText('after', examples('weft status', 'weft status --admin 127.0.0.1:15014 --json'))
     .action(status);
   program
     .command('config-dump')
     .description('what a sidecar runs with; keys are never in it')
     .addOption(adminOption(SIDECAR_ADMIN))
+    .addHelpText('after', examples('weft config-dump --admin 127.0.0.1:15000'))
     .action((options: { readonly admin: HostPort }) => printAnswer(options.admin, '/config_dump'));
   program
     .command('certs')
     .description("a sidecar's certificate and the roots it trusts, with expiry")
     .addOption(adminOption(SIDECAR_ADMIN))
+    .addHelpText('after', examples('weft certs --admin 127.0.0.1:15000'))
     .action((options: { readonly admin: HostPort }) => printAnswer(options.admin, '/certs'));
   program
     .command('ready')
     .description('whether a sidecar is ready; exits 1 with the reason when it is not')
     .addOption(adminOption(SIDECAR_ADMIN))
+    .addHelpText('after', examples('weft ready --admin 127.0.0.1:15000'))
     .action(async (options: { readonly admin: HostPort }) => {
       const answer = await askAdmin(options.admin, '/ready');
       print(answer.body.trim());

@@ -7,7 +7,7 @@ import { isPlainObject, type PlainObject } from '@weft/model/policy/reader';
 import { formatProblem, type Problem } from '@weft/model/problem';
 import type { Command } from 'commander';
 import { LineCounter, parseAllDocuments } from 'yaml';
-import { complain, print, printJson } from '../output.ts';
+import { complain, examples, print, printJson } from '../output.ts';
 
 interface Located {
   readonly object: PlainObject;
@@ -143,6 +143,7 @@ export function addPolicyCommands(program: Command): void {
     .description('judge recorded requests; exits 1 when a decision is not the expected one')
     .requiredOption('--cases <file>', 'groups of policies and requests, as JSON')
     .option('--json', 'every decision, as JSON')
+    .addHelpText('after', examples('weft policy eval --cases cases.json'))
     .action(async (options: { readonly cases: string; readonly json?: boolean }) =>
       evaluate(options.cases, options),
     );
@@ -150,5 +151,6 @@ export function addPolicyCommands(program: Command): void {
     .command('check')
     .description('say what is wrong with the policies in these manifests; exits 1 on errors')
     .argument('<path...>', 'files or folders of manifests')
+    .addHelpText('after', examples('weft policy check manifests/policies.yaml'))
     .action(check);
 }

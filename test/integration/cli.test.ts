@@ -1,0 +1,190 @@
+// What the command says to people and scripts: help with examples, one line for what is wrong, and exit statuses.
+import assert from 'node:assert/strict';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { runWeft } from '../support/lab-daemon.ts';
+import { startLab } from '../support/lab.ts';
+
+let folder = '';
+before(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'weft-cli-'));
+});
+after(() => rm(folder, { recursive: true, force: true }));
+
+async function save(name: string, text: string): Promise<string> {
+  const file = join(folder, name);
+  await writeFile(file, text);
+  return file;
+}
+
+test('weft --help names every command and shows examples', async () => {
+  const { code, stdout } = await runWeft(['--help']);
+  assert.equal(code, 0);
+  const commands = [
+    'control-plane',
+    'sidecar',
+    'run',
+    'demo',
+    'token',
+    'ca',
+    'status',
+    'config-dump',
+    'certs',
+    'ready',
+    'policy',
+    'capture',
+  ];
+  for (const command of commands) assert.match(stdout, new RegExp(`^ {2}${command}\\b`, 'm'));
+  assert.match(stdout, /Examples:\n {2}weft demo/);
+});
+
+for (const command of [
+  ['control-plane'],
+  ['sidecar'],
+  ['run'],
+  ['token', 'create'],
+  ['policy', 'eval'],
+  ['policy', 'check'],
+  ['status'],
+  ['capture'],
+  ['demo'],
+  ['certs'],
+  ['config-dump'],
+  ['ready'],
+  ['ca', 'status'],
+  ['ca', 'rotate'],
+  ['ca', 'rollback'],
+]) {
+  test(`weft ${command.join(' ')} --help shows an example`, async () => {
+    const { code, stdout } = await runWeft([...command, '--help']);
+    assert.equal(code, 0);
+    assert.match(stdout, /Examples?:\n {2}weft /);
+  });
+}
+
+test('weft --version tells the version', async () => {
+  const { code, stdout } = await runWeft(['--version']);
+  assert.equal(code, 0);
+  assert.match(stdout, /^\d+\.\d+\.\d+/);
+});
+
+const SIDECAR = ['--pod', 'a', '--namespace', 'b', '--pod-ip', '127.0.0.1', '--bundle', '/x'];
+const mistakes: readonly (readonly [readonly string[], RegExp])[] = [
+  [['sidecar', ...SIDECAR, '--inbuond', '1=2'], /unknown option '--inbuond'[^]*--inbound/],
+  [['statsu'], /unknown command 'statsu'[^]*status/],
+  [['sidecar'], /required option '--pod <name>' not specified/],
+  [['sidecar', ...SIDECAR, '--inbound', '8080'], /write PORT=HOST:PORT, for example 8080=/],
+  [['sidecar', ...SIDECAR, '--outbound', 'x'], /SERVICE\.NAMESPACE:PORT/],
+  [['sidecar', ...SIDECAR, '--drain-limit', '10'], /write a number and a unit: 300ms, 10s/],
+  [['sidecar', ...SIDECAR, '--xds', 'a:99999'], /"99999" is no port; write 0 to 65535/],
+  [['sidecar', ...SIDECAR, '--access-log', 'some'], /Allowed choices are off, errors, all/],
+  [['sidecar', ...SIDECAR], /--bundle: cannot read \/x/],
+  [['run', ...SIDECAR], /missing required argument 'app'/],
+  [['control-plane', '--manifests', '/no/such', '--state-dir', '/tmp/x'], /\/no\/such/],
+  [['status', '--admin', '127.0.0.1:1'], /Cannot ask 127\.0\.0\.1:1\/v1.*is it running/],
+  [['ca', 'rotate', '--state-dir', '/no/such'], /\/no\/such\/admin\.sock.*is it running/],
+  [['policy', 'check', '/no/such.yaml'], /\/no\/such\.yaml/],
+];
+for (const [args, expected] of mistakes) {
+  test(`weft ${args.slice(-2).join(' ')} exits 1 and says what to write`, async () => {
+    const { code, stdout, stderr } = await runWeft(args);
+    assert.equal(code, 1, stderr);
+    assert.match(stderr, expected);
+    assert.equal(stdout, '', 'standard output is for results');
+    assert.doesNotMatch(stderr, /\n\s+at .*\.ts:\d+/, 'no stack trace');
+  });
+}
+
+const POLICY = `apiVersion: security.weft.dev/v1
+kind: AuthorizationPolicy
+metadata: { name: closed, namespace: shop }
+spec:
+  action: DENY
+  rules: [{to: [{operation: {paths: ["/admin"]}}]}]
+`;
+const cases = (expect: string, policies = POLICY): string =>
+  JSON.stringify([
+    {
+      name: 'closed',
+      workload: { namespace: 'shop', labels: { app: 'web' } },
+      rootNamespace: 'weft-system',
+      trustDomain: 'cluster.local',
+      policies,
+      cases: [
+        {
+          name: 'admin',
+          request: {
+            protocol: 'http',
+            srcPrincipal: null,
+            port: 80,
+            method: 'GET',
+            path: '/admin',
+          },
+          expect,
+        },
+      ],
+    },
+  ]);
+
+test('weft policy eval exits 0 when every decision is the expected one, and 1 when one is not', async () => {
+  const right = await runWeft(['policy', 'eval', '--cases', await save('a.json', cases('deny'))]);
+  assert.equal(right.code, 0, right.stderr);
+  assert.match(right.stdout, /1 decisions, 0 differ/);
+  const wrong = await runWeft(['policy', 'eval', '--cases', await save('b.json', cases('allow'))]);
+  assert.equal(wrong.code, 1);
+  assert.match(wrong.stdout, /closed \/ admin: expected allow, decided deny/);
+  const broken = cases('deny', POLICY.replace('paths', 'pathz'));
+  const bad = await runWeft(['policy', 'eval', '--cases', await save('c.json', broken)]);
+  assert.equal(bad.code, 1);
+  assert.match(bad.stdout, /pathz/);
+});
+
+test('weft policy eval of a file that is no list of cases exits 1 and names it', async () => {
+  for (const text of ['{', '{}', '[1]', '[{"name":"x"}]']) {
+    const file = await save('bad.json', text);
+    const { code, stderr } = await runWeft(['policy', 'eval', '--cases', file]);
+    assert.equal(code, 1);
+    assert.match(stderr, /bad\.json/, text);
+  }
+});
+
+test('weft policy check exits 0 for good manifests and 1 for bad ones, with file and line', async () => {
+  const good = await runWeft(['policy', 'check', await save('good.yaml', POLICY)]);
+  assert.equal(good.code, 0, good.stdout);
+  const text = `${POLICY}---\n${POLICY.replace('paths', 'pathz')}`;
+  const bad = await runWeft(['policy', 'check', await save('bad.yaml', text)]);
+  assert.equal(bad.code, 1);
+  assert.match(bad.stdout, /bad\.yaml:\d+.*pathz/);
+});
+
+test('status, certs, ready and config-dump tell what runs, and no key', async () => {
+  await using lab = await startLab();
+  const { code: made, stdout: token } = await runWeft([
+    'token',
+    'create',
+    '--state-dir',
+    lab.state,
+    '--namespace',
+    'shop',
+    '--service-account',
+    'web',
+  ]);
+  assert.equal(made, 0);
+  const web = await lab.startSidecar({ pod: 'web-0', token: { text: token.trim() } });
+  const status = await runWeft(['status', '--admin', lab.addresses.admin]);
+  assert.equal(status.code, 0);
+  assert.match(status.stdout, /1 proxies connected[^]*web-0\.shop .*sa\/web/);
+  const ready = await runWeft(['ready', '--admin', web.admin]);
+  assert.deepEqual([ready.code, ready.stdout], [0, 'LIVE']);
+  for (const command of ['certs', 'config-dump']) {
+    const { code, stdout } = await runWeft([command, '--admin', web.admin]);
+    assert.equal(code, 0);
+    assert.match(stdout, /spiffe:\/\/cluster\.local\/ns\/shop\/sa\/web/);
+    assert.doesNotMatch(stdout, /PRIVATE KEY/);
+  }
+  const ca = await runWeft(['ca', 'status', '--admin', lab.addresses.admin]);
+  assert.equal(ca.code, 0);
+  assert.match(ca.stdout, /"phase": "stable"/);
+});
