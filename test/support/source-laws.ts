@@ -251,6 +251,11 @@ const BANS: readonly Ban[] = [
   { pattern: /\bcatch\s*(?:\(\w+\)\s*)?\{\s*\}/, why: 'swallowed error', isForTestsToo: false },
   { pattern: /\binsecureHTTPParser\b/, why: 'lenient HTTP parser', isForTestsToo: true },
   { pattern: /\brejectUnauthorized:\s*false\b/, why: 'unverified TLS', isForTestsToo: false },
+  {
+    pattern: /\b(?:SNICallback|ALPNCallback|pskCallback)\b/,
+    why: 'TLS callback',
+    isForTestsToo: false,
+  },
   { pattern: /\.subjectaltname\b/, why: 'subject names read from text', isForTestsToo: false },
 ];
 

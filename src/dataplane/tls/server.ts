@@ -1,6 +1,6 @@
 // Terminates the mesh's mutual TLS on accepted connections: one acceptor a filter chain, contexts replaced while running.
 import type { Socket } from 'node:net';
-import tls, { type TLSSocket } from 'node:tls';
+import tls, { type SecureContextOptions, type TLSSocket } from 'node:tls';
 import { constants } from 'node:crypto';
 import type { SpiffeId } from '@weft/model/identity';
 import type { MeshContexts } from './credentials.ts';
@@ -27,6 +27,15 @@ const connectionKey = (socket: Socket): string =>
   `${socket.remoteAddress}|${socket.remotePort}|${socket.localAddress}|${socket.localPort}`;
 
 /**
+ * No tickets: every connection shows its certificate and is verified under today's bundle (CVE-2026-48934).
+ * Said with every generation anew: Node forgets what an earlier context had.
+ */
+const withoutTickets = (contexts: MeshContexts): SecureContextOptions => ({
+  ...contexts.server,
+  secureOptions: constants.SSL_OP_NO_TICKET,
+});
+
+/**
  * Accepts mutual TLS. A `tls.Server` that never listens does the work: connections are handed to it.
  * New contexts hold for handshakes that begin afterwards; running connections go on.
  */
@@ -42,13 +51,11 @@ export class MeshAcceptor {
   }) {
     this.#isExpected = options.isExpected;
     this.#server = tls.createServer({
-      ...options.contexts.server,
+      ...withoutTickets(options.contexts),
       ALPNProtocols: [...options.alpn],
       requestCert: true,
       rejectUnauthorized: true,
       handshakeTimeout: HANDSHAKE_TIMEOUT_MS,
-      /** No tickets: every connection shows its certificate and is verified under today's bundle. */
-      secureOptions: constants.SSL_OP_NO_TICKET,
       noDelay: true,
     });
     this.#server.on('secureConnection', (socket) => this.#onSecure(socket));
@@ -56,7 +63,7 @@ export class MeshAcceptor {
   }
 
   setContexts(contexts: MeshContexts): void {
-    this.#server.setSecureContext(contexts.server);
+    this.#server.setSecureContext(withoutTickets(contexts));
   }
 
   /** Takes the socket over; bytes already read must have been put back with `unshift`. */
