@@ -30,7 +30,7 @@ test('no session of a sidecar can be resumed, neither before nor after its certi
     for (let round = 0; round < 6; round++) {
       if (round === 3) acceptor.setContexts(pki.contexts('shop/web'));
       const session = sessions.at(-1);
-      const client = tls.connect({
+      const client: tls.TLSSocket = tls.connect({
         port: address.port,
         host: '127.0.0.1',
         secureContext: pki.contexts('shop/cart').client,
