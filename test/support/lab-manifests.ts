@@ -83,19 +83,29 @@ ${app === undefined ? '' : `  selector:\n    matchLabels: { app: ${app} }\n`}  m
 
 export interface PolicySpec {
   readonly name: string;
-  readonly action: 'ALLOW' | 'DENY';
+  readonly action: 'ALLOW' | 'DENY' | 'AUDIT' | 'CUSTOM';
   readonly app?: string;
+  readonly annotations?: Readonly<Record<string, string>>;
+  /** Of a CUSTOM policy. */
+  readonly provider?: string;
   /** `rules:` as YAML flow text, `[{to: [{operation: {paths: ["/a"]}}]}]`. */
   readonly rules: string;
 }
 
-export const policyYaml = ({ name, action, app, rules }: PolicySpec): string =>
+export const policyYaml = ({
+  name,
+  action,
+  app,
+  rules,
+  annotations,
+  provider,
+}: PolicySpec): string =>
   `apiVersion: security.weft.dev/v1
 kind: AuthorizationPolicy
 metadata:
   name: ${name}
   namespace: ${NAMESPACE}
-spec:
+${annotations === undefined ? '' : `  annotations: ${JSON.stringify(annotations)}\n`}spec:
 ${app === undefined ? '' : `  selector:\n    matchLabels: { app: ${app} }\n`}  action: ${action}
-  rules: ${rules}
+${provider === undefined ? '' : `  provider: { name: ${provider} }\n`}  rules: ${rules}
 `;

@@ -6,6 +6,7 @@ import { normalizeTarget } from '@weft/model/policy/path';
 import type { Route, RouteConfiguration } from '@weft/xds/resources/route';
 import type { HttpRuntime } from '../state/chain.ts';
 import type { ConnectionFacts, RequestHead } from './connection-facts.ts';
+import { markRequest, type PolicyMarks } from './policy-marks.ts';
 import { requestIdOf } from './request-id.ts';
 
 /** A request that is answered here. */
@@ -17,6 +18,7 @@ export interface LocalAnswer {
   readonly reasonCode: string;
   readonly requestId: string;
   readonly verdict: Verdict | undefined;
+  readonly marks: PolicyMarks | undefined;
   /** The ALLOW rule that came nearest, and what of it failed; for the log alone. */
   readonly nearest: string | undefined;
 }
@@ -31,6 +33,7 @@ export interface Forward {
   readonly added: readonly string[];
   readonly requestId: string;
   readonly verdict: Verdict | undefined;
+  readonly marks: PolicyMarks | undefined;
 }
 
 export type HttpDecision = LocalAnswer | Forward;
@@ -68,7 +71,7 @@ export function isRemovedOutbound(name: string): boolean {
  * Runs the filters:
  * 1. path: first, because everything after reads it, and what is matched is what is forwarded
  * 2. client address: X-Forwarded-For as far as hops are trusted, because rules may ask for it
- * 3. rbac: before anything that costs an upstream
+ * 3. rbac: before anything that costs an upstream; AUDIT marks what it decides on, allowed or not
  * 4. route: last, it ends the chain
  */
 export function runHttpFilters(context: HttpContext, head: RequestHead): HttpDecision {
@@ -77,7 +80,7 @@ export function runHttpFilters(context: HttpContext, head: RequestHead): HttpDec
   const { manager, evaluator } = runtime;
   const normalized = normalizeTarget(head.path, manager.pathNormalization);
   if (!normalized.ok) {
-    return answer(400, 'bad request: ambiguous path', normalized.reasonCode, requestId, undefined);
+    return answer(400, 'bad request: ambiguous path', normalized.reasonCode, { requestId });
   }
   const { target } = normalized;
   const forwarded = forwardedFor(
@@ -87,20 +90,22 @@ export function runHttpFilters(context: HttpContext, head: RequestHead): HttpDec
   );
   const path = pathOnly(target);
   facts.setRequest(head, path, target, forwarded.client);
+  const marks = markRequest(evaluator, facts);
   const verdict = evaluator?.decide(facts);
+  const known = { requestId, verdict, marks };
   if (verdict?.isAllowed === false) {
     const nearest = context.isExplaining ? explainRefusal(evaluator, facts, verdict) : undefined;
-    return { ...answer(403, 'RBAC: access denied', 'rbac-denied', requestId, verdict), nearest };
+    return answer(403, 'RBAC: access denied', 'rbac-denied', { ...known, nearest });
   }
   const { routes } = manager;
   const configuration = routes.kind === 'inline' ? routes.config : context.route(routes.name);
   const route =
     configuration === undefined ? undefined : findRoute(configuration, head.authority, path);
-  if (route === undefined) return answer(404, 'no route', 'no-route', requestId, verdict);
+  if (route === undefined) return answer(404, 'no route', 'no-route', known);
   const added: string[] = ['x-request-id', requestId];
   if (context.isInbound) added.push('x-forwarded-for', forwarded.line);
   if (context.clientCert !== undefined) added.push('x-forwarded-client-cert', context.clientCert);
-  return { kind: 'forward', route, target, added, requestId, verdict };
+  return { kind: 'forward', route, target, added, ...known };
 }
 
 /** For a refusal that no rule decided: which one came nearest. */
@@ -118,10 +123,11 @@ function answer(
   status: number,
   body: string,
   reasonCode: string,
-  requestId: string,
-  verdict: Verdict | undefined,
+  known: Pick<LocalAnswer, 'requestId'> &
+    Partial<Pick<LocalAnswer, 'verdict' | 'marks' | 'nearest'>>,
 ): LocalAnswer {
-  return { kind: 'respond', status, body, reasonCode, requestId, verdict, nearest: undefined };
+  const { requestId, verdict, marks, nearest } = known;
+  return { kind: 'respond', status, body, reasonCode, requestId, verdict, marks, nearest };
 }
 
 /** Entries of X-Forwarded-For that are looked at, however many hops are trusted. */

@@ -6,6 +6,7 @@ import type { AccessRecord } from '../telemetry/access-log.ts';
 import type { FlowMetrics } from '../telemetry/proxy-metrics.ts';
 import type { ConnectionFacts, RequestHead } from './connection-facts.ts';
 import { runHttpFilters, type HttpContext, type HttpDecision } from './http-filters.ts';
+import type { PolicyMarks } from './policy-marks.ts';
 
 export interface HttpSessionOptions {
   readonly facts: ConnectionFacts;
@@ -27,6 +28,7 @@ export interface FinishedRequest {
   readonly cluster: string | undefined;
   readonly upstream: string;
   readonly verdict: Verdict | undefined;
+  readonly marks: PolicyMarks | undefined;
   readonly nearest: string | undefined;
   readonly status: number;
   readonly grpcStatus: string;
@@ -78,7 +80,7 @@ export class HttpSession implements HttpContext {
 
   finish(request: FinishedRequest): void {
     const { log, isLogOff, flow, facts, isInbound, protocol, source } = this.#options;
-    const { verdict, status, grpcStatus, reasonCode, durationMs } = request;
+    const { verdict, marks, status, grpcStatus, reasonCode, durationMs } = request;
     const decision =
       verdict === undefined || verdict.reason === 'no-policy'
         ? 'none'
@@ -86,7 +88,8 @@ export class HttpSession implements HttpContext {
           ? 'allow'
           : 'deny';
     const isGrpc = grpcStatus !== '';
-    flow(request.cluster).request({
+    const metrics = flow(request.cluster);
+    metrics.request({
       protocol: isGrpc ? 'grpc' : 'http',
       status,
       grpcStatus,
@@ -94,6 +97,7 @@ export class HttpSession implements HttpContext {
       reasonCode,
       durationMs,
     });
+    if (marks !== undefined) metrics.marked(marks);
     if (isLogOff) return;
     const { head } = request;
     log({
@@ -104,6 +108,7 @@ export class HttpSession implements HttpContext {
       destinationPort: facts.destinationPort,
       upstream: request.upstream,
       verdict,
+      marks,
       nearest: request.nearest,
       reasonCode,
       bytesReceived: request.bytesReceived,

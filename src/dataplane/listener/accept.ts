@@ -5,6 +5,7 @@ import { compileString } from '@weft/model/policy/matchers';
 import type { Verdict } from '@weft/model/policy/evaluate';
 import { ConnectionFacts } from '../filters/connection-facts.ts';
 import { explainRefusal } from '../filters/http-filters.ts';
+import { markRequest, type PolicyMarks } from '../filters/policy-marks.ts';
 import {
   candidateChains,
   needsInspection,
@@ -30,6 +31,7 @@ export interface Admitted {
   readonly protocol: 'http1' | 'http2' | 'unknown';
   /** Of a TCP chain. */
   readonly verdict: Verdict | undefined;
+  readonly marks?: PolicyMarks | undefined;
 }
 
 /** What serves an admitted connection; judged again and drained through it. */
@@ -46,6 +48,7 @@ export interface Refused {
   readonly detail: string;
   readonly facts: ConnectionFacts;
   readonly verdict: Verdict | undefined;
+  readonly marks?: PolicyMarks | undefined;
   /** The ALLOW rule that came nearest to a refusal, and what of it failed. */
   readonly nearest?: string | undefined;
 }
@@ -209,6 +212,7 @@ class Attempt {
     protocol: Admitted['protocol'],
   ): void {
     const facts = this.#factsWith(peer);
+    const marks = markRequest(chain.network, facts);
     const verdict = chain.network?.decide(facts);
     if (verdict?.isAllowed === false) {
       socket.destroy();
@@ -217,11 +221,12 @@ class Attempt {
         detail: verdict.reason,
         facts,
         verdict,
+        marks,
         nearest: explainRefusal(chain.network, facts, verdict),
       });
       return;
     }
-    const served = this.#options.serve({ socket, facts, chain, peer, protocol, verdict });
+    const served = this.#options.serve({ socket, facts, chain, peer, protocol, verdict, marks });
     if (served === undefined) return;
     this.#watch(socket, facts, chain, served);
   }

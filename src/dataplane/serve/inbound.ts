@@ -11,6 +11,7 @@ import type { OpenConnections } from '../state/open-connections.ts';
 import type { AcceptorPool } from '../tls/acceptor-pool.ts';
 import type { MeshContexts } from '../tls/credentials.ts';
 import type { Address } from '../upstream/cluster.ts';
+import { inboundFlow } from './flow.ts';
 import { refusedRecord } from './refused.ts';
 import { serveHttp } from './serve-http.ts';
 import { serveTcp } from './serve-tcp.ts';
@@ -40,6 +41,9 @@ export function createInbound(options: InboundOptions): AcceptInbound {
     onRefused: (refused) => {
       traffic.metrics.refused('inbound', refused.reasonCode);
       if (refused.verdict !== undefined) traffic.metrics.decidedTcp('deny');
+      if (refused.marks !== undefined) {
+        inboundFlow(traffic, refused.facts, undefined).marked(refused.marks);
+      }
       traffic.log(refusedRecord('inbound', refused));
     },
   };

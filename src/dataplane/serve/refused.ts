@@ -6,7 +6,7 @@ export function refusedRecord(
   direction: AccessRecord['direction'],
   refused: Refused,
 ): AccessRecord {
-  const { facts, reasonCode, verdict, nearest } = refused;
+  const { facts, reasonCode, verdict, marks, nearest } = refused;
   return {
     direction,
     protocol: 'tcp',
@@ -15,6 +15,7 @@ export function refusedRecord(
     destinationPort: facts.destinationPort,
     upstream: '',
     verdict,
+    marks,
     nearest,
     reasonCode,
     bytesReceived: 0,

@@ -223,6 +223,7 @@ export function takeDecision(decisions: Decisions, head: RequestHead | undefined
   return {
     requestId: decision?.requestId ?? '',
     verdict: decision?.verdict,
+    marks: decision?.marks,
     nearest: decision?.kind === 'respond' ? decision.nearest : undefined,
     cluster: decision?.kind === 'forward' ? decision.route.cluster : undefined,
   };

@@ -12,7 +12,7 @@ export interface TcpServing {
 }
 
 export function serveTcp(admitted: Admitted, clusterName: string, serving: TcpServing): Served {
-  const { socket, peer, verdict, facts } = admitted;
+  const { socket, peer, verdict, marks, facts } = admitted;
   const { traffic, isInbound, destination } = serving;
   const startedAt = performance.now();
   const flow = isInbound
@@ -30,6 +30,7 @@ export function serveTcp(admitted: Admitted, clusterName: string, serving: TcpSe
       destinationPort: facts.destinationPort,
       upstream,
       verdict,
+      marks,
       reasonCode,
       bytesReceived: received,
       bytesSent: sent,
@@ -37,6 +38,7 @@ export function serveTcp(admitted: Admitted, clusterName: string, serving: TcpSe
     });
   };
   if (verdict !== undefined && verdict.reason !== 'no-policy') traffic.metrics.decidedTcp('allow');
+  if (marks !== undefined) flow.marked(marks);
   const fail = (reasonCode: string, upstream: string): void => {
     socket.destroy();
     traffic.metrics.refused(isInbound ? 'inbound' : 'outbound', reasonCode);

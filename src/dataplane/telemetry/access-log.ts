@@ -1,5 +1,6 @@
 // Writes one JSON line for a request or connection: who, what, where to, what was decided and by which rule.
 import type { Verdict } from '@weft/model/policy/evaluate';
+import type { PolicyMarks } from '../filters/policy-marks.ts';
 
 export type AccessLogMode = 'off' | 'errors' | 'all';
 
@@ -16,6 +17,7 @@ export interface AccessRecord {
   readonly destinationPort: number;
   readonly upstream: string;
   readonly verdict: Verdict | undefined;
+  readonly marks?: PolicyMarks | undefined;
   /** The ALLOW rule that came nearest to a refusal, and what of it failed. */
   readonly nearest?: string | undefined;
   readonly reasonCode: string;
@@ -55,7 +57,7 @@ export function createAccessLog(
 ): ((record: AccessRecord) => void) & { readonly isOff: boolean } {
   const write = (record: AccessRecord): void => {
     if (mode === 'off' || (mode === 'errors' && !isError(record))) return;
-    const { verdict, http, durationMs, ...rest } = record;
+    const { verdict, marks, http, durationMs, ...rest } = record;
     logger.info(
       {
         ...rest,
@@ -63,6 +65,7 @@ export function createAccessLog(
         decision: verdict === undefined ? 'none' : verdict.isAllowed ? 'allow' : 'deny',
         decisionReason: verdict?.reason,
         policy: verdict?.decidedBy,
+        audit: marks?.audit,
         ...(http && {
           ...http,
           path: short(withoutQuery(http.path)),

@@ -1,4 +1,5 @@
 // What the sidecar counts, under the names and labels that dashboards made for Istio expect.
+import type { PolicyMarks } from '../filters/policy-marks.ts';
 import type { CounterHandle, HistogramHandle, MetricsRegistry } from './metrics.ts';
 
 /** Who called whom; the same for every request of one connection or one route. */
@@ -57,6 +58,8 @@ export interface RequestOutcome {
 /** Handles of one flow: resolved at its first request and kept with the connection. */
 export interface FlowMetrics {
   request(outcome: RequestOutcome): void;
+  /** What policies said of a request or connection without deciding it. */
+  marked(marks: PolicyMarks): void;
   connectionOpened(): void;
   connectionClosed(bytesReceived: number, bytesSent: number): void;
 }
@@ -120,6 +123,11 @@ export function createProxyMetrics(registry: MetricsRegistry) {
     help: 'Decisions of policies',
     labels: ['protocol', 'decision'],
   });
+  const audited = registry.counter({
+    name: 'weft_policy_audit_total',
+    help: 'Requests and connections that AUDIT rules marked, by the first rule that matched',
+    labels: [...FLOW_LABELS, 'policy'],
+  });
   const decisions = new Map<string, CounterHandle>();
   const decided = (protocol: 'http' | 'tcp', decision: string): void => {
     const key = protocol + decision;
@@ -132,6 +140,7 @@ export function createProxyMetrics(registry: MetricsRegistry) {
   function flow(of: Flow): FlowMetrics {
     const values = flowValues(of);
     const handles = new Map<string, CounterHandle>();
+    const audits = new Map<string, CounterHandle>();
     let duration: HistogramHandle | undefined;
     return {
       request(outcome) {
@@ -153,6 +162,15 @@ export function createProxyMetrics(registry: MetricsRegistry) {
         duration ??= durations.labels(...values);
         duration.observe(outcome.durationMs);
         if (decision !== 'none') decided('http', decision);
+      },
+      marked({ audit }) {
+        if (audit === undefined) return;
+        let handle = audits.get(audit);
+        if (handle === undefined) {
+          handle = audited.labels(...values, audit);
+          if (audits.size < MAX_CACHED_OUTCOMES) audits.set(audit, handle);
+        }
+        handle.inc();
       },
       connectionOpened: () => opened.labels(...values).inc(),
       connectionClosed(bytesReceived, bytesSent) {

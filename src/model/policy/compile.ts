@@ -25,10 +25,12 @@ export const ruleName = (namespace: string, name: string, rule: number | 'invali
     : `ns[${namespace}]-policy[${name}]-rule[${rule}]`;
 
 /**
- * Compiles the policies that select one workload: a DENY set and an ALLOW set, each only when a policy asks for it.
+ * Compiles the policies that select one workload: a LOG set (AUDIT), a DENY set and an ALLOW set, each only when a
+ * policy asks for it, in the order in which they are tried.
+ * - AUDIT marks what matches and decides nothing; what the others then decide is not changed by it.
  * - `spec: {}` gives an ALLOW set without policies: everything is denied.
- * - TCP: an ALLOW rule with an HTTP attribute is dropped whole, a DENY rule keeps the rest of itself. Both ways deny
- *   more, never less (policy contract section 5).
+ * - TCP: an ALLOW rule with an HTTP attribute is dropped whole, a DENY or AUDIT rule keeps the rest of itself. Both ways
+ *   deny and mark more, never less (policy contract section 5).
  * - broken policies: an ALLOW allows nothing and makes the workload need an ALLOW; AUDIT decides nothing, as it never
  *   does; everything else, a CUSTOM that is valid but not enforced by this version included, denies all.
  * - dry run enforces nothing.
@@ -41,13 +43,15 @@ export function compilePolicies(
 ): RbacChain {
   const chain: RbacRules[] = [];
   const enforced = policies.filter((policy) => !policy.isDryRun);
-  const rulesOf = (action: 'ALLOW' | 'DENY'): readonly RbacPolicy[] =>
+  const rulesOf = (action: 'ALLOW' | 'DENY' | 'AUDIT'): readonly RbacPolicy[] =>
     enforced
       .filter((policy) => policy.action === action)
       .flatMap((policy) => compilePolicy(policy, options));
   const custom = enforced.filter(({ action }) => action === 'CUSTOM');
   const closing = broken.filter(({ action }) => action !== 'ALLOW' && action !== 'AUDIT');
   const muted = broken.filter(({ action }) => action === 'ALLOW');
+  const audited = rulesOf('AUDIT');
+  if (audited.length > 0) chain.push({ action: 'LOG', policies: inOrder(audited) });
   if (enforced.some(({ action }) => action === 'DENY') || custom.length + closing.length > 0) {
     const rules = [...rulesOf('DENY'), ...[...custom, ...closing].map(denyAll)];
     chain.push({ action: 'DENY', policies: inOrder(rules) });

@@ -9,6 +9,7 @@ import {
   tcpConnection,
   type RequestSpec,
 } from '../../../test/support/policies.ts';
+import { compilePolicies } from './compile.ts';
 import { compileRbac } from './evaluate.ts';
 import type { RbacChain } from './rbac.ts';
 import type { AuthorizationPolicy } from './types.ts';
@@ -305,7 +306,6 @@ function withoutIndex(chain: RbacChain): RbacChain {
 }
 
 test('property: the index decides as a walk through all rules does, and names the same rule', async () => {
-  const { compilePolicies } = await import('./compile.ts');
   const options = {
     trustDomain: 'cluster.local',
     trustDomainAliases: [],
@@ -324,7 +324,6 @@ test('property: the index decides as a walk through all rules does, and names th
 });
 
 test('a decision among 10,000 rules costs about what it costs among 10', async () => {
-  const { compilePolicies } = await import('./compile.ts');
   const options = {
     trustDomain: 'cluster.local',
     trustDomainAliases: [],
@@ -351,4 +350,27 @@ test('a decision among 10,000 rules costs about what it costs among 10', async (
   const evaluator = compileRbac(compilePolicies([policyWith(10_000)], [], options));
   assert.equal(evaluator.decide(input).isAllowed, true);
   assert.ok(tests.count <= 20, `${tests.count} rules were tried`);
+});
+
+test('AUDIT rules mark what they match and never change a decision, in whatever order policies come', () => {
+  const audit = policyOf({ action: 'AUDIT', rules: [{}] }, 'watch');
+  const deny = policyOf({ action: 'DENY', rules: [{ to: [{ operation: { methods: ['PUT'] } }] }] });
+  const options = {
+    trustDomain: 'cluster.local',
+    trustDomainAliases: [],
+    protocol: 'http',
+  } as const;
+  for (const policies of [
+    [audit, deny],
+    [deny, audit],
+  ]) {
+    const evaluator = compileRbac(compilePolicies(policies, [], options));
+    for (const method of ['GET', 'PUT']) {
+      const request = httpRequest({ method });
+      assert.equal(evaluator.audit(request), 'ns[shop]-policy[watch]-rule[0]');
+      assert.deepEqual(evaluator.decide(request), decide([deny], request));
+    }
+  }
+  const alone = compileRbac(compilePolicies([audit], [], options));
+  assert.equal(alone.decide(httpRequest({})).reason, 'no-policy');
 });

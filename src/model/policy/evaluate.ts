@@ -47,6 +47,8 @@ export interface Verdict {
 
 export interface Evaluator {
   decide(input: DecisionInput): Verdict;
+  /** The first AUDIT rule that matches, `ns[NS]-policy[NAME]-rule[I]`; it decides nothing. */
+  audit(input: DecisionInput): string | undefined;
   /** The rule sets it was made of, for `explain` and the config dump. */
   readonly chain: RbacChain;
 }
@@ -75,8 +77,16 @@ export function pathOnly(target: string): string {
  */
 export function compileRbac(chain: RbacChain): Evaluator {
   const sets = chain.filter((rules) => rules.action !== 'LOG').map(compileRules);
+  const logs = chain.filter((rules) => rules.action === 'LOG').map(compileRules);
   return {
     chain,
+    audit(input) {
+      for (const log of logs) {
+        const found = log.find(input);
+        if (found !== undefined) return found.decidedBy;
+      }
+      return undefined;
+    },
     decide(input) {
       let verdict = NO_POLICY;
       for (const set of sets) {

@@ -331,8 +331,8 @@ export function unsupportedFeatures(policy: AuthorizationPolicy): readonly Probl
   const refuse = (field: string, message: string, cure: string): void => {
     problems.push({ severity: 'error', code: 'not-supported', field, message, cure });
   };
-  if (policy.action === 'CUSTOM' || policy.action === 'AUDIT') {
-    refuse('spec.action', `${policy.action} is not supported by this version`, 'use ALLOW or DENY');
+  if (policy.action === 'CUSTOM') {
+    refuse('spec.action', 'CUSTOM is not supported by this version', 'use ALLOW or DENY');
   }
   if (policy.isDryRun) {
     refuse(
