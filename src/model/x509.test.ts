@@ -52,6 +52,12 @@ for (const [claim, uris] of REFUSED) {
   });
 }
 
+test('readCertificate() gives no text of a URI SAN with a byte that texts end or split at (CVE-2021-44532, CVE-2025-66220)', () => {
+  for (const byte of ['\0', '\n', ' ', '\x7f', '\xe9']) {
+    assert.equal(readCertificate(derOf({ uris: [`${WEB}${byte}x`] })).ok, false);
+  }
+});
+
 test('peerIdentity() says which purposes are missing: an EKU for servers is none for clients (CVE-2022-21657)', () => {
   for (const purposes of [['server'], ['client'], []] as const) {
     const identity = peerIdentity(derOf({ uris: [WEB], purposes }));
