@@ -35,7 +35,7 @@ async function createRig(backendPort: number): Promise<Rig> {
   let sessions = open();
   const front = net.createServer((socket) => {
     sockets.add(socket);
-    new Http2Connection(
+    const connection = new Http2Connection(
       socket,
       {
         onRequest: () => ({
@@ -53,6 +53,7 @@ async function createRig(backendPort: number): Promise<Rig> {
       },
       { idleTimeoutMs: 60_000 },
     );
+    socket.on('error', () => connection.cut());
   });
   const client = http2.connect(`http://127.0.0.1:${await listen(front)}`);
   return {
