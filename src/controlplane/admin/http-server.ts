@@ -116,7 +116,7 @@ export interface AdminServers extends AsyncDisposable {
   readonly address: AddressInfo;
 }
 
-/** @throws when an address cannot be bound. */
+/** @throws Error with the cure when an address cannot be bound. */
 export async function openAdminServers(options: {
   readonly host: string;
   readonly port: number;
@@ -134,7 +134,14 @@ export async function openAdminServers(options: {
     await closed;
   };
   open.listen(options.port, options.host);
-  await once(open, 'listening');
+  try {
+    await once(open, 'listening');
+  } catch (cause) {
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    const cure = 'is another process there? Choose another port, or 0 for any';
+    const where = `${options.host}:${options.port}`;
+    throw new Error(`Cannot listen on ${where}: ${reason}; ${cure}`, { cause });
+  }
   try {
     /** The state directory is locked by this process: a socket left there has no owner. */
     await rm(options.socketPath, { force: true });

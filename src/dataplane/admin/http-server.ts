@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import http, { type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { isLocalHost } from '@weft/model/local-host';
+import { listenFailure } from '../serve/socket-server.ts';
 
 export interface Readiness {
   readonly isReady: boolean;
@@ -115,7 +116,7 @@ export interface AdminServer extends AsyncDisposable {
 }
 
 /**
- * @throws when the address cannot be bound (the caller says which option to change).
+ * @throws Error naming the address and the cure when it cannot be bound.
  */
 export async function createAdminServer(options: {
   readonly role: AdminRole;
@@ -132,7 +133,11 @@ export async function createAdminServer(options: {
   server.maxConnections = 256;
   server.on('clientError', (_error, socket) => socket.destroy());
   server.listen(options.port, options.host);
-  await once(server, 'listening');
+  try {
+    await once(server, 'listening');
+  } catch (error) {
+    throw listenFailure(options, error);
+  }
   const address = server.address();
   if (address === null || typeof address === 'string') throw new TypeError('Cannot serve: no port');
   return {

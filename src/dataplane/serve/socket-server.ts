@@ -33,9 +33,7 @@ export async function openSocketServer(
   try {
     await listenOn(server, listen.host, listen.port);
   } catch (error) {
-    throw new Error(`Cannot listen on ${listen.host}:${listen.port}: ${cureOf(error)}`, {
-      cause: error,
-    });
+    throw listenFailure(listen, error);
   }
   /** Later errors (no descriptors left) end one accept, not the listener. */
   server.on('error', () => undefined);
@@ -69,6 +67,10 @@ const NO_IPV6: ReadonlySet<string> = new Set(['EAFNOSUPPORT', 'EADDRNOTAVAIL']);
 
 const codeOf = (error: unknown): string =>
   error instanceof Error && 'code' in error ? String(error.code) : '';
+
+/** Names the address and the cure. */
+export const listenFailure = ({ host, port }: ListenAddress, cause: unknown): Error =>
+  new Error(`Cannot listen on ${host}:${port}: ${cureOf(cause)}`, { cause });
 
 function cureOf(error: unknown): string {
   const code = codeOf(error);
