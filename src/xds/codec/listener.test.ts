@@ -274,9 +274,13 @@ const sds = (name: string): PlainMessage => ({
   name,
   sds_config: { ads: {}, resource_api_version: 'V3' },
 });
+const ownCertificate = (path: string): PlainMessage => ({
+  name: 'default',
+  sds_config: { path_config_source: { path }, resource_api_version: 'V3' },
+});
 const common: { readonly [field: string]: unknown } = {
   tls_params: { tls_minimum_protocol_version: 'TLSv1_3', tls_maximum_protocol_version: 'TLSv1_3' },
-  tls_certificate_sds_secret_configs: [sds('default')],
+  tls_certificate_sds_secret_configs: [ownCertificate('weft/default.json')],
   combined_validation_context: {
     default_validation_context: {
       match_typed_subject_alt_names: [{ san_type: 'URI', matcher: { exact: 'spiffe://td/x' } }],
@@ -357,6 +361,11 @@ const REFUSED_TLS: readonly [string, PlainMessage, string][] = [
     'without a certificate',
     withTls({ tls_certificate_sds_secret_configs: [] }),
     `${IN_TLS}.common_tls_context.tls_certificate_sds_secret_configs: must name one certificate`,
+  ],
+  [
+    "whose own certificate is a file of the control plane's choice",
+    withTls({ tls_certificate_sds_secret_configs: [ownCertificate('/etc/shadow')] }),
+    `${IN_TLS}.common_tls_context.tls_certificate_sds_secret_configs[0].sds_config.path_config_source.path: must be weft/default.json`,
   ],
 ];
 for (const [what, message, problem] of REFUSED_TLS) {

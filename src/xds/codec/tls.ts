@@ -33,6 +33,16 @@ const MAX_SNI_LENGTH = 255;
 /** Where a resource that another one names comes from: the stream it came on. */
 export const ADS_SOURCE: PlainMessage = { ads: {}, resource_api_version: 'V3' };
 
+/**
+ * Where a proxy keeps its own certificate, below its working directory: no private key travels, so it is no resource of
+ * the stream's. Envoy reads and watches this file (a list of one secret); Weft's sidecar knows its own and reads none.
+ */
+export const OWN_CERTIFICATE_FILE = 'weft/default.json';
+const OWN_SOURCE: PlainMessage = {
+  path_config_source: { path: OWN_CERTIFICATE_FILE },
+  resource_api_version: 'V3',
+};
+
 /** Reads a ConfigSource that must be {@link ADS_SOURCE}. */
 export function checkAdsSource(fields: Fields, name: string): void {
   requiredMessage(fields, name, (source) => {
@@ -63,7 +73,7 @@ function encodeCommonTls(tls: CommonTls<StringMatcher>): PlainMessage {
       tls_maximum_protocol_version: 'TLSv1_3',
     },
     alpn_protocols: tls.alpn,
-    tls_certificate_sds_secret_configs: [{ name: tls.certificateSecret, sds_config: ADS_SOURCE }],
+    tls_certificate_sds_secret_configs: [{ name: tls.certificateSecret, sds_config: OWN_SOURCE }],
     combined_validation_context: {
       default_validation_context: { match_typed_subject_alt_names: sans },
       validation_context_sds_secret_config: { name: tls.validationSecret, sds_config: ADS_SOURCE },
@@ -77,7 +87,7 @@ const readCommonTls: Read<CommonTls<StringMatcher>> = (fields) => {
     return choose(params, 'tls_maximum_protocol_version', { TLSv1_3: true });
   });
   const alpn = texts(fields, 'alpn_protocols');
-  const certificates = messages(fields, 'tls_certificate_sds_secret_configs', readSecretName);
+  const certificates = messages(fields, 'tls_certificate_sds_secret_configs', readOwnSecretName);
   const [certificateSecret, second] = certificates;
   if (certificateSecret === undefined || second !== undefined)
     report(fields, 'tls_certificate_sds_secret_configs', 'missing', 'must name one certificate');
@@ -88,6 +98,18 @@ const readCommonTls: Read<CommonTls<StringMatcher>> = (fields) => {
 
 const readSecretName: Read<string> = (fields) => {
   checkAdsSource(fields, 'sds_config');
+  return requiredText(fields, 'name');
+};
+
+const readOwnSecretName: Read<string> = (fields) => {
+  requiredMessage(fields, 'sds_config', (source) => {
+    requiredMessage(source, 'path_config_source', (file) => {
+      if (requiredText(file, 'path') !== OWN_CERTIFICATE_FILE)
+        report(file, 'path', 'not-supported', `must be ${OWN_CERTIFICATE_FILE}`);
+      return true;
+    });
+    return choose(source, 'resource_api_version', { V3: true });
+  });
   return requiredText(fields, 'name');
 };
 
