@@ -149,15 +149,16 @@ test('occupied ports end control plane and sidecar with status 1, the address an
     assert.match(daemon.stderr, /another process|Choose another port/, option);
   }
   const podIp = host;
-  for (const args of [
+  const occupied: readonly (readonly [string, string])[] = [
     ['--admin', taken.address],
     ['--probes', taken.address],
     ['--inbound', `${port}=127.0.0.1:1`],
     ['--outbound', `${taken.address}=web.shop:80`],
     ['--outbound-http', taken.address],
-  ]) {
+  ];
+  for (const args of occupied) {
     const { daemon } = await lab.spawnSidecar({ pod: 'web-0', manifest: false, podIp, args });
-    assert.equal((await daemon.exit()).code, 1, args[0]);
+    assert.equal((await daemon.exit()).code, 1, args.join());
     assert.ok(daemon.stderr.includes(taken.address), `${args[0]}: ${daemon.stderr}`);
     assert.match(daemon.stderr, /another process/, args[0]);
   }
