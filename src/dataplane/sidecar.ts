@@ -357,8 +357,9 @@ export class Sidecar implements AsyncDisposable {
     const { log, drainLimitMs } = this.#options;
     this.#own.ready(false);
     log.info({ openConnections: this.#openInbound.size, drainLimitMs }, 'draining');
-    const cut = await this.#openInbound.drain(drainLimitMs);
-    for (const server of this.#servers.inbound) server.stop();
+    const cut = await this.#openInbound.drain(drainLimitMs, () => {
+      for (const server of this.#servers.inbound) server.stop();
+    });
     log.info({ cut }, 'drained');
     return cut;
   }

@@ -172,22 +172,51 @@ test('a sidecar that goes while another calls through it: no call fails, a secon
   const client = await lab.startSidecar({ pod: 'caller-0', outbound: ['pair.shop:80'] });
   const via = client.via('pair.shop:80');
   const seen = new Set<string>();
-  let isStopping = true;
-  const load = (async () => {
-    for (let count = 0; isStopping || count < 100; count++) {
-      const { status, body } = await call(via, `/${count}`);
+  const stopped = new AbortController();
+  const run = async (): Promise<void> => {
+    for (let count = 0; !stopped.signal.aborted || count < 100; count++) {
+      const { status, body } = await call(via, `/${count}`, { method: 'POST', body: 'x' });
       assert.equal(status, 200, body);
       seen.add(JSON.parse(body).app);
     }
-  })();
+  };
+  const load = Promise.all([run(), run(), run(), run()]);
   await eventually(() => seen.size === 2, { what: 'both' });
   first.daemon.signal('SIGTERM');
   assert.equal((await first.daemon.exit()).code, 0);
-  isStopping = false;
+  stopped.abort();
   await load;
   seen.clear();
   for (let count = 0; count < 20; count++) seen.add(JSON.parse((await call(via, '/')).body).app);
   assert.deepEqual([...seen], ['two']);
+});
+
+test('gRPC calls that meet a GOAWAY are made elsewhere: none fails', async () => {
+  await using one = await startGrpcApp('one');
+  await using two = await startGrpcApp('two');
+  const service = [{ name: 'grpc', port: 9000, targetPort: 9000 }];
+  const [first] = await Promise.all([
+    lab.startSidecar({ pod: 'rpc-0', inbound: { 9000: one.address }, service }),
+    lab.startSidecar({ pod: 'rpc-1', inbound: { 9000: two.address } }),
+  ]);
+  const client = await lab.startSidecar({ pod: 'rpccaller-0', outbound: ['rpc.shop:9000'] });
+  using grpc = new GrpcClient(client.via('rpc.shop:9000'));
+  const seen = new Set<string>();
+  const stopped = new AbortController();
+  const run = async (): Promise<void> => {
+    for (let count = 0; !stopped.signal.aborted || count < 100; count++) {
+      seen.add((await grpc.unary('x')).text);
+    }
+  };
+  const load = Promise.all([run(), run(), run(), run()]);
+  await eventually(() => seen.size === 2, { what: 'both' });
+  first.daemon.signal('SIGTERM');
+  assert.equal((await first.daemon.exit()).code, 0);
+  stopped.abort();
+  await load;
+  seen.clear();
+  for (let count = 0; count < 20; count++) seen.add((await grpc.unary('x')).text);
+  assert.deepEqual([...seen], ['two x']);
 });
 
 test('an endpoint that is removed keeps what is in flight, and gets nothing new', async () => {

@@ -6,8 +6,8 @@ import type { Http1Options } from './h1-contract.ts';
 
 /** A client that still sends when we have closed would lose the answer to our RST (RFC 9112 §9.6). */
 const LINGER_MS = 1_000;
-/** At the drain: whoever has just connected has a request on its way. */
-export const FIRST_REQUEST_NOTICE_MS = 1_000;
+/** At the drain: the request that may be on its way is answered; closing at once would lose it (RFC 9112 §9.5). */
+export const DRAIN_NOTICE_MS = 1_000;
 
 export class Downstream {
   readonly socket: Socket;

@@ -84,7 +84,7 @@ test('a body that stalls is cut after the idle timeout', async () => {
   assert.equal(rig.completions[0]?.reasonCode, 'stream-idle-timeout');
 });
 
-test('drain() closes an idle connection at once', async () => {
+test('drain() closes an idle connection after a notice', async () => {
   await using backend = await createBackend(always(OK));
   await using rig = await createRig(backend.port);
   using client = new RawClient(rig.port);
@@ -92,6 +92,17 @@ test('drain() closes an idle connection at once', async () => {
   await client.until((text) => text.endsWith('ok'));
   rig.connections[0]?.drain();
   assert.equal(await client.ended(), OK);
+});
+
+test('drain() answers the request that was on its way to an idle connection, and closes after it', async () => {
+  await using backend = await createBackend(always(OK));
+  await using rig = await createRig(backend.port);
+  using client = new RawClient(rig.port);
+  client.write(GET);
+  await client.until((text) => text.endsWith('ok'));
+  rig.connections[0]?.drain();
+  client.write(GET);
+  assert.match(await client.ended(), /ok[^]*Connection: close[^]*ok$/i);
 });
 
 test('drain() lets the request under way finish, and says that it is the last', async () => {

@@ -3,7 +3,7 @@ import type { Socket } from 'node:net';
 import type { TcpTunnel } from '../tcp/tcp-proxy.ts';
 import { writeAnswer, type LocalAnswer } from './h1-answer.ts';
 import type { Http1Action, Http1Hooks, Http1Options, UpstreamConnection } from './h1-contract.ts';
-import { Downstream, FIRST_REQUEST_NOTICE_MS } from './h1-downstream.ts';
+import { Downstream, DRAIN_NOTICE_MS } from './h1-downstream.ts';
 import { DEFAULT_HEAD_LIMITS, type HeadLimits } from './h1-head.ts';
 import { Input } from './h1-input.ts';
 import { RequestRelay, type RelayOwner } from './h1-relay.ts';
@@ -97,12 +97,11 @@ export class Http1Connection implements RelayOwner {
     this.onNoAnswer(403, 'policy-changed');
   }
 
-  /** The next answer, or the one under way, is the last; a connection between requests closes now. */
+  /** The next answer, or the one under way, is the last; without one the connection closes soon. */
   drain(): void {
     this.#isDraining = true;
     this.#relay.isClosing = true;
-    if (this.#startedAt === 0) setTimeout(this.#endIfQuiet, FIRST_REQUEST_NOTICE_MS).unref();
-    else this.#endIfQuiet();
+    setTimeout(this.#endIfQuiet, DRAIN_NOTICE_MS).unref();
   }
 
   readonly #endIfQuiet = (): void => {

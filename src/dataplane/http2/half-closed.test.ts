@@ -27,7 +27,9 @@ test('a session whose peer has ended is not given another request, and fails tho
   server.sockets[0]?.end();
   await failed;
   await eventually(() => sessions.inFlight === 0, 'nothing in flight');
-  backend.once('stream', (stream) => stream.respond([':status', '204'], { endStream: true }));
+  backend.once('stream', (stream: http2.ServerHttp2Stream) => {
+    stream.respond([':status', '204'], { endStream: true });
+  });
   const answered = await sessions.request(REQUEST, { endStream: true });
   await once(answered, 'response', { signal: deadline() });
   assert.equal(opened, 2);

@@ -255,9 +255,12 @@ async function forward(
 ): Promise<void> {
   const tried = new Set<UpstreamSessions>();
   const replay = exchange.endStream ? undefined : new RequestReplay(exchange);
+  const refusedBy = new Set<UpstreamSessions>();
   let refusals = 0;
   for (let attempt = 0; attempt <= upstream.connectRetries; attempt++) {
-    const sessions = upstream.pick(tried);
+    /** Who refused is going away; asked again only when there is nobody else. */
+    const others = refusedBy.size > 0 ? upstream.pick(tried.union(refusedBy)) : undefined;
+    const sessions = others ?? upstream.pick(tried);
     if (sessions === undefined) break;
     let request: ClientHttp2Stream;
     try {
@@ -274,7 +277,8 @@ async function forward(
     const report = (isSuccess: boolean): void => upstream.report(sessions, isSuccess);
     const outcome = await relay(exchange, request, { report, replay });
     if (outcome === 'done') return;
-    /** Nothing of it was processed (RFC 9113 §8.7): the peer is going away, a new connection takes it. */
+    /** Nothing of it was processed (RFC 9113 §8.7): another connection takes it. */
+    refusedBy.add(sessions);
     refusals++;
     if (refusals > MAX_REFUSALS) break;
     attempt--;

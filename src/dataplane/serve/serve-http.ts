@@ -9,7 +9,7 @@ import {
   type LocalAnswer,
 } from '../filters/http-filters.ts';
 import { HttpSession } from '../filters/http-session.ts';
-import { FIRST_REQUEST_NOTICE_MS } from '../http/h1-downstream.ts';
+import { DRAIN_NOTICE_MS } from '../http/h1-downstream.ts';
 import { Http1Connection, type Http1Action } from '../http/http1-proxy.ts';
 import { Http2Connection, type Http2Action } from '../http2/http2-proxy.ts';
 import type { HttpRuntime } from '../state/chain.ts';
@@ -44,7 +44,7 @@ export function serveHttp(admitted: Admitted, http: HttpRuntime, serving: HttpSe
     rejudge: (chain) => served?.rejudge(chain),
     drain: () => {
       isDraining = true;
-      if (served === undefined) setTimeout(endIfSilent, FIRST_REQUEST_NOTICE_MS).unref();
+      if (served === undefined) setTimeout(endIfSilent, DRAIN_NOTICE_MS).unref();
       else served.drain();
     },
     cut: (reasonCode) => (served === undefined ? socket.destroy() : served.cut(reasonCode)),

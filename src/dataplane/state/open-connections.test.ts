@@ -71,3 +71,34 @@ test('a connection that opens during the drain is told at once', async () => {
   open.add(late);
   assert.deepEqual(late.events, ['drain']);
 });
+
+test('drain() serves late callers until nothing is open, then refuses them, and waits for the last', async () => {
+  const open = new OpenConnections({ onCut: () => undefined });
+  const events: string[] = [];
+  const late: Fake = fake(
+    () => undefined,
+    () => setImmediate(() => open.delete(late)),
+  );
+  const first: Fake = fake(
+    () => undefined,
+    () => setImmediate(() => open.delete(first)),
+  );
+  open.add(first);
+  const cut = await open.drain(10_000, () => {
+    events.push('refusing');
+    open.add(late);
+  });
+  assert.deepEqual([cut, events, late.events, open.size], [0, ['refusing'], ['drain'], 0]);
+});
+
+test('drain() refuses callers after half of its time, though they keep coming', async () => {
+  const open = new OpenConnections({ onCut: () => undefined });
+  const startedAt = performance.now();
+  open.add(fake(() => undefined));
+  let refusedAt = 0;
+  const cut = await open.drain(60, () => {
+    refusedAt = performance.now() - startedAt;
+  });
+  assert.equal(cut, 1);
+  assert.ok(refusedAt >= 29 && refusedAt < performance.now() - startedAt - 25, String(refusedAt));
+});

@@ -1,4 +1,5 @@
 // The connections that are open, so that each can be judged again when policy or trust changes, and counted for the drain.
+import { setTimeout as delay } from 'node:timers/promises';
 
 export interface OpenConnection {
   /** Judges again by what is in force now. @returns why the connection must end, or `undefined`. */
@@ -11,6 +12,8 @@ export interface OpenConnection {
 
 /** A step of judging: this many connections at once, so that thousands do not hold up traffic. */
 const BATCH = 256;
+/** 100 ms: handshakes that were under way when accepting ended are over, and their connections are counted. */
+const LATE_MS = 100;
 
 export class OpenConnections {
   readonly #all = new Set<OpenConnection>();
@@ -57,19 +60,31 @@ export class OpenConnections {
 
   /**
    * Lets every connection end by itself and cuts what is left after the limit.
+   * @param stopAccepting called once nothing is open, or half of the time is over: until then late callers are
+   * served, from then on they are refused, which they can tell from a failure.
    * @returns how many had to be cut.
    */
-  async drain(limitMs: number): Promise<number> {
+  async drain(limitMs: number, stopAccepting?: () => void): Promise<number> {
+    const endsAt = performance.now() + limitMs;
     this.#isDraining = true;
     for (const connection of this.#all) connection.drain();
-    if (this.#all.size === 0) return 0;
+    if (stopAccepting !== undefined) {
+      await this.#emptied(limitMs / 2);
+      stopAccepting();
+      await delay(Math.min(LATE_MS, limitMs / 2));
+    }
+    await this.#emptied(endsAt - performance.now());
+    const left = [...this.#all];
+    for (const connection of left) connection.cut('drain-timeout');
+    return left.length;
+  }
+
+  async #emptied(limitMs: number): Promise<void> {
+    if (this.#all.size === 0 || limitMs <= 0) return;
     const { promise, resolve } = Promise.withResolvers<void>();
     this.#whenEmpty = resolve;
     const timer = setTimeout(resolve, limitMs);
     await promise;
     clearTimeout(timer);
-    const left = [...this.#all];
-    for (const connection of left) connection.cut('drain-timeout');
-    return left.length;
   }
 }
