@@ -4,6 +4,7 @@ import { createHash } from 'node:crypto';
 import { parseIp, type IpAddress } from '@weft/model/ip';
 import type { DecisionInput } from '@weft/model/policy/evaluate';
 import type { MeshPeer } from '../tls/peer.ts';
+import type { HeadEdits } from './head-edits.ts';
 
 export interface Endpoints {
   readonly sourceAddress: string;
@@ -28,7 +29,8 @@ const NOTHING: RequestHead = { method: '', path: '', authority: '', header: () =
 
 /**
  * One connection's facts, which are also what rules are asked about: for each request its fields are set anew, so
- * that judging allocates nothing.
+ * that judging allocates nothing. What is decided later needs facts of its own (`fork`): other requests of the
+ * connection are judged meanwhile.
  */
 export class ConnectionFacts implements DecisionInput {
   readonly endpoints: Endpoints;
@@ -44,6 +46,10 @@ export class ConnectionFacts implements DecisionInput {
   target: string | undefined;
   authority: string | undefined;
   #head: RequestHead = NOTHING;
+  /** What filters have changed of the head so far. */
+  #edits: HeadEdits | undefined;
+  /** What filters have found out, by their names. */
+  #metadata: Map<string, unknown> | undefined;
 
   constructor(endpoints: Endpoints, peer: MeshPeer | undefined) {
     this.endpoints = endpoints;
@@ -64,6 +70,9 @@ export class ConnectionFacts implements DecisionInput {
     remoteIp: IpAddress | undefined,
   ): void {
     this.#head = head;
+    /** Nothing of the request before this one is known of it. */
+    this.#edits = undefined;
+    this.#metadata = undefined;
     this.method = head.method;
     this.path = path;
     this.target = target;
@@ -71,13 +80,46 @@ export class ConnectionFacts implements DecisionInput {
     this.remoteIp = remoteIp;
   }
 
-  header(name: string): readonly string[] | undefined {
-    return this.#head.header(name);
+  /** Facts of the same connection and request that later requests of the connection do not change. */
+  fork(): ConnectionFacts {
+    const own = new ConnectionFacts(this.endpoints, this.peer);
+    own.setRequest(this.#head, this.path ?? '', this.target ?? '', this.remoteIp);
+    own.#edits = this.#edits;
+    own.#metadata = this.#metadata === undefined ? undefined : new Map(this.#metadata);
+    return own;
   }
 
-  /** Tokens are read by a filter that is not there yet: what is asked of claims finds none. */
-  metadata(): unknown {
-    return undefined;
+  /** From now on rules see the request as the filters before them have changed it. */
+  applyEdits(edits: HeadEdits): void {
+    this.#edits = edits;
+    if (edits.target !== undefined) this.target = edits.target;
+  }
+
+  /** @param filter its upstream name. */
+  setMetadata(filter: string, value: unknown): void {
+    this.#metadata ??= new Map();
+    this.#metadata.set(filter, value);
+  }
+
+  /** As it came, whatever filters have changed. */
+  get head(): RequestHead {
+    return this.#head;
+  }
+
+  header(name: string): readonly string[] | undefined {
+    if (this.#edits === undefined) return this.#head.header(name);
+    return this.#edits.header(name, this.#head);
+  }
+
+  metadata(filter: string, path: readonly string[]): unknown {
+    let value = this.#metadata?.get(filter);
+    for (const key of path) {
+      if (typeof value !== 'object' || value === null || !Object.hasOwn(value, key)) {
+        return undefined;
+      }
+      value = (value as Readonly<Record<string, unknown>>)[key];
+    }
+    return value;
   }
 }
 

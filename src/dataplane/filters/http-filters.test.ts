@@ -68,6 +68,7 @@ function run(given: Given): HttpDecision {
         streamIdleTimeoutMs: 0,
         ...given.manager,
       },
+      gates: [],
       evaluator: rules.length === 0 ? undefined : compileRbac(rules),
     },
     clientCert: given.clientCert,
@@ -84,7 +85,9 @@ function run(given: Given): HttpDecision {
       return value === undefined ? undefined : [value];
     },
   };
-  return runHttpFilters(context, head);
+  const decision = runHttpFilters(context, head);
+  assert.ok(!(decision instanceof Promise));
+  return decision;
 }
 
 const rulesOf = (

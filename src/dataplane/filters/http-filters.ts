@@ -6,7 +6,9 @@ import { normalizeTarget } from '@weft/model/policy/path';
 import type { Route, RouteConfiguration } from '@weft/xds/resources/route';
 import type { HttpRuntime } from '../state/chain.ts';
 import type { ConnectionFacts, RequestHead } from './connection-facts.ts';
+import { HeadEdits } from './head-edits.ts';
 import { markRequest, type PolicyMarks } from './policy-marks.ts';
+import type { GateOutcome, GateRefusal, GateRequest } from './request-gate.ts';
 import { requestIdOf } from './request-id.ts';
 
 /** A request that is answered here. */
@@ -16,6 +18,8 @@ export interface LocalAnswer {
   /** Text for people, without anything that tells of policies. */
   readonly body: string;
   readonly reasonCode: string;
+  /** Besides the request id: `[name, value, …]`. */
+  readonly headers: readonly string[];
   readonly requestId: string;
   readonly verdict: Verdict | undefined;
   readonly marks: PolicyMarks | undefined;
@@ -31,6 +35,10 @@ export interface Forward {
   readonly target: string;
   /** Headers to add, `[name, value, …]`, all in lower case. */
   readonly added: readonly string[];
+  /** What filters take out of the head besides what is taken out of every one. */
+  readonly edits: HeadEdits | undefined;
+  /** Under which it was decided: while these rules are in force the decision stands. */
+  readonly runtime: HttpRuntime;
   readonly requestId: string;
   readonly verdict: Verdict | undefined;
   readonly marks: PolicyMarks | undefined;
@@ -67,17 +75,60 @@ export function isRemovedOutbound(name: string): boolean {
   return isReservedHeader(name) || name === 'x-request-id';
 }
 
+/** One request on its way through the filters. */
+class Passage implements GateRequest {
+  readonly context: HttpContext;
+  readonly runtime: HttpRuntime;
+  readonly facts: ConnectionFacts;
+  readonly requestId: string;
+  /** X-Forwarded-For to send on. */
+  readonly forwardedLine: string;
+  #edits: HeadEdits | undefined;
+
+  constructor(
+    context: HttpContext,
+    facts: ConnectionFacts,
+    known: { readonly requestId: string; readonly forwardedLine: string },
+  ) {
+    this.context = context;
+    this.runtime = context.runtime;
+    this.facts = facts;
+    this.requestId = known.requestId;
+    this.forwardedLine = known.forwardedLine;
+  }
+
+  edits(): HeadEdits {
+    return (this.#edits ??= new HeadEdits());
+  }
+
+  get edited(): HeadEdits | undefined {
+    return this.#edits;
+  }
+
+  /** With facts of its own: what is decided later must not see the requests that come meanwhile. */
+  fork(): Passage {
+    const own = new Passage(this.context, this.facts.fork(), this);
+    own.#edits = this.#edits;
+    return own;
+  }
+}
+
 /**
  * Runs the filters:
  * 1. path: first, because everything after reads it, and what is matched is what is forwarded
  * 2. client address: X-Forwarded-For as far as hops are trusted, because rules may ask for it
- * 3. rbac: before anything that costs an upstream; AUDIT marks what it decides on, allowed or not
- * 4. route: last, it ends the chain
+ * 3. gates, in the listener's order: external authorization, then tokens, whose claims the rules read
+ * 4. rbac: before anything that costs an upstream; AUDIT marks what it decides on, allowed or not
+ * 5. route: last, it ends the chain
+ * @returns a promise only where a gate has to wait for something.
  */
-export function runHttpFilters(context: HttpContext, head: RequestHead): HttpDecision {
+export function runHttpFilters(
+  context: HttpContext,
+  head: RequestHead,
+): HttpDecision | Promise<HttpDecision> {
   const { facts, runtime } = context;
   const requestId = requestIdOf(head.header('x-request-id')?.[0]);
-  const { manager, evaluator } = runtime;
+  const { manager } = runtime;
   const normalized = normalizeTarget(head.path, manager.pathNormalization);
   if (!normalized.ok) {
     return answer(400, 'bad request: ambiguous path', normalized.reasonCode, { requestId });
@@ -88,8 +139,49 @@ export function runHttpFilters(context: HttpContext, head: RequestHead): HttpDec
     manager.trustedHops,
     facts.sourceIp,
   );
-  const path = pathOnly(target);
-  facts.setRequest(head, path, target, forwarded.client);
+  facts.setRequest(head, pathOnly(target), target, forwarded.client);
+  const known = { requestId, forwardedLine: forwarded.line };
+  return passGates(new Passage(context, facts, known), 0);
+}
+
+function passGates(passage: Passage, from: number): HttpDecision | Promise<HttpDecision> {
+  const { gates } = passage.runtime;
+  for (let at = from; at < gates.length; at++) {
+    const outcome = gates[at]?.check(passage) ?? REFUSED_BY_NOBODY;
+    if (outcome === 'later') return passLater(passage.fork(), at);
+    const refusal = takeOutcome(passage, outcome);
+    if (refusal !== undefined) return refusal;
+  }
+  return decide(passage);
+}
+
+async function passLater(passage: Passage, at: number): Promise<HttpDecision> {
+  const outcome = (await passage.runtime.gates[at]?.checkLater(passage)) ?? REFUSED_BY_NOBODY;
+  return takeOutcome(passage, outcome) ?? passGates(passage, at + 1);
+}
+
+/** There is a gate at every index; were there none, nothing would pass it. */
+const REFUSED_BY_NOBODY: GateRefusal = {
+  kind: 'refuse',
+  status: 503,
+  body: 'decision-failed',
+  reasonCode: 'decision-failed',
+  headers: [],
+};
+
+function takeOutcome(passage: Passage, outcome: GateOutcome): LocalAnswer | undefined {
+  const { edited, facts, requestId } = passage;
+  if (outcome.kind === 'pass') {
+    if (edited !== undefined) facts.applyEdits(edited);
+    return undefined;
+  }
+  const { status, body, reasonCode, headers } = outcome;
+  return { ...answer(status, body, reasonCode, { requestId }), headers };
+}
+
+function decide(passage: Passage): HttpDecision {
+  const { context, runtime, facts, requestId } = passage;
+  const { evaluator, manager } = runtime;
   const marks = markRequest(evaluator, facts);
   const verdict = evaluator?.decide(facts);
   const known = { requestId, verdict, marks };
@@ -100,12 +192,16 @@ export function runHttpFilters(context: HttpContext, head: RequestHead): HttpDec
   const { routes } = manager;
   const configuration = routes.kind === 'inline' ? routes.config : context.route(routes.name);
   const route =
-    configuration === undefined ? undefined : findRoute(configuration, head.authority, path);
+    configuration === undefined
+      ? undefined
+      : findRoute(configuration, facts.authority ?? '', facts.path ?? '');
   if (route === undefined) return answer(404, 'no route', 'no-route', known);
   const added: string[] = ['x-request-id', requestId];
-  if (context.isInbound) added.push('x-forwarded-for', forwarded.line);
+  if (context.isInbound) added.push('x-forwarded-for', passage.forwardedLine);
   if (context.clientCert !== undefined) added.push('x-forwarded-client-cert', context.clientCert);
-  return { kind: 'forward', route, target, added, ...known };
+  const edits = passage.edited;
+  if (edits !== undefined) added.push(...edits.added);
+  return { kind: 'forward', route, target: facts.target ?? '', added, edits, runtime, ...known };
 }
 
 /** For a refusal that no rule decided: which one came nearest. */
@@ -127,8 +223,13 @@ function answer(
     Partial<Pick<LocalAnswer, 'verdict' | 'marks' | 'nearest'>>,
 ): LocalAnswer {
   const { requestId, verdict, marks, nearest } = known;
-  return { kind: 'respond', status, body, reasonCode, requestId, verdict, marks, nearest };
+  const headers: readonly string[] = [];
+  return { kind: 'respond', status, body, reasonCode, headers, requestId, verdict, marks, nearest };
 }
+
+/** For a request of which nobody could say whether it may pass. */
+export const undecided = (requestId: string): LocalAnswer =>
+  answer(503, 'decision-failed', 'decision-failed', { requestId });
 
 /** Entries of X-Forwarded-For that are looked at, however many hops are trusted. */
 const MAX_FORWARDED = 32;

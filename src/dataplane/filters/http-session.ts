@@ -5,8 +5,9 @@ import type { HttpRuntime } from '../state/chain.ts';
 import type { AccessRecord } from '../telemetry/access-log.ts';
 import type { FlowMetrics } from '../telemetry/proxy-metrics.ts';
 import type { ConnectionFacts, RequestHead } from './connection-facts.ts';
-import { runHttpFilters, type HttpContext, type HttpDecision } from './http-filters.ts';
+import { runHttpFilters, undecided, type HttpContext, type HttpDecision } from './http-filters.ts';
 import type { PolicyMarks } from './policy-marks.ts';
+import { requestIdOf } from './request-id.ts';
 
 export interface HttpSessionOptions {
   readonly facts: ConnectionFacts;
@@ -38,6 +39,9 @@ export interface FinishedRequest {
   readonly durationMs: number;
 }
 
+/** Changes of the rules within one decision; nobody makes so many, and a request must not wait for ever. */
+const MAX_ROUNDS = 8;
+
 export class HttpSession implements HttpContext {
   readonly facts: ConnectionFacts;
   readonly clientCert: string | undefined;
@@ -68,14 +72,29 @@ export class HttpSession implements HttpContext {
     return this.#options.route(name);
   }
 
-  decide(head: RequestHead): HttpDecision {
-    return runHttpFilters(this, head);
+  decide(head: RequestHead): HttpDecision | Promise<HttpDecision> {
+    const decision = runHttpFilters(this, head);
+    return decision instanceof Promise ? this.#settle(head, decision) : decision;
   }
 
-  /** Whether a request under way may go on by the rules of now. */
-  isStillAllowed(head: RequestHead): boolean {
+  /** What was decided under rules that have gone meanwhile is decided again. */
+  async #settle(head: RequestHead, pending: Promise<HttpDecision>): Promise<HttpDecision> {
+    let decision: HttpDecision | Promise<HttpDecision> = pending;
+    for (let round = 0; round < MAX_ROUNDS; round++) {
+      const runtime = this.#runtime;
+      const decided = await decision;
+      if (this.#runtime === runtime) return decided;
+      decision = runHttpFilters(this, head);
+    }
+    return undecided(requestIdOf(head.header('x-request-id')?.[0]));
+  }
+
+  /** Whether a request under way may go on by the rules of now. @param earlier what was decided about it. */
+  isStillAllowed(head: RequestHead, earlier: HttpDecision | undefined): boolean | Promise<boolean> {
+    if (earlier?.kind === 'forward' && earlier.runtime === this.#runtime) return true;
     const decision = this.decide(head);
-    return decision.kind === 'forward';
+    if (!(decision instanceof Promise)) return decision.kind === 'forward';
+    return decision.then(({ kind }) => kind === 'forward');
   }
 
   finish(request: FinishedRequest): void {

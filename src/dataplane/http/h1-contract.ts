@@ -48,6 +48,15 @@ export type Http1Action =
     }
   | { readonly kind: 'forward'; readonly upstream: Http1Upstream; readonly edits: Http1Edits };
 
+/** For a request of which nobody could say what is to be done with it. */
+export const UNDECIDED: Http1Action = {
+  kind: 'respond',
+  status: 503,
+  body: 'decision-failed\n',
+  reasonCode: 'decision-failed',
+  headers: [],
+};
+
 export type Http1Forward = Extract<Http1Action, { kind: 'forward' }>;
 
 export interface Http1Completion {
@@ -69,8 +78,8 @@ export interface Http1Completion {
 export interface Http1Hooks {
   /** A promise only where something must be looked up first. The head stays valid until `onComplete`. */
   onRequest(head: RequestHead): Http1Action | Promise<Http1Action>;
-  /** Whether a request that is under way may go on by what is in force now. */
-  isStillAllowed(head: RequestHead): boolean;
+  /** Whether a request that is under way may go on by what is in force now; a promise as in `onRequest`. */
+  isStillAllowed(head: RequestHead): boolean | Promise<boolean>;
   onComplete(completion: Http1Completion): void;
   onClose(): void;
 }

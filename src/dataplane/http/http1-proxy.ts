@@ -1,40 +1,26 @@
 // Serves one HTTP/1 connection: reads each request strictly, has it judged, relays it and its answer, in order.
 import type { Socket } from 'node:net';
+import { whenJudged } from '../filters/when-judged.ts';
 import type { TcpTunnel } from '../tcp/tcp-proxy.ts';
 import { writeAnswer, type LocalAnswer } from './h1-answer.ts';
-import type { Http1Action, Http1Hooks, Http1Options, UpstreamConnection } from './h1-contract.ts';
+import {
+  UNDECIDED,
+  type Http1Action,
+  type Http1Hooks,
+  type Http1Options,
+  type UpstreamConnection,
+} from './h1-contract.ts';
 import { Downstream, DRAIN_NOTICE_MS } from './h1-downstream.ts';
 import { DEFAULT_HEAD_LIMITS, type HeadLimits } from './h1-head.ts';
 import { Input } from './h1-input.ts';
 import { RequestRelay, type RelayOwner } from './h1-relay.ts';
 import { Http1RequestHead } from './h1-request.ts';
 import type { Http1ResponseHead } from './h1-response.ts';
+import { State } from './h1-state.ts';
 import { openTunnel } from './h1-upgrade.ts';
 
 export type * from './h1-contract.ts';
 export type { Http1Edits } from './h1-edit.ts';
-
-const State = {
-  /** Between requests, or in the midst of a head. */
-  Idle: 0,
-  /** The hook's promise is awaited. */
-  Deciding: 1,
-  Relaying: 2,
-  /** Answered; the rest of the request's body is read and thrown away. */
-  Discarding: 3,
-  Tunnel: 4,
-  /** The last answer is written; the client is given time to read it. */
-  Lingering: 5,
-  Closed: 6,
-} as const;
-
-const UNDECIDED: Http1Action = {
-  kind: 'respond',
-  status: 503,
-  body: 'decision-failed\n',
-  reasonCode: 'decision-failed',
-  headers: [],
-};
 
 /** One downstream connection. */
 export class Http1Connection implements RelayOwner {
@@ -58,6 +44,8 @@ export class Http1Connection implements RelayOwner {
   /** A request is under way that has not been told of by `onComplete`. */
   #isOpen = false;
   #isHeadKnown = false;
+  /** Counts requests: what was asked of one must not be answered for the next. */
+  #serial = 0;
   #startedAt = 0;
 
   constructor(socket: Socket, hooks: Http1Hooks, options: Http1Options) {
@@ -87,8 +75,18 @@ export class Http1Connection implements RelayOwner {
 
   /** The request under way is cut, or refused when its answer has not begun, if it is not allowed any more. */
   rejudge(): void {
-    const isUnderWay = this.#state === State.Relaying || this.#state === State.Tunnel;
-    if (!isUnderWay || this.#hooks.isStillAllowed(this.#head)) return;
+    if (!this.#isUnderWay) return;
+    const serial = this.#serial;
+    whenJudged(this.#hooks.isStillAllowed(this.#head), (isAllowed) => {
+      if (!isAllowed && this.#isUnderWay && this.#serial === serial) this.#forbid();
+    });
+  }
+
+  get #isUnderWay(): boolean {
+    return this.#state === State.Relaying || this.#state === State.Tunnel;
+  }
+
+  #forbid(): void {
     if (this.#relay.status !== 0) {
       this.#cut('policy-changed');
       return;
@@ -169,6 +167,7 @@ export class Http1Connection implements RelayOwner {
     this.#isHeadBegun = false;
     this.#hasSkippedLine = false;
     this.#isOpen = true;
+    this.#serial++;
     this.#isHeadKnown = isHeadKnown;
     this.#startedAt = performance.now();
     this.#relay.reset();
@@ -194,10 +193,16 @@ export class Http1Connection implements RelayOwner {
 
   #onDecided(action: Http1Action): void {
     if (this.#state !== State.Deciding) return;
+    if (action.kind === 'respond') {
+      this.#act(action);
+      return;
+    }
     /** The rules may have changed while the answer was looked for. */
-    const isForbidden = action.kind === 'forward' && !this.#hooks.isStillAllowed(this.#head);
-    if (isForbidden) this.onNoAnswer(403, 'policy-changed');
-    else this.#act(action);
+    whenJudged(this.#hooks.isStillAllowed(this.#head), (isAllowed) => {
+      if (this.#state !== State.Deciding) return;
+      if (isAllowed) this.#act(action);
+      else this.onNoAnswer(403, 'policy-changed');
+    });
   }
 
   #act(action: Http1Action): void {

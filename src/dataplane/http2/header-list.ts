@@ -124,12 +124,16 @@ export function editHeaders(head: Http2RequestHead, edits: HeaderEdits): string[
     else if (name === ':authority') {
       hasAuthority = true;
       out.push(name, value);
-    } else if (name !== 'host' && !edits.isRemoved(name)) out.push(name, value);
+    } else if (name !== 'host' && !isTakenOut(name, edits)) out.push(name, value);
   }
   if (!hasAuthority) out.unshift(':authority', head.authority);
   out.push(...edits.added);
   return out;
 }
+
+/** A name is judged with `-` for `_` as well: servers that make variables of names see no difference. */
+const isTakenOut = (name: string, { isRemoved }: HeaderEdits): boolean =>
+  isRemoved(name) || (name.includes('_') && isRemoved(name.replaceAll('_', '-')));
 
 /**
  * Trailers in the form that Node sends: an object without a prototype, several values as an array.

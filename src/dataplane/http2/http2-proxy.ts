@@ -5,12 +5,12 @@ import http2, {
   type ServerHttp2Stream,
 } from 'node:http2';
 import type { Duplex } from 'node:stream';
+import { whenJudged } from '../filters/when-judged.ts';
 import {
   editHeaders,
   HEADER_LIST_BYTES_MAX,
   readHead,
   trailersOf,
-  type HeaderEdits,
   type Http2RequestHead,
   type RawHeaders,
 } from './header-list.ts';
@@ -19,45 +19,16 @@ import {
   STREAM_WINDOW_BYTES,
   type UpstreamSessions,
 } from './upstream-sessions.ts';
+import {
+  CHANGED,
+  UNDECIDED,
+  type Http2Action,
+  type Http2Hooks,
+  type Http2Upstream,
+} from './http2-contract.ts';
 import { RequestReplay } from './request-replay.ts';
 
-/** Where a request may go; asked again when a connection could not be made. */
-export interface Http2Upstream {
-  /** @returns sessions of an endpoint not in `tried`, or `undefined` when there is none. */
-  pick(tried: ReadonlySet<UpstreamSessions>): UpstreamSessions | undefined;
-  /** Whether the endpoint did its work, for ejection. */
-  report(sessions: UpstreamSessions, isSuccess: boolean): void;
-  readonly connectRetries: number;
-}
-
-export type Http2Action =
-  | {
-      readonly kind: 'respond';
-      readonly status: number;
-      readonly body: string;
-      readonly reasonCode: string;
-      readonly headers: RawHeaders;
-    }
-  | { readonly kind: 'forward'; readonly upstream: Http2Upstream; readonly edits: HeaderEdits };
-
-export interface Http2Completion {
-  readonly head: Http2RequestHead | undefined;
-  readonly status: number;
-  readonly grpcStatus: string | undefined;
-  readonly bytesReceived: number;
-  readonly bytesSent: number;
-  readonly durationMs: number;
-  /** Empty when all went well. */
-  readonly reasonCode: string;
-}
-
-export interface Http2Hooks {
-  onRequest(head: Http2RequestHead): Http2Action;
-  /** Whether a request that is under way may go on by what is in force now. */
-  isStillAllowed(head: Http2RequestHead): boolean;
-  onComplete(completion: Http2Completion): void;
-  onClose(): void;
-}
+export type * from './http2-contract.ts';
 
 /** Limits of one connection; each guards against a published flood (see the tests). */
 const SESSION_OPTIONS: http2.ServerSessionOptions = {
@@ -111,7 +82,9 @@ export class Http2Connection {
   /** Cuts the requests that are not allowed any more; the connection stays for others. */
   rejudgeStreams(): void {
     for (const [stream, head] of this.#active) {
-      if (!this.#hooks.isStillAllowed(head)) stream.close(http2.constants.NGHTTP2_CANCEL);
+      whenJudged(this.#hooks.isStillAllowed(head), (isAllowed) => {
+        if (!isAllowed && !stream.destroyed) stream.close(http2.constants.NGHTTP2_CANCEL);
+      });
     }
   }
 
@@ -163,12 +136,40 @@ export class Http2Connection {
       return;
     }
     const action = this.#hooks.onRequest(reading.head);
+    if (action instanceof Promise) void this.#actLater(exchange, reading.head, action);
+    else this.#act(exchange, reading.head, action);
+  }
+
+  #act(exchange: Exchange, head: Http2RequestHead, action: Http2Action): void {
     if (action.kind === 'respond') {
       respond(exchange, action);
       return;
     }
-    this.#active.set(stream, reading.head);
-    void forward(exchange, editHeaders(reading.head, action.edits), action.upstream);
+    this.#active.set(exchange.stream, head);
+    void forward(exchange, editHeaders(head, action.edits), action.upstream);
+  }
+
+  /** Until it is decided nothing of the body is read: flow control holds the client back. */
+  async #actLater(
+    exchange: Exchange,
+    head: Http2RequestHead,
+    pending: Promise<Http2Action>,
+  ): Promise<void> {
+    const { stream } = exchange;
+    stream.once('trailers', (_trailers, _flags, raw) => {
+      exchange.requestTrailers = raw;
+    });
+    let action = UNDECIDED;
+    try {
+      action = await pending;
+      /** The rules may have changed while the answer was looked for. */
+      if (action.kind === 'forward' && !(await this.#hooks.isStillAllowed(head))) action = CHANGED;
+    } catch {
+      action = UNDECIDED;
+    }
+    if (stream.destroyed || stream.closed) return;
+    this.#act(exchange, head, action);
+    if (action.kind === 'respond') stream.resume();
   }
 }
 

@@ -1,13 +1,18 @@
 // An HTTP proxy for the workload's own calls: each request goes to the service that its Host names.
 import type { Socket } from 'node:net';
 import { ConnectionFacts, type RequestHead } from '../filters/connection-facts.ts';
-import type { HttpDecision } from '../filters/http-filters.ts';
 import type { HttpSession } from '../filters/http-session.ts';
 import { Http1Connection, type Http1Action } from '../http/http1-proxy.ts';
 import { selectChain, type HttpRuntime } from '../state/chain.ts';
 import type { OpenConnections } from '../state/open-connections.ts';
 import { DEMAND_TIMEOUT_MS } from './outbound.ts';
-import { createSession, http1Action, takeDecision } from './serve-http.ts';
+import {
+  createSession,
+  http1Action,
+  onDecision,
+  takeDecision,
+  type Decisions,
+} from './serve-http.ts';
 import type { Traffic } from './traffic.ts';
 
 export interface HttpForwarderOptions {
@@ -58,7 +63,7 @@ class ForwarderConnection {
   readonly #options: HttpForwarderOptions;
   readonly #socket: Socket;
   readonly #sessions = new Map<string, HttpSession>();
-  readonly #decisions = new Map<RequestHead, HttpDecision>();
+  readonly #decisions: Decisions = new Map();
   readonly #sessionOf = new WeakMap<RequestHead, HttpSession>();
 
   constructor(socket: Socket, options: HttpForwarderOptions) {
@@ -104,7 +109,12 @@ class ForwarderConnection {
     return chain?.http;
   }
 
-  #forward(head: RequestHead, name: string, runtime: HttpRuntime, port: number): Http1Action {
+  #forward(
+    head: RequestHead,
+    name: string,
+    runtime: HttpRuntime,
+    port: number,
+  ): Http1Action | Promise<Http1Action> {
     let session = this.#sessions.get(name);
     if (session === undefined) {
       if (this.#sessions.size >= MAX_SESSIONS) this.#sessions.clear();
@@ -116,10 +126,9 @@ class ForwarderConnection {
       );
       this.#sessions.set(name, session);
     } else session.setRuntime(runtime);
-    const decision = session.decide(head);
-    this.#decisions.set(head, decision);
     this.#sessionOf.set(head, session);
-    return http1Action(decision, { traffic: this.#options.traffic, isInbound: false });
+    const serving = { traffic: this.#options.traffic, isInbound: false };
+    return onDecision(session, this.#decisions, head, (decided) => http1Action(decided, serving));
   }
 
   #facts(port: number): ConnectionFacts {

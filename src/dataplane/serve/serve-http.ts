@@ -5,6 +5,7 @@ import { forwardedClientCert, type RequestHead } from '../filters/connection-fac
 import {
   isRemovedInbound,
   isRemovedOutbound,
+  type Forward,
   type HttpDecision,
   type LocalAnswer,
 } from '../filters/http-filters.ts';
@@ -22,7 +23,31 @@ export interface HttpServing {
 }
 
 /** What was decided about requests that are under way, until they are logged. */
-type Decisions = Map<RequestHead, HttpDecision>;
+export type Decisions = Map<RequestHead, HttpDecision | 'pending'>;
+
+/** Decides, and notes it for the log; what is decided after its request has gone is forgotten. */
+export function onDecision<Action>(
+  session: HttpSession,
+  decisions: Decisions,
+  head: RequestHead,
+  act: (decision: HttpDecision) => Action,
+): Action | Promise<Action> {
+  const decision = session.decide(head);
+  if (!(decision instanceof Promise)) {
+    decisions.set(head, decision);
+    return act(decision);
+  }
+  decisions.set(head, 'pending');
+  return decision.then((decided) => {
+    if (decisions.has(head)) decisions.set(head, decided);
+    return act(decided);
+  });
+}
+
+function decidedOf(decisions: Decisions, head: RequestHead): HttpDecision | undefined {
+  const decision = decisions.get(head);
+  return decision === 'pending' ? undefined : decision;
+}
 
 export function serveHttp(admitted: Admitted, http: HttpRuntime, serving: HttpServing): Served {
   const { socket, protocol } = admitted;
@@ -113,12 +138,9 @@ function serveHttp1(
   return new Http1Connection(
     admitted.socket,
     {
-      onRequest: (head) => {
-        const decision = session.decide(head);
-        decisions.set(head, decision);
-        return http1Action(decision, serving);
-      },
-      isStillAllowed: (head) => session.isStillAllowed(head),
+      onRequest: (head) =>
+        onDecision(session, decisions, head, (decision) => http1Action(decision, serving)),
+      isStillAllowed: (head) => session.isStillAllowed(head, decidedOf(decisions, head)),
       onComplete: (completion) =>
         session.finish({
           ...takeDecision(decisions, completion.head),
@@ -149,10 +171,30 @@ export function http1Action(
     upstream: cluster.http1,
     edits: {
       target: decision.target,
-      isRemoved: isInbound ? isRemovedInbound : isRemovedOutbound,
+      isRemoved: removalOf(decision, isInbound),
       added: decision.added,
     },
   };
+}
+
+function http2Action(decision: HttpDecision, { traffic, isInbound }: HttpServing): Http2Action {
+  if (decision.kind === 'respond') return respondAction(decision);
+  const cluster = traffic.store.cluster(decision.route.cluster);
+  if (cluster === undefined) return noCluster(decision.requestId);
+  return {
+    kind: 'forward',
+    upstream: cluster.http2,
+    edits: {
+      path: decision.target,
+      isRemoved: removalOf(decision, isInbound),
+      added: decision.added,
+    },
+  };
+}
+
+function removalOf({ edits }: Forward, isInbound: boolean): (name: string) => boolean {
+  const isRemoved = isInbound ? isRemovedInbound : isRemovedOutbound;
+  return edits === undefined ? isRemoved : (name) => isRemoved(name) || edits.isRemoved(name);
 }
 
 function serveHttp2(
@@ -161,28 +203,13 @@ function serveHttp2(
   serving: HttpServing,
 ): Http2Connection {
   const decisions: Decisions = new Map();
-  const { traffic, isInbound } = serving;
   const { manager } = session.runtime;
   return new Http2Connection(
     admitted.socket,
     {
-      onRequest: (head): Http2Action => {
-        const decision = session.decide(head);
-        decisions.set(head, decision);
-        if (decision.kind === 'respond') return respondAction(decision);
-        const cluster = traffic.store.cluster(decision.route.cluster);
-        if (cluster === undefined) return noCluster(decision.requestId);
-        return {
-          kind: 'forward',
-          upstream: cluster.http2,
-          edits: {
-            path: decision.target,
-            isRemoved: isInbound ? isRemovedInbound : isRemovedOutbound,
-            added: decision.added,
-          },
-        };
-      },
-      isStillAllowed: (head) => session.isStillAllowed(head),
+      onRequest: (head) =>
+        onDecision(session, decisions, head, (decision) => http2Action(decision, serving)),
+      isStillAllowed: (head) => session.isStillAllowed(head, decidedOf(decisions, head)),
       onComplete: (completion) =>
         session.finish({
           ...takeDecision(decisions, completion.head),
@@ -198,13 +225,13 @@ function serveHttp2(
 
 /** `body` says nothing of policies; the request id leads to the log line that does. */
 function respondAction(decision: LocalAnswer) {
-  const { status, body, reasonCode, requestId } = decision;
+  const { status, body, reasonCode, requestId, headers } = decision;
   return {
     kind: 'respond',
     status,
     body: `${body}\n`,
     reasonCode,
-    headers: ['x-request-id', requestId],
+    headers: ['x-request-id', requestId, ...headers],
   } as const;
 }
 
@@ -218,7 +245,7 @@ const noCluster = (requestId: string) =>
   }) as const;
 
 export function takeDecision(decisions: Decisions, head: RequestHead | undefined) {
-  const decision = head === undefined ? undefined : decisions.get(head);
+  const decision = head === undefined ? undefined : decidedOf(decisions, head);
   if (head !== undefined) decisions.delete(head);
   return {
     requestId: decision?.requestId ?? '',

@@ -9,6 +9,7 @@ import type {
   Listener,
 } from '@weft/xds/resources/listener';
 import { compileCidr, parseIp } from '@weft/model/ip';
+import type { RequestGate } from '../filters/request-gate.ts';
 
 /** What became of a connection's first bytes, as far as chains are chosen by it. */
 export interface ConnectionTraits {
@@ -31,6 +32,8 @@ export interface ChainRuntime {
 
 export interface HttpRuntime {
   readonly manager: HttpConnectionManager;
+  /** What a request must pass before it is judged, in order; mostly none. */
+  readonly gates: readonly RequestGate[];
   /** Judges each request; absent when no policy speaks of the workload. */
   readonly evaluator: Evaluator | undefined;
 }
@@ -61,7 +64,7 @@ function compileChain(chain: FilterChain): ChainRuntime {
     else if (filter.kind === 'tcpProxy') tcpCluster = filter.cluster;
     else {
       const rules = filter.http.filters.flatMap((f) => (f.kind === 'rbac' ? [f.rules] : []));
-      http = { manager: filter.http, evaluator: compileRules(rules) };
+      http = { manager: filter.http, gates: [], evaluator: compileRules(rules) };
     }
   }
   if ((http === undefined) === (tcpCluster === undefined)) {

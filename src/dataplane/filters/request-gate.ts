@@ -1,0 +1,40 @@
+// What a filter is that a request must pass before the rules are asked: it may change the head, add facts, or refuse.
+import type { ConnectionFacts } from './connection-facts.ts';
+import type { HeadEdits } from './head-edits.ts';
+
+export interface GateRefusal {
+  readonly kind: 'refuse';
+  readonly status: number;
+  /** Text for people, without anything that tells of policies. */
+  readonly body: string;
+  readonly reasonCode: string;
+  /** For the answer: `[name, value, …]`. */
+  readonly headers: readonly string[];
+}
+
+/** Nothing found and nothing changed. */
+export interface GatePass {
+  readonly kind: 'pass';
+}
+
+export type GateOutcome = GatePass | GateRefusal;
+
+export interface GateRequest {
+  /** On these the gate sets what it found out; it reads the request from them. */
+  readonly facts: ConnectionFacts;
+  /** Made by the first gate that changes something; `facts.applyEdits` is called after the gate. */
+  edits(): HeadEdits;
+  readonly requestId: string;
+}
+
+/**
+ * A filter that may have to ask somebody first. `check` answers at once whenever it can: what it gets then is shared
+ * with all requests of the connection. Where it cannot it says `later`, and is asked again with facts of its own.
+ */
+export interface RequestGate {
+  check(request: GateRequest): GateOutcome | 'later';
+  /** Only after `later`. Never rejects for anything a request or a peer does. */
+  checkLater(request: GateRequest): Promise<GateOutcome>;
+}
+
+export const PASSED: GatePass = { kind: 'pass' };

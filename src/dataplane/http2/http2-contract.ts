@@ -1,0 +1,54 @@
+// What the HTTP/2 engine asks of its caller: where requests go, and what is to be done with each.
+import type { HeaderEdits, Http2RequestHead, RawHeaders } from './header-list.ts';
+import type { UpstreamSessions } from './upstream-sessions.ts';
+
+/** Where a request may go; asked again when a connection could not be made. */
+export interface Http2Upstream {
+  /** @returns sessions of an endpoint not in `tried`, or `undefined` when there is none. */
+  pick(tried: ReadonlySet<UpstreamSessions>): UpstreamSessions | undefined;
+  /** Whether the endpoint did its work, for ejection. */
+  report(sessions: UpstreamSessions, isSuccess: boolean): void;
+  readonly connectRetries: number;
+}
+
+export type Http2Action =
+  | {
+      readonly kind: 'respond';
+      readonly status: number;
+      readonly body: string;
+      readonly reasonCode: string;
+      readonly headers: RawHeaders;
+    }
+  | { readonly kind: 'forward'; readonly upstream: Http2Upstream; readonly edits: HeaderEdits };
+
+export interface Http2Completion {
+  readonly head: Http2RequestHead | undefined;
+  readonly status: number;
+  readonly grpcStatus: string | undefined;
+  readonly bytesReceived: number;
+  readonly bytesSent: number;
+  readonly durationMs: number;
+  /** Empty when all went well. */
+  readonly reasonCode: string;
+}
+
+export interface Http2Hooks {
+  /** A promise only where something must be asked first. */
+  onRequest(head: Http2RequestHead): Http2Action | Promise<Http2Action>;
+  /** Whether a request that is under way may go on by what is in force now; a promise as in `onRequest`. */
+  isStillAllowed(head: Http2RequestHead): boolean | Promise<boolean>;
+  onComplete(completion: Http2Completion): void;
+  onClose(): void;
+}
+
+const refusal = (status: number, reasonCode: string): Http2Action => ({
+  kind: 'respond',
+  status,
+  body: `${reasonCode}\n`,
+  reasonCode,
+  headers: [],
+});
+/** For a request of which nobody could say what is to be done with it. */
+export const UNDECIDED = refusal(503, 'decision-failed');
+/** For one that the rules forbid by the time it is decided. */
+export const CHANGED = refusal(403, 'policy-changed');
