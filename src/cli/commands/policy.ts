@@ -8,6 +8,8 @@ import { formatProblem, type Problem } from '@weft/model/problem';
 import type { Command } from 'commander';
 import { LineCounter, parseAllDocuments } from 'yaml';
 import { complain, examples, print, printJson } from '../output.ts';
+import { addExplainCommand } from './policy-explain.ts';
+import { addPromoteCommand } from './policy-promote.ts';
 
 interface Located {
   readonly object: PlainObject;
@@ -153,4 +155,6 @@ export function addPolicyCommands(program: Command): void {
     .argument('<path...>', 'files or folders of manifests')
     .addHelpText('after', examples('weft policy check manifests/policies.yaml'))
     .action(check);
+  addExplainCommand(policy);
+  addPromoteCommand(policy);
 }

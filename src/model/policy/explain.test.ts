@@ -81,7 +81,7 @@ const CASES: readonly {
     name: 'no certificate',
     spec: rule({ source: { namespaces: ['shop'] } }),
     input: { peerUri: undefined },
-    says: 'the caller has no certificate, and source.principal must be */ns/shop/*',
+    says: 'the caller has no certificate, and source.principal must be namespace shop',
   },
   {
     name: 'a path outside a prefix and a template',

@@ -148,7 +148,7 @@ function shorten(values: readonly string[]): readonly string[] {
 }
 
 /** @returns `undefined` for what is no single condition. */
-function permissionClause(permission: Permission, input: DecisionInput): Clause | undefined {
+export function permissionClause(permission: Permission, input: DecisionInput): Clause | undefined {
   switch (permission.kind) {
     case 'any':
       return clause('any', [], undefined);
@@ -177,7 +177,7 @@ function permissionClause(permission: Permission, input: DecisionInput): Clause 
   }
 }
 
-function principalClause(principal: Principal, input: DecisionInput): Clause | undefined {
+export function principalClause(principal: Principal, input: DecisionInput): Clause | undefined {
   switch (principal.kind) {
     case 'any':
       return clause('any', [], undefined);
@@ -212,7 +212,7 @@ function negated<T>(inner: T, of: (inner: T) => Clause | undefined): Clause | un
   return found && { ...found, isNegated: !found.isNegated };
 }
 
-function requestPrincipalClause(
+export function requestPrincipalClause(
   ids: readonly Principal[],
   input: DecisionInput,
 ): Clause | undefined {
@@ -326,10 +326,25 @@ export function formatClause({ field, wanted, isNegated, seen }: Clause): string
     field === 'source.principal' ? 'the caller has no certificate' : `there is no ${field}`;
   const was = seen === undefined ? absent : `${field} is ${JSON.stringify(seen)}`;
   if (wanted.length === 0) return was;
-  const list = wanted.join(', ');
+  const names = formatWanted(wanted);
+  const list = names.join(', ');
   const name = seen === undefined ? `${field} ` : '';
   if (isNegated) return `${was}, and ${name}must not be ${list}`;
-  return `${was}, and ${name}must be ${wanted.length > 1 ? 'one of ' : ''}${list}`;
+  return `${was}, and ${name}must be ${names.length > 1 ? 'one of ' : ''}${list}`;
+}
+
+/** Identities as the fields that ask for them: what `serviceAccounts` becomes is one name again. */
+export function formatWanted(wanted: readonly string[]): readonly string[] {
+  const all = new Set(wanted);
+  const names = wanted.flatMap((text) => {
+    if (!text.startsWith('*/ns/')) return [text];
+    const [, , namespace, kind, account, ...rest] = text.split('/');
+    const plain = `*/ns/${namespace}/sa/${kind === 'sa' ? account : rest[0]}`;
+    if (text !== plain && all.has(plain)) return [];
+    if (text === plain) return [`service account ${namespace}/${account}`];
+    return text === `*/ns/${namespace}/*` ? [`namespace ${namespace}`] : [text];
+  });
+  return [...new Set(names)];
 }
 
 /** One line for a log: the rule, and the first thing that failed. */

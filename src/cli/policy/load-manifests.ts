@@ -1,0 +1,76 @@
+// Reads files and folders of manifests once and compiles the mesh that a control plane would make of them.
+import { stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { compileMesh } from '@weft/controlplane/compile/compile-mesh';
+import { withSupposedPods } from '@weft/controlplane/compile/supposed-pods';
+import { EMPTY_FOLDER, mergeFolder } from '@weft/controlplane/registry/file/merge';
+import { readManifest } from '@weft/controlplane/registry/file/read-manifest';
+import {
+  scanFolder,
+  signatureOf,
+  type ScannedFile,
+} from '@weft/controlplane/registry/file/scan-folder';
+import type { ReadFile } from '@weft/controlplane/registry/read-objects';
+import { parseTrustDomain } from '@weft/model/identity';
+import type { Registry } from '@weft/model/mesh/addressees';
+import type { Snapshot } from '@weft/model/mesh/objects';
+import type { Problem } from '@weft/model/problem';
+import type { Command } from 'commander';
+
+/** What a control plane is started with, and decides what policies mean. */
+export interface MeshFlags {
+  readonly trustDomain: string;
+  readonly rootNamespace: string;
+}
+
+export interface Manifests {
+  readonly files: readonly ReadFile[];
+  readonly snapshot: Snapshot;
+  /** Of reading; those of compiling are the mesh's. */
+  readonly problems: readonly Problem[];
+}
+
+export const addMeshOptions = (command: Command): Command =>
+  command
+    .option('--trust-domain <name>', 'of every identity', 'cluster.local')
+    .option('--root-namespace <name>', 'whose policies hold for the whole mesh', 'weft-system');
+
+/** @throws Error when there is no such file or folder; what is wrong inside is among the problems. */
+export async function loadManifests(paths: readonly string[]): Promise<Manifests> {
+  const scanned = new Map<string, ScannedFile>();
+  const problems: Problem[] = [];
+  for (const path of paths) {
+    const stats = await stat(path, { bigint: true }).catch((cause: unknown) => {
+      throw new Error(`Cannot read ${path}: there is no such file or folder`, { cause });
+    });
+    if (!stats.isDirectory()) {
+      const signature = signatureOf(stats);
+      scanned.set(path, { path, signature, modifiedMs: 0, obstacle: undefined });
+      continue;
+    }
+    const folder = await scanFolder(path);
+    problems.push(...folder.problems);
+    for (const [name, file] of folder.files) scanned.set(join(path, name), file);
+  }
+  const files: ReadFile[] = [];
+  for (const [name, file] of scanned) files.push((await readManifest(name, file, undefined)).file);
+  const merged = mergeFolder(EMPTY_FOLDER, { read: files, gone: [], problems });
+  return { files, snapshot: merged.snapshot, problems: merged.problems };
+}
+
+/** @param isSupposing whether Pods are supposed where the manifests name some and have none. */
+export function compileManifests(
+  snapshot: Snapshot,
+  flags: MeshFlags,
+  { isSupposing }: { readonly isSupposing: boolean },
+): Registry {
+  const trustDomain = parseTrustDomain(flags.trustDomain);
+  if (trustDomain === undefined) {
+    throw new Error(
+      `--trust-domain "${flags.trustDomain}" is no trust domain; write a DNS name: cluster.local`,
+    );
+  }
+  const { rootNamespace } = flags;
+  const whole = isSupposing ? withSupposedPods(snapshot, rootNamespace) : snapshot;
+  return { mesh: compileMesh(whole, { trustDomain, rootNamespace }), snapshot: whole };
+}

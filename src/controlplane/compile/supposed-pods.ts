@@ -1,0 +1,71 @@
+// Supposes Pods where manifests name some without having them: of folders that hold policies alone something can be said, too.
+import type { PodObject, RegistryObject, ServiceObject, Snapshot } from '@weft/model/mesh/objects';
+import { matchesLabels } from '@weft/model/policy/select';
+
+type Labels = ReadonlyMap<string, string>;
+
+/** More of them say no more. */
+const MAX_PODS = 1_000;
+
+/**
+ * The snapshot with a Pod for each Service and each policy's selector that selects none, and for each namespace that
+ * has policies and no Pod. Their names say what they stand for: `(app=web)`.
+ */
+export function withSupposedPods(snapshot: Snapshot, rootNamespace: string): Snapshot {
+  const objects = new Map(snapshot.objects);
+  const pods = [...objects.values()].filter((object) => object.kind === 'Pod');
+  let supposed = 0;
+  const suppose = (namespace: string, labels: Labels, service?: ServiceObject): void => {
+    const found = pods.some(
+      ({ meta }) => meta.namespace === namespace && matchesLabels(labels, meta.labels),
+    );
+    if (found || supposed >= MAX_PODS) return;
+    const pod = podOf(namespace, labels, service);
+    supposed++;
+    pods.push(pod);
+    objects.set(`Pod/${namespace}/${pod.meta.name}`, pod);
+  };
+  const all = [...snapshot.objects.values()];
+  for (const object of all) {
+    if (object.kind !== 'Service' || object.selector === undefined) continue;
+    if (object.selector.size > 0) suppose(object.meta.namespace, object.selector, object);
+  }
+  const scopes = all.flatMap(scopeOf).filter(({ namespace }) => namespace !== rootNamespace);
+  for (const { namespace, selector } of scopes) if (selector) suppose(namespace, selector);
+  for (const { namespace } of scopes) suppose(namespace, new Map());
+  return { revision: snapshot.revision, objects };
+}
+
+export const isSupposed = (name: string): boolean => name.startsWith('(');
+
+function scopeOf(
+  object: RegistryObject,
+): readonly { readonly namespace: string; readonly selector: Labels | undefined }[] {
+  switch (object.kind) {
+    case 'AuthorizationPolicy':
+    case 'PeerAuthentication':
+      return [{ namespace: object.policy.namespace, selector: object.policy.selector }];
+    case 'BrokenPolicy':
+      return [{ namespace: object.policy.namespace, selector: object.selector }];
+    default:
+      return [];
+  }
+}
+
+/** HTTP at 8080 unless a Service says otherwise. */
+function podOf(namespace: string, labels: Labels, service: ServiceObject | undefined): PodObject {
+  const text = [...labels].map(([key, value]) => `${key}=${value}`).sort();
+  const ports = service?.ports.map(({ name, port, targetPort }) =>
+    typeof targetPort === 'number' ? { name, port: targetPort } : { name: targetPort, port },
+  );
+  return {
+    kind: 'Pod',
+    meta: { namespace, name: `(${text.join(',') || 'any'})`, labels, annotations: new Map() },
+    serviceAccount: labels.get('app') ?? 'default',
+    ips: [],
+    ports: ports ?? [{ name: 'http', port: 8080 }],
+    isReady: true,
+    isDeleting: false,
+    isFinished: false,
+  };
+}
