@@ -6,6 +6,7 @@ import type { Command } from 'commander';
 import type { Logger } from 'pino';
 import { failLoudly, printReady } from '../daemon.ts';
 import { addLogOptions, createLogger, type LogFlags } from '../logger.ts';
+import { countReceivedBytesWithHeap } from '../memory-accounting.ts';
 import { addSidecarOptions, sidecarOptionsOf, type SidecarFlags } from '../sidecar-options.ts';
 import { dropPrivileges } from './sidecar.ts';
 
@@ -29,6 +30,7 @@ async function run(app: readonly string[], flags: SidecarFlags & LogFlags): Prom
       'weft run cannot be --transparent: the sidecar is told from its application by its user; start `weft sidecar --transparent --run-as 1337` beside it',
     );
   }
+  countReceivedBytesWithHeap();
   const log = await createLogger('weft-run', flags);
   failLoudly(log);
   const proxy = new Sidecar(await sidecarOptionsOf(flags, log));

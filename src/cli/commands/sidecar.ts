@@ -3,6 +3,7 @@ import { Sidecar } from '@weft/dataplane/sidecar';
 import type { Command } from 'commander';
 import { failLoudly, onStop, printReady } from '../daemon.ts';
 import { addLogOptions, createLogger, type LogFlags } from '../logger.ts';
+import { countReceivedBytesWithHeap } from '../memory-accounting.ts';
 import { addSidecarOptions, sidecarOptionsOf, type SidecarFlags } from '../sidecar-options.ts';
 
 const EXAMPLE = `
@@ -14,6 +15,7 @@ When it is ready it prints one line of JSON with its addresses.
 `;
 
 async function sidecar(flags: SidecarFlags & LogFlags): Promise<void> {
+  countReceivedBytesWithHeap();
   const log = await createLogger('weft-sidecar', flags);
   failLoudly(log);
   const proxy = new Sidecar(await sidecarOptionsOf(flags, log));
