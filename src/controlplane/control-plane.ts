@@ -16,6 +16,7 @@ import { type Clock, systemClock } from '@weft/model/clock';
 import type { TrustDomain } from '@weft/model/identity';
 import type { Logger } from 'pino';
 import { createDocuments, reportPolicies } from './admin/documents.ts';
+import { answerExplain } from './admin/explain.ts';
 import { type ActionOutcome, type AdminApi, openAdminServers } from './admin/http-server.ts';
 import { createControlPlaneMetrics, type ScrapedState } from './admin/metrics.ts';
 import { createMeshViews, type MeshViews } from './compile/mesh-views.ts';
@@ -321,6 +322,7 @@ function createApi(
     isReady: () => ({ isReady: true, reasons: [] }),
     metrics: () => metrics.text(),
     documents: createDocuments({ version, startedAtMs, views, ads, ca: () => authority.status() }),
+    questions: new Map([['/v1/explain', (query) => answerExplain(views, query)]]),
     actions: new Map([
       ['/v1/ca/rotation', change(() => authority.startRotation())],
       ['/v1/ca/rotation/rollback', change(() => authority.rollback())],

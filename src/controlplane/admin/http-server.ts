@@ -11,12 +11,19 @@ export interface AdminApi {
   metrics(): Promise<string>;
   /** Versioned JSON by path, `/v1/status`. */
   readonly documents: ReadonlyMap<string, () => unknown>;
+  /** What is asked with a query, by path: `/v1/explain`. */
+  readonly questions?: ReadonlyMap<string, (query: URLSearchParams) => QuestionOutcome>;
   /** Changes by path; offered on the Unix socket alone. */
   readonly actions: ReadonlyMap<string, () => Promise<ActionOutcome>>;
 }
 
 export interface ActionOutcome {
   readonly status: 200 | 202 | 409 | 500;
+  readonly body: unknown;
+}
+
+export interface QuestionOutcome {
+  readonly status: 200 | 400 | 404;
   readonly body: unknown;
 }
 
@@ -41,6 +48,12 @@ const pathOf = (request: IncomingMessage): string => {
   const query = target.indexOf('?');
   return query === -1 ? target : target.slice(0, query);
 };
+
+function queryOf(request: IncomingMessage): URLSearchParams {
+  const target = request.url ?? '/';
+  const query = target.indexOf('?');
+  return new URLSearchParams(query === -1 ? '' : target.slice(query + 1));
+}
 
 async function answer(
   api: AdminApi,
@@ -71,9 +84,20 @@ async function answer(
   if (path === '/metrics') return { status: 200, type: METRICS, body: await api.metrics() };
   const document = api.documents.get(path);
   if (document !== undefined) return json(200, document());
+  const question = api.questions?.get(path);
+  if (question !== undefined) {
+    const { status, body } = question(queryOf(request));
+    return json(status, body);
+  }
   return json(404, {
     error: `no ${path} here`,
-    try: ['/healthz', '/readyz', '/metrics', ...api.documents.keys()],
+    try: [
+      '/healthz',
+      '/readyz',
+      '/metrics',
+      ...api.documents.keys(),
+      ...(api.questions?.keys() ?? []),
+    ],
   });
 }
 

@@ -15,6 +15,8 @@ import { resolveProxy } from './proxy-resolution.ts';
 
 export interface MeshViews extends ViewSource, Disposable {
   mesh(): Mesh;
+  /** What the mesh was compiled from. */
+  snapshot(): Snapshot;
   /** Those of the source, then those of compiling, then resources that could not be encoded. */
   problems(): readonly Problem[];
   /** Counts what proxies can see change: the mesh or the bundle. From 1. */
@@ -93,6 +95,10 @@ class Views implements MeshViews {
 
   mesh(): Mesh {
     return this.#mesh;
+  }
+
+  snapshot(): Snapshot {
+    return this.#snapshot;
   }
 
   problems(): readonly Problem[] {
