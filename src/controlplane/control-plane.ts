@@ -15,7 +15,7 @@ import { openFileStore } from '@weft/ca/store/file';
 import { type Clock, systemClock } from '@weft/model/clock';
 import type { TrustDomain } from '@weft/model/identity';
 import type { Logger } from 'pino';
-import { createDocuments, reportPolicies } from './admin/documents.ts';
+import { createDocuments } from './admin/documents.ts';
 import { answerExplain } from './admin/explain.ts';
 import { type ActionOutcome, type AdminApi, openAdminServers } from './admin/http-server.ts';
 import { createControlPlaneMetrics, type ScrapedState } from './admin/metrics.ts';
@@ -23,8 +23,10 @@ import { createMeshViews, type MeshViews } from './compile/mesh-views.ts';
 import { openFileSource } from './registry/file/file-source.ts';
 import type { Source } from './registry/source.ts';
 import { connectedProxies } from './rotation-gate.ts';
+import { ReportService } from './report/report-service.ts';
 import { AdsServer } from './serve/ads-server.ts';
 import { serverOptions } from './serve/limits.ts';
+import { PolicyStatus } from './status/policy-status.ts';
 
 export interface ListenAddress {
   readonly host: string;
@@ -147,6 +149,25 @@ export async function openControlPlane(options: ControlPlaneOptions): Promise<Co
     }),
   );
   stack.use(driveRotation({ authority, renewal, ads, clock, log }));
+  const reports = stack.use(
+    new ReportService(xdsServer, {
+      peerOf,
+      views,
+      clock,
+      log: log.child({ component: 'report' }),
+      onEdges: () => undefined,
+    }),
+  );
+  const policies = stack.use(
+    new PolicyStatus({
+      views,
+      ads,
+      evaluationOf: (proxyId, listener) => reports.evaluationOf(proxyId, listener),
+      onReport: (listener) => reports.onReport(listener),
+      clock,
+      onEnforced: (durationMs) => metrics.policyEnforced(durationMs),
+    }),
+  );
 
   const credentialsOf = (mode: 'server-auth' | 'mutual'): ServerCredentials => {
     const { dnsNames, ipAddresses } = options;
@@ -162,12 +183,20 @@ export async function openControlPlane(options: ControlPlaneOptions): Promise<Co
   const xdsPort = await bind(xdsServer, options.xds, credentialsOf('mutual'));
 
   const startedAtMs = clock.now();
-  scrape = () => scrapedState({ views, ads, authority });
+  scrape = () => scrapedState({ views, ads, authority, policies });
   const admin = stack.use(
     await openAdminServers({
       ...options.admin,
       socketPath: join(stateDir, ADMIN_SOCKET),
-      api: createApi({ views, ads, authority, metrics, startedAtMs, version: options.version }),
+      api: createApi({
+        views,
+        ads,
+        authority,
+        policies,
+        metrics,
+        startedAtMs,
+        version: options.version,
+      }),
     }),
   );
   const owned = stack.move();
@@ -273,14 +302,14 @@ function driveRotation(parts: {
   };
 }
 
-function scrapedState({
-  views,
-  ads,
-  authority,
-}: Pick<ControlPlane, 'views' | 'ads' | 'authority'>): ScrapedState {
+type Parts = Pick<ControlPlane, 'views' | 'ads' | 'authority'> & {
+  readonly policies: PolicyStatus;
+};
+
+function scrapedState({ views, ads, authority, policies: status }: Parts): ScrapedState {
   const problems = views.problems();
-  const status = authority.status();
-  const policies = reportPolicies({ views, ads });
+  const { issued, refused, roots } = authority.status();
+  const policies = status.reports();
   return {
     sessions: ads.sessions().length,
     problems: {
@@ -289,25 +318,24 @@ function scrapedState({
     },
     revision: views.revision,
     encodes: views.encodes,
-    svidsIssued: status.issued,
-    enrolmentsRefused: status.refused,
+    svidsIssued: issued,
+    enrolmentsRefused: refused,
     policies: {
       total: policies.length,
       enforced: policies.filter(({ isEnforced }) => isEnforced).length,
     },
-    rootExpiryUnixSeconds:
-      Math.min(...status.roots.map(({ notAfter }) => notAfter.getTime())) / 1_000,
+    rootExpiryUnixSeconds: Math.min(...roots.map(({ notAfter }) => notAfter.getTime())) / 1_000,
   };
 }
 
 function createApi(
-  parts: Pick<ControlPlane, 'views' | 'ads' | 'authority'> & {
+  parts: Parts & {
     readonly metrics: ReturnType<typeof createControlPlaneMetrics>;
     readonly startedAtMs: number;
     readonly version: string;
   },
 ): AdminApi {
-  const { views, ads, authority, metrics, startedAtMs, version } = parts;
+  const { views, ads, authority, policies, metrics, startedAtMs, version } = parts;
   type Change = () => ReturnType<Authority['startRotation']>;
   const change = (run: Change) => async (): Promise<ActionOutcome> => {
     const outcome = await run();
@@ -321,7 +349,14 @@ function createApi(
     /** The first snapshot is read and the CA is open before the server is. */
     isReady: () => ({ isReady: true, reasons: [] }),
     metrics: () => metrics.text(),
-    documents: createDocuments({ version, startedAtMs, views, ads, ca: () => authority.status() }),
+    documents: createDocuments({
+      version,
+      startedAtMs,
+      views,
+      ads,
+      policies,
+      ca: () => authority.status(),
+    }),
     questions: new Map([['/v1/explain', (query) => answerExplain(views, query)]]),
     actions: new Map([
       ['/v1/ca/rotation', change(() => authority.startRotation())],

@@ -5,78 +5,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { createJoinToken } from '@weft/ca/join-tokens';
-import { parseSpiffeId, parseTrustDomain } from '@weft/model/identity';
+import { parseTrustDomain } from '@weft/model/identity';
 import { pino } from 'pino';
 import { openControlPlane } from '../control-plane.ts';
-import { type DocumentSources, reportPolicies } from './documents.ts';
-
-const web = parseSpiffeId('spiffe://mesh.test/ns/shop/sa/web')!;
-
-function reported(
-  workloads: readonly { readonly proxyId: string; readonly listenerVersion: string }[],
-  acked: readonly (readonly [string, string | undefined])[],
-) {
-  const sources: Pick<DocumentSources, 'views' | 'ads'> = Object.assign(Object.create(null), {
-    views: {
-      policies: () => [{ kind: 'AuthorizationPolicy', namespace: 'shop', name: 'p', workloads }],
-    },
-    ads: {
-      statusOf: () =>
-        acked.map(([proxyId, version]) => ({
-          proxyId,
-          identity: web,
-          acked: version,
-          refused: undefined,
-        })),
-    },
-  });
-  const [policy] = reportPolicies(sources);
-  assert.ok(policy !== undefined);
-  return policy;
-}
-
-const TWO = [
-  { proxyId: 'web-1.shop', listenerVersion: 'v2' },
-  { proxyId: 'web-2.shop', listenerVersion: 'v2' },
-];
-type Acked = readonly (readonly [string, string | undefined])[];
-const COUNTS: readonly (readonly [string, Acked, string])[] = [
-  ['nobody is connected', [], '0/2'],
-  ['nobody has acknowledged anything', [['web-1.shop', undefined]], '0/2'],
-  ['what was acknowledged is the version before', [['web-1.shop', 'v1']], '0/2'],
-  ['another proxy acknowledged it', [['cart-1.shop', 'v2']], '0/2'],
-  [
-    'one of two has it',
-    [
-      ['web-1.shop', 'v2'],
-      ['web-2.shop', 'v1'],
-    ],
-    '1/2',
-  ],
-  [
-    'one has it twice, on two streams',
-    [
-      ['web-1.shop', 'v2'],
-      ['web-1.shop', 'v2'],
-    ],
-    '1/2',
-  ],
-  [
-    'both have it',
-    [
-      ['web-1.shop', 'v2'],
-      ['web-2.shop', 'v2'],
-    ],
-    '2/2',
-  ],
-];
-for (const [claim, acked, enforced] of COUNTS) {
-  test(`a policy is enforced ${enforced} when ${claim}`, () => {
-    const policy = reported(TWO, acked);
-    assert.equal(policy.enforced, enforced);
-    assert.equal(policy.isEnforced, enforced === '2/2');
-  });
-}
 
 const MANIFEST = `
 apiVersion: v1

@@ -3,59 +3,20 @@ import type { AuthorityStatus } from '@weft/ca/opened-state';
 import type { Destination, Workload } from '@weft/model/mesh/mesh';
 import { formatProblem } from '@weft/model/problem';
 import type { MeshViews } from '../compile/mesh-views.ts';
-import { INBOUND_LISTENER } from '../resources/inbound-listener.ts';
 import type { AdsServer } from '../serve/ads-server.ts';
+import type { PolicyStatus } from '../status/policy-status.ts';
 
 export interface DocumentSources {
   readonly version: string;
   readonly startedAtMs: number;
   readonly views: MeshViews;
   readonly ads: AdsServer;
+  readonly policies: Pick<PolicyStatus, 'reports'>;
   readonly ca: () => AuthorityStatus;
 }
 
-export interface PolicyReport {
-  readonly kind: string;
-  readonly namespace: string;
-  readonly name: string;
-  readonly action?: string;
-  /** `2/3`: of the workloads it selects, how many have acknowledged exactly the rules that hold now. */
-  readonly enforced: string;
-  readonly isEnforced: boolean;
-  readonly workloads: readonly { readonly proxy: string; readonly enforced: boolean }[];
-}
-
-/** In force where a connected proxy has acknowledged the very version that carries the policy. */
-export function reportPolicies({
-  views,
-  ads,
-}: Pick<DocumentSources, 'views' | 'ads'>): readonly PolicyReport[] {
-  const acked = new Map<string, Set<string>>();
-  for (const status of ads.statusOf('listener', INBOUND_LISTENER)) {
-    if (status.acked === undefined) continue;
-    const versions = acked.get(status.proxyId) ?? new Set<string>();
-    acked.set(status.proxyId, versions.add(status.acked));
-  }
-  return views.policies().map(({ kind, namespace, name, action, workloads }) => {
-    const placed = workloads.map(({ proxyId, listenerVersion }) => ({
-      proxy: proxyId,
-      enforced: acked.get(proxyId)?.has(listenerVersion) === true,
-    }));
-    const count = placed.filter(({ enforced }) => enforced).length;
-    return {
-      kind,
-      namespace,
-      name,
-      ...(action !== undefined && { action }),
-      enforced: `${count}/${placed.length}`,
-      isEnforced: count === placed.length,
-      workloads: placed,
-    };
-  });
-}
-
 export function createDocuments(sources: DocumentSources): ReadonlyMap<string, () => unknown> {
-  const { views, ads, ca } = sources;
+  const { views, ads, policies, ca } = sources;
   return new Map<string, () => unknown>([
     ['/v1/status', () => reportStatus(sources)],
     [
@@ -73,7 +34,7 @@ export function createDocuments(sources: DocumentSources): ReadonlyMap<string, (
         problems: views.problems().map((problem) => ({ ...problem, text: formatProblem(problem) })),
       }),
     ],
-    ['/v1/policies', () => ({ revision: views.revision, policies: reportPolicies(sources) })],
+    ['/v1/policies', () => ({ revision: views.revision, policies: policies.reports() })],
     [
       '/v1/workloads',
       () => ({ workloads: [...views.mesh().workloads.values()].map(describeWorkload) }),

@@ -20,6 +20,8 @@ export interface ScrapedState {
 export interface ControlPlaneMetrics {
   readonly xds: XdsMetrics;
   compiled(durationMs: number): void;
+  /** A change of a policy is enforced by every proxy that it selects. */
+  policyEnforced(durationMs: number): void;
   text(): Promise<string>;
 }
 
@@ -67,6 +69,12 @@ export function createControlPlaneMetrics(state: () => ScrapedState): ControlPla
     buckets: SECONDS,
     registers,
   });
+  const propagation = new Histogram({
+    name: 'weft_policy_propagation_seconds',
+    help: 'From a change of a policy to its enforcement by every proxy that it selects',
+    buckets: SECONDS,
+    registers,
+  });
   addScraped(registry, state);
   return {
     xds: {
@@ -86,6 +94,7 @@ export function createControlPlaneMetrics(state: () => ScrapedState): ControlPla
       changeServed: (durationMs) => served.observe(durationMs / 1_000),
     },
     compiled: (durationMs) => compile.observe(durationMs / 1_000),
+    policyEnforced: (durationMs) => propagation.observe(durationMs / 1_000),
     text: () => registry.metrics(),
   };
 }

@@ -1,0 +1,155 @@
+// Where a policy counts as enforced: acknowledged, and confirmed by what the proxy says it evaluates.
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { parseSpiffeId } from '@weft/model/identity';
+import { createTurnableClock } from '@weft/ca/testing/turnable-clock';
+import type { PolicyPlacement } from '../compile/policy-placements.ts';
+import type { Evaluation } from '../report/report-service.ts';
+import type { ResourceStatus } from '../serve/ads-server.ts';
+import { PolicyStatus } from './policy-status.ts';
+
+const identity = parseSpiffeId('spiffe://mesh.test/ns/shop/sa/web');
+assert.ok(identity);
+const ID = identity;
+
+type Acked = readonly (readonly [string, string | undefined])[];
+
+const placementOf = (version: string): PolicyPlacement => ({
+  kind: 'AuthorizationPolicy',
+  namespace: 'shop',
+  name: 'p',
+  action: 'DENY',
+  workloads: [
+    { proxyId: 'web-1.shop', listenerVersion: version },
+    { proxyId: 'web-2.shop', listenerVersion: version },
+  ],
+});
+
+/** A mesh whose state the test changes, and then tells of. */
+function createRig() {
+  const clock = createTurnableClock();
+  const state = {
+    placements: [placementOf('v2')] as readonly PolicyPlacement[],
+    acked: [] as Acked,
+    evaluations: new Map<string, Evaluation>(),
+  };
+  const told: number[] = [];
+  const listeners = { view: new Set<() => void>(), answer: new Set<() => void>() };
+  const add = (set: Set<() => void>, listener: () => void): Disposable => {
+    set.add(listener);
+    return { [Symbol.dispose]: () => set.delete(listener) };
+  };
+  const status = new PolicyStatus({
+    views: {
+      policies: () => state.placements,
+      subscribe: (listener) => add(listeners.view, listener),
+    },
+    ads: {
+      statusOf: () =>
+        state.acked.map(
+          ([proxyId, acked]): ResourceStatus => ({
+            proxyId,
+            identity: ID,
+            acked,
+            refused: undefined,
+          }),
+        ),
+      onAnswer: (listener) => add(listeners.answer, () => listener(Object.create(null))),
+    },
+    evaluationOf: (proxyId) => state.evaluations.get(proxyId) ?? { isReporting: false },
+    onReport: () => ({ [Symbol.dispose]: () => undefined }),
+    clock,
+    onEnforced: (durationMs) => told.push(durationMs),
+  });
+  const first = () => {
+    const [report] = status.reports();
+    assert.ok(report);
+    return report;
+  };
+  return { clock, state, told, listeners, status, first };
+}
+
+const COUNTS: readonly (readonly [string, Acked, string])[] = [
+  ['nobody is connected', [], '0/2'],
+  ['nobody has acknowledged anything', [['web-1.shop', undefined]], '0/2'],
+  ['what was acknowledged is the version before', [['web-1.shop', 'v1']], '0/2'],
+  ['another proxy acknowledged it', [['cart-1.shop', 'v2']], '0/2'],
+  [
+    'one of two has it',
+    [
+      ['web-1.shop', 'v2'],
+      ['web-2.shop', 'v1'],
+    ],
+    '1/2',
+  ],
+  [
+    'one has it twice, on two streams',
+    [
+      ['web-1.shop', 'v2'],
+      ['web-1.shop', 'v2'],
+    ],
+    '1/2',
+  ],
+  [
+    'both have it',
+    [
+      ['web-1.shop', 'v2'],
+      ['web-2.shop', 'v2'],
+    ],
+    '2/2',
+  ],
+];
+for (const [claim, acked, enforced] of COUNTS) {
+  test(`a policy is enforced ${enforced} when ${claim}`, () => {
+    const rig = createRig();
+    rig.state.acked = acked;
+    assert.equal(rig.first().enforced, enforced);
+    assert.equal(rig.first().isEnforced, enforced === '2/2');
+    rig.status[Symbol.dispose]();
+  });
+}
+
+const BOTH: Acked = [
+  ['web-1.shop', 'v2'],
+  ['web-2.shop', 'v2'],
+];
+
+test('a proxy that acknowledged rules and evaluates others does not count', () => {
+  const rig = createRig();
+  rig.state.acked = BOTH;
+  rig.state.evaluations.set('web-1.shop', { isReporting: true, digests: ['v2'] });
+  rig.state.evaluations.set('web-2.shop', { isReporting: true, digests: ['v2', 'lost'] });
+  const { enforced, workloads } = rig.first();
+  assert.equal(enforced, '1/2');
+  assert.deepEqual(
+    workloads.map(({ by, reason }) => [by, reason]),
+    [
+      ['confirmed', undefined],
+      ['nothing', 'evaluates-other-rules'],
+    ],
+  );
+  rig.status[Symbol.dispose]();
+});
+
+test('how long a change took is told once, when the last proxy enforces it', () => {
+  const rig = createRig();
+  const answer = (): void => {
+    for (const listener of rig.listeners.answer) listener();
+    rig.clock.turn(10);
+  };
+  rig.clock.turn(50);
+  rig.state.acked = BOTH.slice(0, 1);
+  answer();
+  assert.deepEqual(rig.told, []);
+  rig.state.acked = BOTH;
+  answer();
+  answer();
+  assert.deepEqual(rig.told, [70]);
+  rig.state.placements = [placementOf('v3')];
+  for (const listener of rig.listeners.view) listener();
+  assert.equal(rig.first().enforced, '0/2');
+  rig.state.acked = BOTH.map(([proxy]) => [proxy, 'v3']);
+  answer();
+  assert.equal(rig.told.length, 2);
+  rig.status[Symbol.dispose]();
+});

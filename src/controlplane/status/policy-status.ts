@@ -1,0 +1,186 @@
+// Knows of every policy where it is enforced and since when: acknowledged by the proxy, and confirmed by what it says it evaluates.
+import type { Clock } from '@weft/model/clock';
+import type { MeshViews } from '../compile/mesh-views.ts';
+import type { PolicyPlacement } from '../compile/policy-placements.ts';
+import type { Evaluation } from '../report/report-service.ts';
+import { INBOUND_LISTENER } from '../resources/inbound-listener.ts';
+import type { AdsServer } from '../serve/ads-server.ts';
+
+export interface PolicyReport {
+  readonly kind: string;
+  readonly namespace: string;
+  readonly name: string;
+  readonly action?: string;
+  /** `2/3`: of the workloads it selects, how many enforce exactly the rules that hold now. */
+  readonly enforced: string;
+  readonly isEnforced: boolean;
+  /** When it became so everywhere, or has been waited for since. */
+  readonly since: string;
+  readonly workloads: readonly WorkloadEnforcement[];
+}
+
+export interface WorkloadEnforcement {
+  readonly proxy: string;
+  readonly enforced: boolean;
+  /** Of the listener that carries it. */
+  readonly version: string;
+  /** `acknowledged` where the proxy does not report what it evaluates (Envoy). */
+  readonly by: 'nothing' | 'acknowledged' | 'confirmed';
+  /** Why it is not enforced there. */
+  readonly reason?: 'not-connected' | 'not-acknowledged' | 'evaluates-other-rules';
+}
+
+export interface PolicyStatusOptions {
+  readonly views: Pick<MeshViews, 'policies' | 'subscribe'>;
+  readonly ads: Pick<AdsServer, 'statusOf' | 'onAnswer'>;
+  readonly evaluationOf: (proxyId: string, listener: string) => Evaluation;
+  readonly onReport: (listener: () => void) => Disposable;
+  readonly clock: Clock;
+  /** A change of a policy is enforced by every proxy that it selects. */
+  readonly onEnforced: (durationMs: number) => void;
+}
+
+interface Tracked {
+  placement: PolicyPlacement;
+  changedAtMs: number;
+  enforcedAtMs: number | undefined;
+}
+
+/** Acknowledgements come by the thousand after a change; they are looked at together. */
+const LOOK_MS = 10;
+
+type AckedVersions = ReadonlyMap<string, ReadonlySet<string>>;
+
+const keyOf = ({ kind, namespace, name }: PolicyPlacement): string =>
+  `${kind}/${namespace}/${name}`;
+
+export class PolicyStatus implements Disposable {
+  readonly #options: PolicyStatusOptions;
+  readonly #tracked = new Map<string, Tracked>();
+  readonly #subscriptions = new DisposableStack();
+  #timer: Disposable | undefined;
+
+  constructor(options: PolicyStatusOptions) {
+    this.#options = options;
+    this.#subscriptions.use(options.views.subscribe(() => this.#follow()));
+    this.#subscriptions.use(options.ads.onAnswer(() => this.#soon()));
+    this.#subscriptions.use(options.onReport(() => this.#soon()));
+    this.#follow();
+  }
+
+  /** Notes which policies are new or carried by other versions than before. */
+  #follow(): void {
+    const { views, clock } = this.#options;
+    const nowMs = clock.now();
+    const seen = new Set<string>();
+    for (const placement of views.policies()) {
+      const key = keyOf(placement);
+      seen.add(key);
+      const known = this.#tracked.get(key);
+      if (known === undefined) {
+        this.#tracked.set(key, { placement, changedAtMs: nowMs, enforcedAtMs: undefined });
+      } else if (!isSamePlacement(known.placement, placement)) {
+        known.placement = placement;
+        known.changedAtMs = nowMs;
+        known.enforcedAtMs = undefined;
+      } else known.placement = placement;
+    }
+    for (const key of this.#tracked.keys()) if (!seen.has(key)) this.#tracked.delete(key);
+    this.#soon();
+  }
+
+  #soon(): void {
+    if (this.#timer !== undefined) return;
+    this.#timer = this.#options.clock.setTimeout(() => {
+      this.#timer = undefined;
+      this.#look();
+    }, LOOK_MS);
+  }
+
+  /** Those that are still waited for. */
+  #look(): void {
+    const waiting = [...this.#tracked.values()].filter(
+      ({ enforcedAtMs }) => enforcedAtMs === undefined,
+    );
+    if (waiting.length === 0) return;
+    const acked = this.#ackedVersions();
+    const nowMs = this.#options.clock.now();
+    for (const tracked of waiting) {
+      const { workloads } = tracked.placement;
+      if (workloads.length === 0) continue;
+      if (!workloads.every((workload) => this.#enforcement(workload, acked).enforced)) continue;
+      tracked.enforcedAtMs = nowMs;
+      this.#options.onEnforced(nowMs - tracked.changedAtMs);
+    }
+  }
+
+  #ackedVersions(): AckedVersions {
+    const acked = new Map<string, Set<string>>();
+    for (const status of this.#options.ads.statusOf('listener', INBOUND_LISTENER)) {
+      const versions = acked.get(status.proxyId) ?? new Set<string>();
+      if (status.acked !== undefined) versions.add(status.acked);
+      acked.set(status.proxyId, versions);
+    }
+    return acked;
+  }
+
+  #enforcement(
+    { proxyId, listenerVersion: version }: PolicyPlacement['workloads'][number],
+    acked: AckedVersions,
+  ): WorkloadEnforcement {
+    const versions = acked.get(proxyId);
+    const not = (reason: NonNullable<WorkloadEnforcement['reason']>): WorkloadEnforcement => ({
+      proxy: proxyId,
+      enforced: false,
+      version,
+      by: 'nothing',
+      reason,
+    });
+    if (versions === undefined) return not('not-connected');
+    if (!versions.has(version)) return not('not-acknowledged');
+    const evaluation = this.#options.evaluationOf(proxyId, INBOUND_LISTENER);
+    if (!evaluation.isReporting) {
+      return { proxy: proxyId, enforced: true, version, by: 'acknowledged' };
+    }
+    if (!evaluation.digests.every((digest) => digest === version))
+      return not('evaluates-other-rules');
+    return { proxy: proxyId, enforced: true, version, by: 'confirmed' };
+  }
+
+  reports(): readonly PolicyReport[] {
+    const acked = this.#ackedVersions();
+    return [...this.#tracked.values()].map(({ placement, changedAtMs, enforcedAtMs }) => {
+      const { kind, namespace, name, action } = placement;
+      const workloads = placement.workloads.map((workload) => this.#enforcement(workload, acked));
+      const count = workloads.filter(({ enforced }) => enforced).length;
+      return {
+        kind,
+        namespace,
+        name,
+        ...(action !== undefined && { action }),
+        enforced: `${count}/${workloads.length}`,
+        isEnforced: count === workloads.length,
+        since: new Date(enforcedAtMs ?? changedAtMs).toISOString(),
+        workloads,
+      };
+    });
+  }
+
+  [Symbol.dispose](): void {
+    this.#timer?.[Symbol.dispose]();
+    this.#subscriptions.dispose();
+  }
+}
+
+function isSamePlacement(a: PolicyPlacement, b: PolicyPlacement): boolean {
+  if (a === b) return true;
+  return (
+    a.workloads.length === b.workloads.length &&
+    a.workloads.every((workload, index) => {
+      const other = b.workloads[index];
+      return (
+        workload.proxyId === other?.proxyId && workload.listenerVersion === other.listenerVersion
+      );
+    })
+  );
+}
