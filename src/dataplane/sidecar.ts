@@ -25,9 +25,11 @@ import {
 import { serviceHostOf } from './serve/service-host.ts';
 import { openSocketServer, type SocketServer } from './serve/socket-server.ts';
 import { FlowCache, type Traffic } from './serve/traffic.ts';
+import { trialsOf } from './state/chain.ts';
 import { ConfigStore, type ResourceUpdate } from './state/config-store.ts';
 import { OpenConnections } from './state/open-connections.ts';
 import { createAccessLog } from './telemetry/access-log.ts';
+import type { DryRunLedger } from './telemetry/dry-run-ledger.ts';
 import { MetricsRegistry } from './telemetry/metrics.ts';
 import { createProxyMetrics } from './telemetry/proxy-metrics.ts';
 import { createSidecarMetrics } from './telemetry/sidecar-metrics.ts';
@@ -60,6 +62,7 @@ export class Sidecar implements AsyncDisposable {
   readonly #openOutbound: OpenConnections;
   readonly #metrics = new MetricsRegistry();
   readonly #own: ReturnType<typeof createSidecarMetrics>;
+  readonly #dryRuns: DryRunLedger;
   readonly #acceptInbound: AcceptInbound;
   readonly #acceptOutbound: AcceptOutbound;
   readonly #acceptForward: (socket: Socket) => void;
@@ -81,6 +84,7 @@ export class Sidecar implements AsyncDisposable {
     this.#apps = new Map(options.inbound.map(({ port, app }) => [port, app]));
     this.#own = createSidecarMetrics(this.#metrics);
     const metrics = createProxyMetrics(this.#metrics);
+    this.#dryRuns = metrics.dryRuns;
     this.#openInbound = new OpenConnections({ onCut: metrics.cut });
     this.#openOutbound = new OpenConnections({ onCut: metrics.cut });
     const controlPlane = spiffeIdOf({
@@ -340,6 +344,7 @@ export class Sidecar implements AsyncDisposable {
       }),
       certificates: () => this.#identity.report(),
       clusters: () => ({ clusters: [...this.#store.handles().values()].map(describeCluster) }),
+      dryRun: () => this.#dryRuns.report(trialsOf(this.#store.inbound())),
       drain: () => this.#onDrainAsked(),
     };
   }

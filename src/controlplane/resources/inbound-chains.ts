@@ -1,7 +1,7 @@
 // The parts that a workload's inbound chains share: mutual TLS, the rules, and what a connection ends in.
 import type { InboundSpec, MeshSettings } from '@weft/model/mesh/mesh';
-import { compilePolicies } from '@weft/model/policy/compile';
-import type { RbacChain, StringMatcher } from '@weft/model/policy/rbac';
+import { compileCandidates, compilePolicies } from '@weft/model/policy/compile';
+import type { RbacRules, StringMatcher } from '@weft/model/policy/rbac';
 import {
   type DownstreamTls,
   type HttpFilter,
@@ -9,6 +9,7 @@ import {
   type NetworkFilter,
 } from '@weft/xds/resources/listener';
 import { BUNDLE_SECRET, OWN_CERTIFICATE_SECRET } from '@weft/xds/resources/secret';
+import { DRY_RUN_PREFIXES, type ShadowRules } from '@weft/xds/resources/shadow-rules';
 import { REQUEST_HEADERS_TIMEOUT_MS, STREAM_IDLE_TIMEOUT_MS, UPGRADES } from './http-limits.ts';
 
 type Security = 'mesh' | 'plain';
@@ -24,19 +25,24 @@ const ALPN: readonly string[] = [MESH_ALPN.http2, MESH_ALPN.http1, MESH_ALPN.tcp
 
 /** Plaintext is judged by the same rules: there is no peer then, and what asks for one does not match. */
 export function createChainParts(spec: InboundSpec): ChainParts {
-  const rulesFor = (protocol: 'http' | 'tcp'): RbacChain => {
+  const compile = (protocol: 'http' | 'tcp') => {
     const { trustDomain, trustDomainAliases } = spec.settings;
-    return compilePolicies(spec.policies, spec.broken, {
-      trustDomain,
-      trustDomainAliases,
-      protocol,
-    });
+    const options = { trustDomain, trustDomainAliases, protocol };
+    return {
+      rules: compilePolicies(spec.policies, spec.broken, options),
+      candidates: compileCandidates(spec.policies, options).flatMap(dryRunOf),
+    };
   };
-  const tcpRules = rulesFor('tcp').map(
-    (rules): NetworkFilter => ({ kind: 'rbac', statPrefix: 'inbound', rules }),
-  );
+  const statPrefix = 'inbound';
+  const tcp = compile('tcp');
+  const tcpRules: readonly NetworkFilter[] = [
+    ...tcp.candidates.map((shadow) => ({ kind: 'shadowRbac', statPrefix, shadow }) as const),
+    ...tcp.rules.map((rules) => ({ kind: 'rbac', statPrefix, rules }) as const),
+  ];
+  const http = compile('http');
   const httpFilters: readonly HttpFilter[] = [
-    ...rulesFor('http').map((rules): HttpFilter => ({ kind: 'rbac', rules })),
+    ...http.candidates.map((shadow) => ({ kind: 'shadowRbac', shadow }) as const),
+    ...http.rules.map((rules) => ({ kind: 'rbac', rules }) as const),
     { kind: 'router' },
   ];
   return {
@@ -53,6 +59,9 @@ export function createChainParts(spec: InboundSpec): ChainParts {
     ],
   };
 }
+
+const dryRunOf = (rules: RbacRules): readonly ShadowRules[] =>
+  rules.action === 'LOG' ? [] : [{ statPrefix: DRY_RUN_PREFIXES[rules.action], rules }];
 
 /** Every identity of the mesh; who of them may call what is for policies to say. */
 const peersOf = (settings: MeshSettings): readonly StringMatcher[] =>

@@ -11,6 +11,7 @@ function stateOf(overrides: Partial<AdminState> = {}): AdminState {
     metricsText: () => 'm 1\n',
     configDump: () => ({ listeners: [] }),
     certificates: () => ({ certificates: [] }),
+    dryRun: () => ({ rules: [], judged: 0, changes: [] }),
     clusters: () => ({ clusters: [] }),
     drain: () => undefined,
     ...overrides,

@@ -18,6 +18,8 @@ export interface AdminState {
   configDump(): unknown;
   certificates(): unknown;
   clusters(): unknown;
+  /** What policies on trial would change. */
+  dryRun(): unknown;
   /** Starts the drain; answers at once. */
   drain(): void;
 }
@@ -71,6 +73,7 @@ const GET_HANDLERS: ReadonlyMap<
   ['/config_dump', { roles: ['admin'], handle: (state) => json(200, state.configDump()) }],
   ['/certs', { roles: ['admin'], handle: (state) => json(200, state.certificates()) }],
   ['/clusters', { roles: ['admin'], handle: (state) => json(200, state.clusters()) }],
+  ['/dry-run', { roles: ['admin'], handle: (state) => json(200, state.dryRun()) }],
 ]);
 
 /** Slow readers and senders of these small messages are not worth keeping. */

@@ -1,9 +1,20 @@
-// What policies say of a request or connection without deciding it: AUDIT rules that match, for the log and for counting.
-import type { DecisionInput, Evaluator } from '@weft/model/policy/evaluate';
+// What policies say of a request or connection without deciding it: AUDIT rules that match, and policies on trial.
+import type { DecisionInput, Evaluator, Trial, Verdict } from '@weft/model/policy/evaluate';
+import { formatNearMiss, nearestAllow } from '@weft/model/policy/explain';
+
+/** One verdict for all policies on trial together, beside that of today. */
+export interface DryRunVerdict {
+  readonly trial: Trial;
+  readonly today: Verdict;
+  readonly candidate: Verdict;
+  /** Of a refusal that no rule decides: the ALLOW rule that came nearest, and what of it failed. */
+  readonly nearest: string | undefined;
+}
 
 export interface PolicyMarks {
   /** The first AUDIT rule that matches. */
   readonly audit: string | undefined;
+  readonly dryRun: DryRunVerdict | undefined;
 }
 
 /** @returns `undefined` when nothing is to be marked, which costs nothing. */
@@ -11,6 +22,16 @@ export function markRequest(
   evaluator: Evaluator | undefined,
   input: DecisionInput,
 ): PolicyMarks | undefined {
-  const audit = evaluator?.audit(input);
-  return audit === undefined ? undefined : { audit };
+  if (evaluator === undefined) return undefined;
+  const audit = evaluator.audit(input);
+  const dryRun = evaluator.trial && tryCandidates(evaluator, evaluator.trial, input);
+  return audit === undefined && dryRun === undefined ? undefined : { audit, dryRun };
+}
+
+function tryCandidates(evaluator: Evaluator, trial: Trial, input: DecisionInput): DryRunVerdict {
+  const today = evaluator.decide(input);
+  const candidate = trial.decide(input);
+  const isNew = today.isAllowed && candidate.reason === 'no-allow-match';
+  const near = isNew ? nearestAllow(trial, input) : undefined;
+  return { trial, today, candidate, nearest: near && formatNearMiss(near) };
 }

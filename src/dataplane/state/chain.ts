@@ -1,13 +1,15 @@
 // A listener made ready to run: filter chains by port, rules compiled into evaluators, and the choice of a chain for a connection.
-import { compileRbac, type Evaluator } from '@weft/model/policy/evaluate';
-import type { RbacRules } from '@weft/model/policy/rbac';
+import { compileRbac, type Evaluator, type Trial } from '@weft/model/policy/evaluate';
 import type {
   DownstreamTls,
   FilterChain,
   FilterChainMatch,
   HttpConnectionManager,
+  HttpFilter,
   Listener,
+  NetworkFilter,
 } from '@weft/xds/resources/listener';
+import { isDryRun } from '@weft/xds/resources/shadow-rules';
 import { compileCidr, parseIp } from '@weft/model/ip';
 import type { RequestGate } from '../filters/request-gate.ts';
 
@@ -52,26 +54,29 @@ export interface ListenerReferences {
   readonly secrets: ReadonlySet<string>;
 }
 
-const compileRules = (rules: readonly RbacRules[]): Evaluator | undefined =>
-  rules.length === 0 ? undefined : compileRbac(rules);
+/** Of one chain's rbac and shadow filters; `undefined` when there are none. */
+function compileRules(filters: readonly (HttpFilter | NetworkFilter)[]): Evaluator | undefined {
+  const rules = filters.flatMap((filter) => (filter.kind === 'rbac' ? [filter.rules] : []));
+  const candidates = filters.flatMap((filter) =>
+    filter.kind === 'shadowRbac' && isDryRun(filter.shadow) ? [filter.shadow.rules] : [],
+  );
+  return rules.length + candidates.length === 0 ? undefined : compileRbac(rules, candidates);
+}
 
 function compileChain(chain: FilterChain): ChainRuntime {
-  const network: RbacRules[] = [];
   let http: HttpRuntime | undefined;
   let tcpCluster: string | undefined;
   for (const filter of chain.filters) {
-    if (filter.kind === 'rbac') network.push(filter.rules);
-    else if (filter.kind === 'tcpProxy') tcpCluster = filter.cluster;
-    else {
-      const rules = filter.http.filters.flatMap((f) => (f.kind === 'rbac' ? [f.rules] : []));
-      http = { manager: filter.http, gates: [], evaluator: compileRules(rules) };
+    if (filter.kind === 'tcpProxy') tcpCluster = filter.cluster;
+    else if (filter.kind === 'http') {
+      http = { manager: filter.http, gates: [], evaluator: compileRules(filter.http.filters) };
     }
   }
   if ((http === undefined) === (tcpCluster === undefined)) {
     throw new TypeError(`Cannot run filter chain ${chain.name}: it needs one terminal filter`);
   }
   const { name, match, tls } = chain;
-  return { name, match, tls, network: compileRules(network), http, tcpCluster };
+  return { name, match, tls, network: compileRules(chain.filters), http, tcpCluster };
 }
 
 /**
@@ -97,6 +102,12 @@ export function chainsOf(runtime: ListenerRuntime): readonly ChainRuntime[] {
   const all = [...[...runtime.chainsByPort.values()].flat(), ...runtime.otherChains];
   return runtime.defaultChain === undefined ? all : [...all, runtime.defaultChain];
 }
+
+/** What is on trial at the ports of a listener. */
+export const trialsOf = (runtime: ListenerRuntime | undefined): readonly Trial[] =>
+  (runtime === undefined ? [] : chainsOf(runtime)).flatMap(
+    ({ network, http }) => (http?.evaluator ?? network)?.trial ?? [],
+  );
 
 /** What a listener needs besides itself. */
 export function referencesOf(runtime: ListenerRuntime): ListenerReferences {

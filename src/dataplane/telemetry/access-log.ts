@@ -1,6 +1,6 @@
 // Writes one JSON line for a request or connection: who, what, where to, what was decided and by which rule.
 import type { Verdict } from '@weft/model/policy/evaluate';
-import type { PolicyMarks } from '../filters/policy-marks.ts';
+import type { DryRunVerdict, PolicyMarks } from '../filters/policy-marks.ts';
 
 export type AccessLogMode = 'off' | 'errors' | 'all';
 
@@ -37,10 +37,10 @@ export interface AccessRecord {
 
 /** Longer texts of a request are cut: a line stays a line. */
 const MAX_TEXT = 512;
-const short = (text: string): string =>
+export const short = (text: string): string =>
   text.length > MAX_TEXT ? `${text.slice(0, MAX_TEXT)}…` : text;
 
-function withoutQuery(path: string): string {
+export function withoutQuery(path: string): string {
   const query = path.indexOf('?');
   return query === -1 ? path : path.slice(0, query);
 }
@@ -49,6 +49,17 @@ const isError = (record: AccessRecord): boolean =>
   record.reasonCode !== '' ||
   record.verdict?.isAllowed === false ||
   (record.http !== undefined && record.http.status >= 400);
+
+const word = ({ isAllowed }: Verdict): string => (isAllowed ? 'allow' : 'deny');
+
+/** What would be decided with the policies on trial, and by which rule. */
+const describeDryRun = ({ today, candidate, nearest }: DryRunVerdict) => ({
+  today: word(today),
+  candidate: word(candidate),
+  reason: candidate.reason,
+  policy: candidate.decidedBy,
+  nearest,
+});
 
 /** @returns a function that logs what the mode asks for, and nothing else. */
 export function createAccessLog(
@@ -66,6 +77,7 @@ export function createAccessLog(
         decisionReason: verdict?.reason,
         policy: verdict?.decidedBy,
         audit: marks?.audit,
+        dryRun: marks?.dryRun && describeDryRun(marks.dryRun),
         ...(http && {
           ...http,
           path: short(withoutQuery(http.path)),

@@ -1,5 +1,6 @@
 // What the sidecar counts, under the names and labels that dashboards made for Istio expect.
-import type { PolicyMarks } from '../filters/policy-marks.ts';
+import type { DryRunVerdict, PolicyMarks } from '../filters/policy-marks.ts';
+import { DryRunLedger } from './dry-run-ledger.ts';
 import type { CounterHandle, HistogramHandle, MetricsRegistry } from './metrics.ts';
 
 /** Who called whom; the same for every request of one connection or one route. */
@@ -128,6 +129,12 @@ export function createProxyMetrics(registry: MetricsRegistry) {
     help: 'Requests and connections that AUDIT rules marked, by the first rule that matched',
     labels: [...FLOW_LABELS, 'policy'],
   });
+  const tried = registry.counter({
+    name: 'weft_policy_dry_run_total',
+    help: 'Requests and connections by what was decided, and what would be with the policies on trial',
+    labels: [...FLOW_LABELS, 'today', 'candidate', 'reason', 'policy'],
+  });
+  const dryRuns = new DryRunLedger();
   const decisions = new Map<string, CounterHandle>();
   const decided = (protocol: 'http' | 'tcp', decision: string): void => {
     const key = protocol + decision;
@@ -140,7 +147,21 @@ export function createProxyMetrics(registry: MetricsRegistry) {
   function flow(of: Flow): FlowMetrics {
     const values = flowValues(of);
     const handles = new Map<string, CounterHandle>();
-    const audits = new Map<string, CounterHandle>();
+    const marks = new Map<string, CounterHandle>();
+    const markHandle = (key: string, create: () => CounterHandle): CounterHandle => {
+      let handle = marks.get(key);
+      if (handle === undefined) {
+        handle = create();
+        if (marks.size < MAX_CACHED_OUTCOMES) marks.set(key, handle);
+      }
+      return handle;
+    };
+    const countDryRun = ({ today, candidate }: DryRunVerdict): void => {
+      const { reason, decidedBy = 'none' } = candidate;
+      const words = [today, candidate].map(({ isAllowed }) => (isAllowed ? 'allow' : 'deny'));
+      const key = `${words.join('|')}|${reason}|${decidedBy}`;
+      markHandle(key, () => tried.labels(...values, ...words, reason, decidedBy)).inc();
+    };
     let duration: HistogramHandle | undefined;
     return {
       request(outcome) {
@@ -163,14 +184,11 @@ export function createProxyMetrics(registry: MetricsRegistry) {
         duration.observe(outcome.durationMs);
         if (decision !== 'none') decided('http', decision);
       },
-      marked({ audit }) {
-        if (audit === undefined) return;
-        let handle = audits.get(audit);
-        if (handle === undefined) {
-          handle = audited.labels(...values, audit);
-          if (audits.size < MAX_CACHED_OUTCOMES) audits.set(audit, handle);
-        }
-        handle.inc();
+      marked({ audit, dryRun }) {
+        if (audit !== undefined) markHandle(audit, () => audited.labels(...values, audit)).inc();
+        if (dryRun === undefined) return;
+        countDryRun(dryRun);
+        dryRuns.record(of.sourcePrincipal, dryRun);
       },
       connectionOpened: () => opened.labels(...values).inc(),
       connectionClosed(bytesReceived, bytesSent) {
@@ -183,6 +201,7 @@ export function createProxyMetrics(registry: MetricsRegistry) {
 
   return {
     flow,
+    dryRuns,
     decidedTcp: (decision: 'allow' | 'deny') => decided('tcp', decision),
     refused: (direction: 'inbound' | 'outbound', reason: string) =>
       refused.labels(direction, reason).inc(),

@@ -19,10 +19,17 @@ export interface BrokenPolicy {
   readonly selector?: ReadonlyMap<string, string> | undefined;
 }
 
-export const ruleName = (namespace: string, name: string, rule: number | 'invalid'): string =>
-  rule === 'invalid'
-    ? `ns[${namespace}]-policy[${name}]-invalid`
-    : `ns[${namespace}]-policy[${name}]-rule[${rule}]`;
+interface Named {
+  readonly namespace: string;
+  readonly name: string;
+}
+
+/** What all names of a policy's rules begin with. */
+export const ruleNamePrefix = ({ namespace, name }: Named): string =>
+  `ns[${namespace}]-policy[${name}]-`;
+
+export const ruleName = (policy: Named, rule: number | 'none' | 'invalid'): string =>
+  ruleNamePrefix(policy) + (rule === 'invalid' ? rule : `rule[${rule}]`);
 
 /**
  * Compiles the policies that select one workload: a LOG set (AUDIT), a DENY set and an ALLOW set, each only when a
@@ -33,7 +40,7 @@ export const ruleName = (namespace: string, name: string, rule: number | 'invali
  *   deny and mark more, never less (policy contract section 5).
  * - broken policies: an ALLOW allows nothing and makes the workload need an ALLOW; AUDIT decides nothing, as it never
  *   does; everything else, a CUSTOM that is valid but not enforced by this version included, denies all.
- * - dry run enforces nothing.
+ * - dry run enforces nothing: see `compileCandidates`.
  * Rules stand in the order of their names, as every proxy tries them: of several that match, all name the same one.
  */
 export function compilePolicies(
@@ -43,10 +50,8 @@ export function compilePolicies(
 ): RbacChain {
   const chain: RbacRules[] = [];
   const enforced = policies.filter((policy) => !policy.isDryRun);
-  const rulesOf = (action: 'ALLOW' | 'DENY' | 'AUDIT'): readonly RbacPolicy[] =>
-    enforced
-      .filter((policy) => policy.action === action)
-      .flatMap((policy) => compilePolicy(policy, options));
+  const rulesOf = (action: AuthorizationPolicy['action']): readonly RbacPolicy[] =>
+    compileAction(enforced, action, options);
   const custom = enforced.filter(({ action }) => action === 'CUSTOM');
   const closing = broken.filter(({ action }) => action !== 'ALLOW' && action !== 'AUDIT');
   const muted = broken.filter(({ action }) => action === 'ALLOW');
@@ -62,6 +67,34 @@ export function compilePolicies(
   return chain;
 }
 
+/**
+ * Compiles the policies that are on trial (dry run): what they would add to the DENY and to the ALLOW set. An ALLOW that
+ * allows nothing is there with a rule that never matches, so that it can be named.
+ */
+export function compileCandidates(
+  policies: readonly AuthorizationPolicy[],
+  options: CompileOptions,
+): RbacChain {
+  const candidates = policies.filter((policy) => policy.isDryRun);
+  return (['DENY', 'ALLOW'] as const).flatMap((action): RbacRules[] => {
+    const rules = candidates.filter((policy) => policy.action === action);
+    const compiled = rules.flatMap((policy) => {
+      const own = compilePolicy(policy, options);
+      return own.length > 0 ? own : [{ ...never(policy), name: ruleName(policy, 'none') }];
+    });
+    return rules.length === 0 ? [] : [{ action, policies: inOrder(compiled) }];
+  });
+}
+
+const compileAction = (
+  policies: readonly AuthorizationPolicy[],
+  action: AuthorizationPolicy['action'],
+  options: CompileOptions,
+): readonly RbacPolicy[] =>
+  policies
+    .filter((policy) => policy.action === action)
+    .flatMap((policy) => compilePolicy(policy, options));
+
 /** By name, each name once: two objects of one name stay two rules, where a proxy would keep the last of them alone. */
 function inOrder(rules: readonly RbacPolicy[]): readonly RbacPolicy[] {
   const seen = new Map<string, number>();
@@ -73,15 +106,15 @@ function inOrder(rules: readonly RbacPolicy[]): readonly RbacPolicy[] {
   return named.sort((a, b) => (a.name < b.name ? -1 : 1));
 }
 
-const denyAll = ({ namespace, name }: { namespace: string; name: string }): RbacPolicy => ({
-  name: ruleName(namespace, name, 'invalid'),
+const denyAll = (policy: Named): RbacPolicy => ({
+  name: ruleName(policy, 'invalid'),
   permissions: [{ kind: 'any' }],
   principals: [{ kind: 'any' }],
 });
 
 /** Allows nothing; there so that dumps and explanations can name it. */
-const never = ({ namespace, name }: BrokenPolicy): RbacPolicy => ({
-  name: ruleName(namespace, name, 'invalid'),
+const never = (policy: Named): RbacPolicy => ({
+  name: ruleName(policy, 'invalid'),
   permissions: [{ kind: 'not', rule: { kind: 'any' } }],
   principals: [{ kind: 'any' }],
 });
@@ -93,7 +126,7 @@ function compilePolicy(
   return (policy.rules ?? []).flatMap((rule, index) => {
     const compiled = compileRule(policy, rule, options);
     if (compiled === undefined) return [];
-    return [{ name: ruleName(policy.namespace, policy.name, index), ...compiled }];
+    return [{ name: ruleName(policy, index), ...compiled }];
   });
 }
 

@@ -1,5 +1,6 @@
 // Decides: rule sets compiled once into closures and an index, asked for every request and every connection.
 import { compileCidr, type IpAddress } from '../ip.ts';
+import { boundedUnion, exactPaths, exactPeers } from './index-keys.ts';
 import { compileString, compileTemplate, compileValue, type StringTest } from './matchers.ts';
 import type {
   CidrRange,
@@ -51,6 +52,13 @@ export interface Evaluator {
   audit(input: DecisionInput): string | undefined;
   /** The rule sets it was made of, for `explain` and the config dump. */
   readonly chain: RbacChain;
+  /** What would decide if the policies on trial were in force; absent when there are none. */
+  readonly trial: Trial | undefined;
+}
+
+export interface Trial extends Pick<Evaluator, 'decide' | 'chain'> {
+  /** What the policies on trial add to the chain. */
+  readonly candidates: RbacChain;
 }
 
 type Test = (input: DecisionInput) => boolean;
@@ -74,12 +82,17 @@ export function pathOnly(target: string): string {
 /**
  * Compiles rule sets. They are asked in order: a DENY that matches denies, an ALLOW set of which nothing matches
  * denies, LOG decides nothing. With no set at all everything is allowed.
+ * @param candidates what policies on trial would add (`compileCandidates`).
  */
-export function compileRbac(chain: RbacChain): Evaluator {
+export function compileRbac(chain: RbacChain, candidates: RbacChain = []): Evaluator {
   const sets = chain.filter((rules) => rules.action !== 'LOG').map(compileRules);
   const logs = chain.filter((rules) => rules.action === 'LOG').map(compileRules);
   return {
     chain,
+    trial:
+      candidates.length === 0
+        ? undefined
+        : { ...compileRbac(withCandidates(chain, candidates)), candidates },
     audit(input) {
       for (const log of logs) {
         const found = log.find(input);
@@ -104,6 +117,14 @@ export function compileRbac(chain: RbacChain): Evaluator {
   };
 }
 
+/** What would be in force if the candidates were: the rules of today first, so that they name what they already decide. */
+function withCandidates(chain: RbacChain, candidates: RbacChain): RbacChain {
+  return (['DENY', 'ALLOW'] as const).flatMap((action): RbacRules[] => {
+    const sets = [...chain, ...candidates].filter((rules) => rules.action === action);
+    return sets.length === 0 ? [] : [{ action, policies: sets.flatMap((set) => set.policies) }];
+  });
+}
+
 interface CompiledPolicy {
   /** Its place in the rule set: of several that match, the first is named. */
   readonly index: number;
@@ -123,9 +144,6 @@ interface Bucket {
 }
 
 const createBucket = (): Bucket => ({ byPath: new Map(), others: [] });
-
-/** A policy naming more principals or paths than this is not spread over the index. */
-const MAX_KEYS = 256;
 
 /**
  * Index by exact peer and exact path, so that a decision costs the same with ten rules and with ten thousand
@@ -209,50 +227,6 @@ function firstOf(
     if (policy.test(input)) return policy;
   }
   return best;
-}
-
-/** The union of key sets; `undefined` when one of them is open or the union is too large to be an index. */
-function boundedUnion(
-  sets: readonly (ReadonlySet<string> | undefined)[],
-): ReadonlySet<string> | undefined {
-  const union = new Set<string>();
-  for (const set of sets) {
-    if (set === undefined) return undefined;
-    for (const key of set) union.add(key);
-    if (union.size > MAX_KEYS) return undefined;
-  }
-  return union;
-}
-
-/** The only peers that can match, or `undefined` when they cannot be listed. */
-function exactPeers(principal: Principal): ReadonlySet<string> | undefined {
-  switch (principal.kind) {
-    case 'authenticated': {
-      const { name } = principal;
-      return name?.kind === 'exact' && !name.ignoreCase ? new Set([name.value]) : undefined;
-    }
-    case 'or':
-      return boundedUnion(principal.ids.map(exactPeers));
-    case 'and':
-      return principal.ids.map(exactPeers).find((set) => set !== undefined);
-    default:
-      return undefined;
-  }
-}
-
-function exactPaths(permission: Permission): ReadonlySet<string> | undefined {
-  switch (permission.kind) {
-    case 'urlPath': {
-      const { path } = permission;
-      return path.kind === 'exact' && !path.ignoreCase ? new Set([path.value]) : undefined;
-    }
-    case 'or':
-      return boundedUnion(permission.rules.map(exactPaths));
-    case 'and':
-      return permission.rules.map(exactPaths).find((set) => set !== undefined);
-    default:
-      return undefined;
-  }
 }
 
 /** One permission and one principal must match (rbac.proto, Policy). */

@@ -20,7 +20,8 @@ const MAX_ENTRIES = 512;
 const MAX_TARGETS = 16;
 const MAX_VALUES = 4_096;
 const ACTIONS = ['ALLOW', 'DENY', 'AUDIT', 'CUSTOM'] as const;
-const DRY_RUN = 'istio.io/dry-run';
+/** Istio's spelling and Weft's own; either one that says true has the policy tried and not enforced. */
+export const DRY_RUN_ANNOTATIONS = ['istio.io/dry-run', 'weft.dev/dry-run'] as const;
 /** Go's strconv.ParseBool, by which existing manifests were checked. */
 const BOOLEANS: ReadonlyMap<string, boolean> = new Map([
   ...['1', 't', 'T', 'TRUE', 'true', 'True'].map((text) => [text, true] as const),
@@ -173,22 +174,24 @@ function parseDryRun(
   annotations: ReadonlyMap<string, string>,
   action: string,
 ): boolean {
-  const text = annotations.get(DRY_RUN);
-  if (text === undefined) return false;
-  const field = `metadata.annotations.${DRY_RUN}`;
-  const isDryRun = BOOLEANS.get(text);
-  if (isDryRun === undefined) {
-    reader.error(
-      field,
-      'bad-boolean',
-      `${shown(text)} is neither true nor false`,
-      'write "true" or "false"',
-    );
-  }
-  if (action !== 'ALLOW' && action !== 'DENY') {
-    reader.error(field, 'dry-run-action', `dry run works with ALLOW and DENY, not ${action}`);
-  }
-  return isDryRun ?? false;
+  return DRY_RUN_ANNOTATIONS.map((key): boolean => {
+    const text = annotations.get(key);
+    if (text === undefined) return false;
+    const field = `metadata.annotations.${key}`;
+    const isDryRun = BOOLEANS.get(text);
+    if (isDryRun === undefined) {
+      reader.error(
+        field,
+        'bad-boolean',
+        `${shown(text)} is neither true nor false`,
+        'write "true" or "false"',
+      );
+    }
+    if (action !== 'ALLOW' && action !== 'DENY') {
+      reader.error(field, 'dry-run-action', `dry run works with ALLOW and DENY, not ${action}`);
+    }
+    return isDryRun ?? false;
+  }).includes(true);
 }
 
 function parseRules(reader: Reader, value: unknown, action: string): readonly Rule[] | undefined {
@@ -333,13 +336,6 @@ export function unsupportedFeatures(policy: AuthorizationPolicy): readonly Probl
   };
   if (policy.action === 'CUSTOM') {
     refuse('spec.action', 'CUSTOM is not supported by this version', 'use ALLOW or DENY');
-  }
-  if (policy.isDryRun) {
-    refuse(
-      `metadata.annotations.${DRY_RUN}`,
-      'dry run is not supported by this version',
-      'remove the annotation to enforce the policy',
-    );
   }
   if (policy.targetRefs.length > 0) {
     refuse('spec.targetRefs', 'targets are not supported by this version', 'use spec.selector');

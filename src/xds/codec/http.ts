@@ -20,6 +20,7 @@ import {
 } from './fields.ts';
 import { encodeRbac, readRbac } from './rbac.ts';
 import { encodeRouteConfiguration, readRouteConfiguration } from './route.ts';
+import { encodeShadowRules, hasShadowRules, readShadowRules } from './shadow-rules.ts';
 import { ADS_SOURCE, checkAdsSource } from './tls.ts';
 import {
   boolValue,
@@ -39,6 +40,10 @@ const HTTP_RBAC: Extension<HttpFilter> = {
   name: 'envoy.filters.http.rbac',
   typeName: 'envoy.extensions.filters.http.rbac.v3.RBAC',
   read: (fields) => {
+    if (hasShadowRules(fields)) {
+      const shadow = readShadowRules(fields, 'http');
+      return shadow && { kind: 'shadowRbac', shadow };
+    }
     // Absent rules would enforce nothing, which nobody sends this filter for.
     const rules = requiredMessage(fields, 'rules', (rbac) => readRbac(rbac, 'http'));
     return rules && { kind: 'rbac', rules };
@@ -93,6 +98,8 @@ function encodeHttpFilter(filter: HttpFilter): PlainMessage {
   switch (filter.kind) {
     case 'rbac':
       return encodeExtension(HTTP_RBAC, { rules: encodeRbac(filter.rules) });
+    case 'shadowRbac':
+      return encodeExtension(HTTP_RBAC, encodeShadowRules(filter.shadow));
     case 'router':
       return encodeExtension(ROUTER);
     default:

@@ -25,6 +25,7 @@ import {
 } from './fields.ts';
 import { encodeHttpConnectionManager, readHttpConnectionManager } from './http.ts';
 import { encodeRbac, readRbac } from './rbac.ts';
+import { encodeShadowRules, hasShadowRules, readShadowRules } from './shadow-rules.ts';
 import { encodeCidr, MAX_PORT, readCidr } from './request-match.ts';
 import { encodeDownstreamTls, readDownstreamTls } from './tls.ts';
 import {
@@ -74,6 +75,10 @@ const NETWORK_RBAC: Extension<NetworkFilter> = {
   typeName: 'envoy.extensions.filters.network.rbac.v3.RBAC',
   read: (fields) => {
     const statPrefix = requiredText(fields, 'stat_prefix');
+    if (hasShadowRules(fields)) {
+      const shadow = readShadowRules(fields, 'tcp');
+      return shadow && { kind: 'shadowRbac', statPrefix, shadow };
+    }
     // Absent rules would enforce nothing, which nobody sends this filter for.
     const rules = requiredMessage(fields, 'rules', (rbac) => readRbac(rbac, 'tcp'));
     return rules && { kind: 'rbac', statPrefix, rules };
@@ -136,6 +141,13 @@ function encodeNetworkFilter(filter: NetworkFilter): PlainMessage {
     case 'rbac': {
       const { statPrefix, rules } = filter;
       return encodeExtension(NETWORK_RBAC, { rules: encodeRbac(rules), stat_prefix: statPrefix });
+    }
+    case 'shadowRbac': {
+      const { statPrefix, shadow } = filter;
+      return encodeExtension(NETWORK_RBAC, {
+        ...encodeShadowRules(shadow),
+        stat_prefix: statPrefix,
+      });
     }
     case 'http':
       return encodeExtension(HTTP, encodeHttpConnectionManager(filter.http));
@@ -221,7 +233,7 @@ function readNetworkFilters(fields: Fields): readonly NetworkFilter[] {
     readExtension(filter, [NETWORK_RBAC, HTTP, TCP_PROXY]),
   );
   if (fields.reading.problems.length > before) return filters;
-  const end = filters.findIndex(({ kind }) => kind !== 'rbac');
+  const end = filters.findIndex(({ kind }) => kind === 'http' || kind === 'tcpProxy');
   if (end === -1 || end !== filters.length - 1)
     report(
       fields,

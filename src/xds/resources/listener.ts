@@ -1,6 +1,7 @@
 // What a proxy does with a connection: listeners, their filter chains and the filters in them, as Weft emits and reads them.
 import type { CidrRange, RbacRules, StringMatcher } from '@weft/model/policy/rbac';
 import type { RouteConfiguration } from './route.ts';
+import type { ShadowRules } from './shadow-rules.ts';
 
 export interface SocketAddress {
   readonly address: string;
@@ -59,11 +60,13 @@ export interface DownstreamTls {
 
 export type NetworkFilter =
   | { readonly kind: 'rbac'; readonly statPrefix: string; readonly rules: RbacRules }
+  | { readonly kind: 'shadowRbac'; readonly statPrefix: string; readonly shadow: ShadowRules }
   | { readonly kind: 'http'; readonly http: HttpConnectionManager }
   | { readonly kind: 'tcpProxy'; readonly statPrefix: string; readonly cluster: string };
 
 export type HttpFilter =
   | { readonly kind: 'rbac'; readonly rules: RbacRules }
+  | { readonly kind: 'shadowRbac'; readonly shadow: ShadowRules }
   | { readonly kind: 'router' };
 
 export type PathNormalization = 'NONE' | 'BASE' | 'MERGE_SLASHES' | 'DECODE_AND_MERGE_SLASHES';
