@@ -249,6 +249,34 @@ describe('state of the world', () => {
 describe('delta', () => {
   converse('delta', [
     {
+      claim:
+        'a changed cluster has its endpoints sent again, for Envoy waits for them and asks for nothing',
+      view: ['cluster a 1', 'cluster b 1', 'endpoints a 1', 'endpoints b 1'],
+      lines: [
+        ['ask cluster +*', 'cluster#1 +a@1 +b@1'],
+        ['ask endpoints +a +b', 'endpoints#2 +a@1 +b@1'],
+        ['ack endpoints 2'],
+        ['ack cluster 1'],
+        ['view cluster a 2', 'cluster#3 +a@2', 'endpoints#4 +a@1'],
+      ],
+    },
+    {
+      claim: 'endpoints that a changed cluster waits for pass clusters that have changed once more',
+      view: ['cluster a 1', 'endpoints a 1', 'listener l 1'],
+      lines: [
+        ['ask cluster +*', 'cluster#1 +a@1'],
+        ['ack cluster 1'],
+        ['ask listener +*', 'listener#2 +l@1'],
+        ['ack listener 2'],
+        ['ask endpoints +a', 'endpoints#3 +a@1'],
+        ['view cluster a 2', 'cluster#4 +a@2'],
+        ['view cluster a 3; listener l 2'],
+        ['ack endpoints 3', 'endpoints#5 +a@1'],
+        ['ack endpoints 5'],
+        ['ack cluster 4', 'cluster#6 +a@3', 'endpoints#7 +a@1', 'listener#8 +l@2'],
+      ],
+    },
+    {
       claim: 'an empty first request for clusters asks for all, and a change sends the difference',
       view: ['cluster a 1', 'cluster b 1'],
       lines: [

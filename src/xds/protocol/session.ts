@@ -18,6 +18,7 @@ import {
   noteRefused,
   noteSent,
   openWildcard,
+  oweNames,
   type Refusal,
   seedVersions,
   type Subscription,
@@ -242,13 +243,17 @@ const STEPS: readonly { readonly kind: ResourceKind; readonly phase: Phase }[] =
  * costs nothing. What waits for an answer holds back what comes after it in the order.
  */
 export function nextResponse(session: Session, view: ResourceView): StreamResponse | undefined {
+  let waitsForClusters = false;
   for (const { kind, phase } of STEPS) {
+    // The answer to clusters may be waiting for endpoints: nothing else passes them.
+    if (waitsForClusters && kind !== 'endpoints') return undefined;
     const sub = session.subscriptions.get(kind);
     if (sub === undefined) continue;
     const changes = changesOf(sub, view);
     if (!hasWork(sub, changes, phase)) continue;
     if (sub.inFlight === undefined) return respond(session, sub, { changes, phase, view });
-    if (kind !== 'secret') return undefined;
+    if (kind === 'cluster' && phase === 'make') waitsForClusters = true;
+    else if (kind !== 'secret') return undefined;
   }
   return undefined;
 }
@@ -269,9 +274,31 @@ function respond(session: Session, sub: Subscription, due: Due): StreamResponse 
   const content = sub.isFullSet ? fullSet(sub, due) : difference(sub, due, session.limits);
   const { resources, removed } = content;
   const version = versionAfter(sub, resources, removed);
+  if (sub.kind === 'cluster') oweEndpoints(session, sub, resources);
   noteSent(sub, { nonce, version, resources, removed });
   // State of the world leaves out what is gone; only delta names it.
   return { kind: sub.kind, nonce, version, resources, removed: sub.isFullSet ? [] : removed };
+}
+
+/**
+ * Envoy takes a changed cluster into use only when it has been sent endpoints for it, even if they are the same, and
+ * answers no response of clusters until then. In delta it does not ask for them again. Source: xDS protocol, "Warming".
+ */
+function oweEndpoints(
+  session: Session,
+  clusters: Subscription,
+  resources: readonly EncodedResource[],
+): void {
+  const endpoints = session.subscriptions.get('endpoints');
+  if (endpoints === undefined || session.variant !== 'delta') return;
+  const isKnown = ({ name }: EncodedResource): boolean => {
+    const sent = clusters.entries.get(name)?.sent;
+    return sent !== undefined && sent !== ABSENT;
+  };
+  oweNames(
+    endpoints,
+    resources.filter(isKnown).map(({ name }) => name),
+  );
 }
 
 interface Content {

@@ -130,6 +130,16 @@ export function addNames(sub: Subscription, names: Iterable<string>): void {
   sub.changes = undefined;
 }
 
+/** Sends what was asked for once more, whatever the client has. */
+export function oweNames(sub: Subscription, names: Iterable<string>): void {
+  for (const name of names) {
+    const entry = sub.entries.get(name);
+    if (entry === undefined) continue;
+    entry.isOwed = true;
+    sub.changes = undefined;
+  }
+}
+
 /** Forgets names. One that the wildcard still covers is sent again, for the client has just dropped it. */
 export function dropNames(sub: Subscription, names: Iterable<string>): void {
   for (const name of names) {
