@@ -63,12 +63,40 @@ const OPEN: ChainKind['match'] = { applicationProtocols: [] };
 
 function chainsOfPort({ port, protocol, mode }: InboundPort, parts: ChainParts): FilterChain[] {
   const cluster = inboundClusterName(port);
-  return kindsOf(protocol, mode).map(({ label, security, carries, match }) => ({
+  return withoutGaps(kindsOf(protocol, mode)).map(({ label, security, carries, match }) => ({
     name: `${port}-${label}`,
     match: { ...ANY, destinationPort: port, ...match },
     ...(security === 'mesh' && { tls: parts.tls }),
     filters: carries === 'http' ? parts.http(security, { port, cluster }) : parts.tcp(cluster),
   }));
+}
+
+const TRANSPORTS = ['tls', 'raw_buffer'] as const;
+
+/**
+ * The last kind takes what the others leave, and says so for each transport: Envoy settles on a transport before it
+ * looks at application protocols and never goes back, so that a chain for any transport is no match once another names
+ * the connection's own. What then matches nothing would go to the default chain, past the mode of its port.
+ */
+function withoutGaps(kinds: readonly ChainKind[]): readonly ChainKind[] {
+  const rest = kinds.at(-1);
+  if (rest === undefined || kinds.length === 1) return kinds;
+  const before = kinds.slice(0, -1);
+  const open = TRANSPORTS.filter(
+    (transport) =>
+      !before.some(
+        ({ match }) =>
+          match.transportProtocol === transport && match.applicationProtocols.length === 0,
+      ),
+  );
+  return [
+    ...before,
+    ...open.map((transport) => ({
+      ...rest,
+      label: open.length === 1 ? rest.label : `${rest.label}-${transport}`,
+      match: { ...OPEN, transportProtocol: transport },
+    })),
+  ];
 }
 
 function kindsOf(protocol: PortProtocol, mode: MtlsMode): readonly ChainKind[] {

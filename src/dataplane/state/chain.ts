@@ -1,4 +1,5 @@
 // A listener made ready to run: filter chains by port, rules compiled into evaluators, and the choice of a chain for a connection.
+import type { AmbiguousPath } from '@weft/model/policy/ambiguous-path';
 import { compileRbac, type Evaluator, type Trial } from '@weft/model/policy/evaluate';
 import type {
   DownstreamTls,
@@ -34,6 +35,8 @@ export interface ChainRuntime {
 
 export interface HttpRuntime {
   readonly manager: HttpConnectionManager;
+  /** Spellings of paths that are answered with 400; mostly none. */
+  readonly refusedPaths: readonly AmbiguousPath[];
   /** What a request must pass before it is judged, in order; mostly none. */
   readonly gates: readonly RequestGate[];
   /** Judges each request; absent when no policy speaks of the workload. */
@@ -69,7 +72,11 @@ function compileChain(chain: FilterChain): ChainRuntime {
   for (const filter of chain.filters) {
     if (filter.kind === 'tcpProxy') tcpCluster = filter.cluster;
     else if (filter.kind === 'http') {
-      http = { manager: filter.http, gates: [], evaluator: compileRules(filter.http.filters) };
+      const { filters } = filter.http;
+      const refusedPaths = filters.flatMap((one) =>
+        one.kind === 'refusePaths' ? one.refused : [],
+      );
+      http = { manager: filter.http, refusedPaths, gates: [], evaluator: compileRules(filters) };
     }
   }
   if ((http === undefined) === (tcpCluster === undefined)) {
@@ -155,8 +162,9 @@ export function needsInspection(runtime: ListenerRuntime, port: number): boolean
 }
 
 /**
- * Chooses a chain as Envoy does: the most specific match wins, by address range, server name, transport, then
- * application protocol; what no chain matches goes to the default chain, or is `undefined` and closed.
+ * Chooses a chain as Envoy does: by address range, server name, transport, then application protocol. Each criterion
+ * settles on its most specific match among what the one before left, and there is no way back: what then matches
+ * nothing goes to the default chain, or is `undefined` and closed.
  * Source: Envoy's `FilterChainMatch` documentation, criteria 2 to 5.
  */
 export function selectChain(
@@ -164,51 +172,64 @@ export function selectChain(
   destination: { readonly address: string; readonly port: number },
   traits: ConnectionTraits,
 ): ChainRuntime | undefined {
-  let best: ChainRuntime | undefined;
-  let bestScore = -1;
-  for (const chain of candidateChains(runtime, destination.port)) {
-    const score = matchScore(chain.match, destination.address, traits);
-    if (score > bestScore) {
-      best = chain;
-      bestScore = score;
-    }
+  let left = candidateChains(runtime, destination.port);
+  for (const criterion of CRITERIA) {
+    if (left.length === 0) break;
+    left = mostSpecific(left, (match) => criterion(match, destination.address, traits));
   }
-  return best ?? runtime.defaultChain;
+  return left[0] ?? runtime.defaultChain;
 }
 
-/** -1: no match; else larger is more specific. Each criterion outweighs all that come after it. */
-function matchScore(match: FilterChainMatch, address: string, traits: ConnectionTraits): number {
-  let score = 0;
-  if (match.destinationRanges.length > 0) {
-    const ip = parseIp(address);
-    let longest = -1;
-    for (const range of match.destinationRanges) {
-      if (ip !== undefined && compileCidr(range)(ip))
-        longest = Math.max(longest, range.prefixLength);
-    }
-    if (longest === -1) return -1;
-    score += (longest + 1) * 1_000_000;
+/** -1: no match; 0: the chain does not ask; else larger is more specific. */
+type Criterion = (match: FilterChainMatch, address: string, traits: ConnectionTraits) => number;
+
+const CRITERIA: readonly Criterion[] = [
+  rangeScore,
+  (match, _address, { serverName }) => serverNameScore(match.serverNames, serverName),
+  ({ transportProtocol }, _address, { transport }) =>
+    transportProtocol === undefined ? 0 : transportProtocol === transport ? 1 : -1,
+  (match, _address, traits) => protocolScore(match.applicationProtocols, traits),
+];
+
+function mostSpecific(
+  chains: readonly ChainRuntime[],
+  scoreOf: (match: FilterChainMatch) => number,
+): readonly ChainRuntime[] {
+  let best = 0;
+  let found: ChainRuntime[] = [];
+  for (const chain of chains) {
+    const score = scoreOf(chain.match);
+    if (score < best) continue;
+    if (score > best) found = [];
+    best = score;
+    found.push(chain);
   }
-  if (match.serverNames.length > 0) {
-    const specificity = serverNameScore(match.serverNames, traits.serverName);
-    if (specificity === -1) return -1;
-    score += specificity * 100;
+  return found;
+}
+
+function rangeScore({ destinationRanges }: FilterChainMatch, address: string): number {
+  if (destinationRanges.length === 0) return 0;
+  const ip = parseIp(address);
+  let longest = -1;
+  for (const range of destinationRanges) {
+    if (ip !== undefined && compileCidr(range)(ip)) longest = Math.max(longest, range.prefixLength);
   }
-  if (match.transportProtocol !== undefined) {
-    if (match.transportProtocol !== traits.transport) return -1;
-    score += 10;
-  }
-  if (match.applicationProtocols.length > 0) {
-    if (!match.applicationProtocols.some((name) => traits.applicationProtocols.includes(name))) {
-      return -1;
-    }
-    score += 1;
-  }
-  return score;
+  return longest + 1 === 0 ? -1 : longest + 1;
+}
+
+/** Of what the client offers, the first that any chain takes. */
+function protocolScore(
+  names: readonly string[],
+  { applicationProtocols }: ConnectionTraits,
+): number {
+  if (names.length === 0) return 0;
+  const index = applicationProtocols.findIndex((offered) => names.includes(offered));
+  return index === -1 ? -1 : applicationProtocols.length - index;
 }
 
 /** Exact names before `*.suffix`, longer suffixes before shorter ones. */
 function serverNameScore(names: readonly string[], serverName: string | undefined): number {
+  if (names.length === 0) return 0;
   if (serverName === undefined) return -1;
   let best = -1;
   for (const name of names) {
