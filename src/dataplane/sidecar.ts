@@ -29,6 +29,7 @@ import { trialsOf } from './state/chain.ts';
 import { ConfigStore, type ResourceUpdate } from './state/config-store.ts';
 import { OpenConnections } from './state/open-connections.ts';
 import { createAccessLog } from './telemetry/access-log.ts';
+import { Denials } from './telemetry/denials.ts';
 import type { DryRunLedger } from './telemetry/dry-run-ledger.ts';
 import { MetricsRegistry } from './telemetry/metrics.ts';
 import { createProxyMetrics } from './telemetry/proxy-metrics.ts';
@@ -63,6 +64,7 @@ export class Sidecar implements AsyncDisposable {
   readonly #metrics = new MetricsRegistry();
   readonly #own: ReturnType<typeof createSidecarMetrics>;
   readonly #dryRuns: DryRunLedger;
+  readonly #denials = new Denials({ now: () => this.#options.clock.now() });
   readonly #acceptInbound: AcceptInbound;
   readonly #acceptOutbound: AcceptOutbound;
   readonly #acceptForward: (socket: Socket) => void;
@@ -165,7 +167,7 @@ export class Sidecar implements AsyncDisposable {
         if (spiffeId === undefined) throw new Error('Cannot serve: there is no identity');
         return { spiffeId, namespace, name: pod };
       },
-      log: write,
+      log: this.#denials.before(write),
       isLogOff: write.isOff,
       flows: new FlowCache(metrics),
     };
@@ -344,6 +346,7 @@ export class Sidecar implements AsyncDisposable {
       }),
       certificates: () => this.#identity.report(),
       clusters: () => ({ clusters: [...this.#store.handles().values()].map(describeCluster) }),
+      denials: (requestId) => ({ denials: this.#denials.find(requestId) }),
       dryRun: () => this.#dryRuns.report(trialsOf(this.#store.inbound())),
       drain: () => this.#onDrainAsked(),
     };

@@ -11,6 +11,7 @@ function stateOf(overrides: Partial<AdminState> = {}): AdminState {
     metricsText: () => 'm 1\n',
     configDump: () => ({ listeners: [] }),
     certificates: () => ({ certificates: [] }),
+    denials: (requestId) => ({ denials: requestId === undefined ? [1, 2] : [requestId] }),
     dryRun: () => ({ rules: [], judged: 0, changes: [] }),
     clusters: () => ({ clusters: [] }),
     drain: () => undefined,
@@ -44,6 +45,8 @@ const offered: readonly (readonly [AdminRole, string, number])[] = [
   ['admin', '/certs', 200],
   ['admin', '/clusters', 200],
   ['admin', '/stats/prometheus', 200],
+  ['admin', '/denials', 200],
+  ['probe', '/denials', 404],
   ['admin', '/nothing', 404],
   ['admin', '/drain', 405],
   ['probe', '/healthz/ready', 200],
@@ -101,4 +104,17 @@ test('isLocalHost() takes loopback names and addresses only', () => {
   for (const host of ['evil.example', 'localhost.evil.example:15000', 'a:b:c', '[::1', '']) {
     assert.ok(!isLocalHost(host), host);
   }
+});
+
+test('GET /denials?request-id=… asks for one refusal, without it for all', async () => {
+  await using server = await createAdminServer({
+    role: 'admin',
+    host: '127.0.0.1',
+    port: 0,
+    state: stateOf(),
+  });
+  const one = await ask(server.address.port, { path: '/denials?request-id=a%2Fb' });
+  assert.deepEqual(JSON.parse(one.body), { denials: ['a/b'] });
+  const all = await ask(server.address.port, { path: '/denials' });
+  assert.deepEqual(JSON.parse(all.body), { denials: [1, 2] });
 });

@@ -20,6 +20,8 @@ export interface AdminState {
   clusters(): unknown;
   /** What policies on trial would change. */
   dryRun(): unknown;
+  /** The last refusals, newest first. @param requestId absent: all of them. */
+  denials(requestId: string | undefined): unknown;
   /** Starts the drain; answers at once. */
   drain(): void;
 }
@@ -43,7 +45,7 @@ const json = (status: number, value: unknown): Answer => ({
   body: `${JSON.stringify(value, undefined, 2)}\n`,
 });
 
-type Handler = (state: AdminState) => Answer;
+type Handler = (state: AdminState, query: URLSearchParams) => Answer;
 
 const ready: Handler = (state) => {
   const { isReady, reasons } = state.readiness();
@@ -73,6 +75,13 @@ const GET_HANDLERS: ReadonlyMap<
   ['/config_dump', { roles: ['admin'], handle: (state) => json(200, state.configDump()) }],
   ['/certs', { roles: ['admin'], handle: (state) => json(200, state.certificates()) }],
   ['/clusters', { roles: ['admin'], handle: (state) => json(200, state.clusters()) }],
+  [
+    '/denials',
+    {
+      roles: ['admin'],
+      handle: (state, query) => json(200, state.denials(query.get('request-id') ?? undefined)),
+    },
+  ],
   ['/dry-run', { roles: ['admin'], handle: (state) => json(200, state.dryRun()) }],
 ]);
 
@@ -100,7 +109,7 @@ function answer(role: AdminRole, state: AdminState, request: IncomingMessage): A
   if (request.method !== 'GET' && request.method !== 'HEAD') {
     return json(405, { error: `use GET ${path}` });
   }
-  return known.handle(state);
+  return known.handle(state, new URLSearchParams(query === -1 ? '' : target.slice(query + 1)));
 }
 
 function respond(request: IncomingMessage, response: ServerResponse, result: Answer): void {
