@@ -10,7 +10,7 @@ import {
 import { isPlainObject, type PlainObject } from '@weft/model/policy/reader';
 import { Option, type Command } from 'commander';
 import { askAdmin, askAdminJson, describeTarget } from '../admin-client.ts';
-import { complain, examples, print, printJson } from '../output.ts';
+import { examples, print, printJson } from '../output.ts';
 import { collect, parseHostPort, parsePort, type HostPort } from '../parse.ts';
 import {
   addMeshOptions,
@@ -18,6 +18,7 @@ import {
   loadManifests,
   type MeshFlags,
 } from '../policy/load-manifests.ts';
+import { warnOfErrors } from './policy-compare.ts';
 
 interface Flags extends MeshFlags {
   readonly from?: string;
@@ -111,12 +112,7 @@ async function offline(question: CallQuestion, flags: Flags): Promise<Answered> 
     );
   }
   const manifests = await loadManifests(files);
-  const errors = manifests.problems.filter(({ severity }) => severity === 'error');
-  if (errors.length > 0) {
-    complain(
-      `${errors.length} errors in the manifests (weft policy lint shows them); judged as a control plane would begin with them`,
-    );
-  }
+  warnOfErrors(manifests.problems, files.join(', '));
   const registry = compileManifests(manifests.snapshot, flags, { isSupposing: true });
   const explained = explainCalls(registry, question);
   if (!explained.ok) throw new Error(`Cannot explain: ${formatQuestionProblems(explained)}`);

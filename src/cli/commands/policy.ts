@@ -8,6 +8,7 @@ import { formatProblem, type Problem } from '@weft/model/problem';
 import type { Command } from 'commander';
 import { LineCounter, parseAllDocuments } from 'yaml';
 import { complain, examples, print, printJson } from '../output.ts';
+import { addCompareCommands } from './policy-compare.ts';
 import { addExplainCommand } from './policy-explain.ts';
 import { addPromoteCommand } from './policy-promote.ts';
 
@@ -156,5 +157,6 @@ export function addPolicyCommands(program: Command): void {
     .addHelpText('after', examples('weft policy check manifests/policies.yaml'))
     .action(check);
   addExplainCommand(policy);
+  addCompareCommands(policy);
   addPromoteCommand(policy);
 }

@@ -58,11 +58,17 @@ export async function loadManifests(paths: readonly string[]): Promise<Manifests
   return { files, snapshot: merged.snapshot, problems: merged.problems };
 }
 
-/** @param isSupposing whether Pods are supposed where the manifests name some and have none. */
+export interface CompileChoices {
+  /** Pods are supposed where the manifests name some and have none. */
+  readonly isSupposing: boolean;
+  /** Another version that it is compared with. */
+  readonly other?: Snapshot;
+}
+
 export function compileManifests(
   snapshot: Snapshot,
   flags: MeshFlags,
-  { isSupposing }: { readonly isSupposing: boolean },
+  { isSupposing, other }: CompileChoices,
 ): Registry {
   const trustDomain = parseTrustDomain(flags.trustDomain);
   if (trustDomain === undefined) {
@@ -71,6 +77,6 @@ export function compileManifests(
     );
   }
   const { rootNamespace } = flags;
-  const whole = isSupposing ? withSupposedPods(snapshot, rootNamespace) : snapshot;
+  const whole = isSupposing ? withSupposedPods(snapshot, rootNamespace, other) : snapshot;
   return { mesh: compileMesh(whole, { trustDomain, rootNamespace }), snapshot: whole };
 }
