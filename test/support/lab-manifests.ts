@@ -10,6 +10,7 @@ export interface PodSpec {
   readonly app?: string;
   /** Default: the app. */
   readonly serviceAccount?: string;
+  readonly annotations?: Readonly<Record<string, string>>;
 }
 
 export const NAMESPACE = 'shop';
@@ -18,12 +19,14 @@ export const appOf = (pod: string): string => pod.replace(/-[^-]*$/, '');
 
 export function podYaml(pod: PodSpec): string {
   const { name, ip, ports, namespace = NAMESPACE, app = appOf(name), serviceAccount = app } = pod;
+  const { annotations = {} } = pod;
   return `apiVersion: v1
 kind: Pod
 metadata:
   name: ${name}
   namespace: ${namespace}
   labels: { app: ${app} }
+  annotations: ${JSON.stringify(annotations)}
 spec:
   serviceAccountName: ${serviceAccount}
   containers:

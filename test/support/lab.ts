@@ -28,6 +28,8 @@ export interface SidecarSpec {
   /** Default: a new token for the service account; `file` is used as it is. */
   readonly token?: { readonly text: string } | { readonly file: string };
   readonly manifest?: boolean;
+  /** Of the Pod. */
+  readonly annotations?: Readonly<Record<string, string>>;
   /** Further options of `weft sidecar`. */
   readonly args?: readonly string[];
   /** Runs this application under `weft run` instead. */
@@ -258,10 +260,10 @@ export class Lab implements AsyncDisposable {
   /** Starts a sidecar without waiting until it is ready, or ends. */
   async spawnSidecar(spec: SidecarSpec): Promise<LabSidecar> {
     const { pod, podIp = this.nextIp(), inbound = {}, outbound = [] } = spec;
-    const { serviceAccount = appOf(pod), command, token } = spec;
+    const { serviceAccount = appOf(pod), command, token, annotations = {} } = spec;
     if (spec.manifest !== false) {
       const ports = Object.keys(inbound).map(Number);
-      const documents = [podYaml({ name: pod, ip: podIp, ports, serviceAccount })];
+      const documents = [podYaml({ name: pod, ip: podIp, ports, serviceAccount, annotations })];
       if (spec.service !== undefined) {
         documents.push(serviceYaml({ name: appOf(pod), ports: spec.service }));
       }

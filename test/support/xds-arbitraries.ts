@@ -1,5 +1,6 @@
 // Arbitrary xDS resources in the canonical form that decoding gives back: sorted, addresses canonical, globs merged.
 import { parseCidr } from '@weft/model/ip';
+import { AMBIGUOUS_PATHS } from '@weft/model/policy/ambiguous-path';
 import type {
   CidrRange,
   GlobPart,
@@ -22,6 +23,7 @@ import type {
 } from '@weft/xds/resources/listener';
 import type { RouteConfiguration } from '@weft/xds/resources/route';
 import type { Secret } from '@weft/xds/resources/secret';
+import { DRY_RUN_PREFIXES, type ShadowRules } from '@weft/xds/resources/shadow-rules';
 import fc from 'fast-check';
 
 /** `T` without the keys whose value is undefined, as exactOptionalPropertyTypes has them. */
@@ -224,6 +226,14 @@ const routeConfiguration = (name: fc.Arbitrary<string>): fc.Arbitrary<RouteConfi
     ),
   });
 
+const shadowRules = (layer: Layer): fc.Arbitrary<ShadowRules> =>
+  rbacRules(layer).map(({ policies, action }) => {
+    const kept = action === 'LOG' ? 'DENY' : action;
+    return { statPrefix: DRY_RUN_PREFIXES[kept], rules: { action: kept, policies } };
+  });
+const httpRbac = rbacRules('http').map((rules) => ({ kind: 'rbac' as const, rules }));
+const httpShadow = shadowRules('http').map((shadow) => ({ kind: 'shadowRbac' as const, shadow }));
+
 const httpConnectionManager: fc.Arbitrary<HttpConnectionManager> = record({
   statPrefix: word,
   routes: fc.oneof(
@@ -234,9 +244,13 @@ const httpConnectionManager: fc.Arbitrary<HttpConnectionManager> = record({
     })),
   ),
   filters: fc
-    .array(rbacRules('http'), { maxLength: 2 })
-    .map((all) => [
-      ...all.map((rules) => ({ kind: 'rbac' as const, rules })),
+    .tuple(
+      fc.subarray([...AMBIGUOUS_PATHS], { minLength: 1 }),
+      fc.array(fc.oneof(httpRbac, httpShadow), { maxLength: 2 }),
+    )
+    .map(([refused, all]) => [
+      ...(refused.length === 1 ? [] : [{ kind: 'refusePaths' as const, refused }]),
+      ...all,
       { kind: 'router' as const },
     ]),
   forwardClientCert: fc.constantFrom('sanitize' as const, 'sanitizeSet' as const),
@@ -250,6 +264,17 @@ const httpConnectionManager: fc.Arbitrary<HttpConnectionManager> = record({
   upgrades: fc.array(fc.stringMatching(/^[a-z]{1,9}$/), { maxLength: 2 }),
   requestHeadersTimeoutMs: durationMs,
   streamIdleTimeoutMs: durationMs,
+});
+
+const tcpRbac = record({
+  kind: fc.constant('rbac' as const),
+  statPrefix: word,
+  rules: rbacRules('tcp'),
+});
+const tcpShadow = record({
+  kind: fc.constant('shadowRbac' as const),
+  statPrefix: word,
+  shadow: shadowRules('tcp'),
 });
 
 const filterChain: fc.Arbitrary<FilterChain> = fc
@@ -267,16 +292,13 @@ const filterChain: fc.Arbitrary<FilterChain> = fc
     tls: fc.option(downstreamTls, { nil: undefined }),
     filters: fc
       .tuple(
-        fc.array(record({ statPrefix: word, rules: rbacRules('tcp') }), { maxLength: 2 }),
+        fc.array(fc.oneof(tcpRbac, tcpShadow), { maxLength: 2 }),
         fc.oneof(
           httpConnectionManager.map((http) => ({ kind: 'http' as const, http })),
           record({ kind: fc.constant('tcpProxy' as const), statPrefix: word, cluster: word }),
         ),
       )
-      .map(([rbac, last]) => [
-        ...rbac.map((filter) => ({ kind: 'rbac' as const, ...filter })),
-        last,
-      ]),
+      .map(([rbac, last]) => [...rbac, last]),
   })
   .map((chain) => present<FilterChain>(chain));
 

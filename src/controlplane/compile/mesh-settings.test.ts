@@ -24,6 +24,7 @@ test('compileSettings() has the defaults when nothing is said', () => {
     rootNamespace: 'weft-system',
     clusterDomain: 'cluster.local',
     pathNormalization: 'BASE',
+    ambiguousPaths: 'NORMALIZE',
     outboundTrafficPolicy: 'ALLOW_ANY',
     trustedHops: 0,
   });

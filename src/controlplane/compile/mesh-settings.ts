@@ -56,6 +56,7 @@ export function compileSettings(
     rootNamespace: identity.rootNamespace,
     clusterDomain: identity.clusterDomain ?? DEFAULT_CLUSTER_DOMAIN,
     pathNormalization: config.pathNormalization,
+    ambiguousPaths: config.ambiguousPaths,
     outboundTrafficPolicy: config.outboundTrafficPolicy,
     trustedHops: config.trustedHops,
   };
@@ -75,10 +76,12 @@ const badAlias = (text: string, name: string): Problem => ({
 function stricterOf(a: MeshConfig, b: MeshConfig): MeshConfig {
   const rank = ({ pathNormalization }: MeshConfig): number =>
     BY_STRICTNESS.indexOf(pathNormalization);
+  const isRefusing = [a, b].some((one) => one.ambiguousPaths === 'REFUSE');
   const isClosed = [a, b].some((one) => one.outboundTrafficPolicy === 'REGISTRY_ONLY');
   return {
     trustDomainAliases: a.trustDomainAliases.filter((name) => b.trustDomainAliases.includes(name)),
     pathNormalization: (rank(a) >= rank(b) ? a : b).pathNormalization,
+    ambiguousPaths: isRefusing ? 'REFUSE' : 'NORMALIZE',
     outboundTrafficPolicy: isClosed ? 'REGISTRY_ONLY' : 'ALLOW_ANY',
     trustedHops: Math.min(a.trustedHops, b.trustedHops),
   };

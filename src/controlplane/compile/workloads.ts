@@ -8,6 +8,7 @@ import type { Problem } from '@weft/model/problem';
 import { createInboundSpecs } from './inbound-specs.ts';
 import type { OrderedObjects } from './ordered-objects.ts';
 import { createScopes } from './policy-scopes.ts';
+import { readPathOptions } from './path-options.ts';
 import type { PodIndex } from './pod-index.ts';
 import { healthOf, type ServiceMembers } from './service-members.ts';
 import { keep } from './structural-sharing.ts';
@@ -49,7 +50,8 @@ export function compileWorkloads(input: WorkloadInput): CompiledWorkloads {
       settings.rootNamespace,
     );
     const { ports, clashes } = portsOf(pod, declared.get(pod), modes);
-    problems.push(...clashes);
+    const options = readPathOptions(pod, settings);
+    problems.push(...clashes, ...options.problems);
     const id = `${name}.${namespace}`;
     const before = previous?.workloads.get(id);
     const workload: Workload = {
@@ -70,6 +72,7 @@ export function compileWorkloads(input: WorkloadInput): CompiledWorkloads {
         policies: scope.policiesFor(labels),
         broken: scope.brokenFor(labels),
         settings,
+        ...(options.paths && { paths: options.paths }),
       }),
     };
     workloads.set(id, keep(before, workload));

@@ -139,6 +139,7 @@ status:
       config: {
         trustDomainAliases: ['old.example'],
         pathNormalization: 'BASE',
+        ambiguousPaths: 'NORMALIZE',
         outboundTrafficPolicy: 'ALLOW_ANY',
         trustedHops: 2,
       },

@@ -15,6 +15,7 @@ const MAX_ALIASES = 64;
 /** Proxies in front of a mesh: load balancers, gateways, content networks. */
 const MAX_TRUSTED_HOPS = 16;
 const NORMALIZATIONS = ['NONE', 'BASE', 'MERGE_SLASHES', 'DECODE_AND_MERGE_SLASHES'] as const;
+const AMBIGUOUS_PATHS = ['NORMALIZE', 'REFUSE'] as const;
 const OUTBOUND_POLICIES = ['ALLOW_ANY', 'REGISTRY_ONLY'] as const;
 
 /** What is not set holds as in `DEFAULT_MESH_CONFIG`. */
@@ -31,6 +32,7 @@ export function readMeshConfig(object: PlainObject): Reading {
   const config: MeshConfig = {
     trustDomainAliases: readAliases(reader, spec),
     pathNormalization: oneOf(reader, spec, 'pathNormalization', NORMALIZATIONS),
+    ambiguousPaths: oneOf(reader, spec, 'ambiguousPaths', AMBIGUOUS_PATHS),
     outboundTrafficPolicy: oneOf(reader, spec, 'outboundTrafficPolicy', OUTBOUND_POLICIES),
     trustedHops: readHops(reader, spec),
   };
@@ -55,7 +57,7 @@ function readAliases(reader: Reader, spec: PlainObject): readonly string[] {
   return aliases;
 }
 
-function oneOf<K extends 'pathNormalization' | 'outboundTrafficPolicy'>(
+function oneOf<K extends 'pathNormalization' | 'ambiguousPaths' | 'outboundTrafficPolicy'>(
   reader: Reader,
   spec: PlainObject,
   key: K,

@@ -1,5 +1,6 @@
 // The parts that a workload's inbound chains share: mutual TLS, the rules, and what a connection ends in.
 import type { InboundSpec, MeshSettings } from '@weft/model/mesh/mesh';
+import type { PathOptions } from '@weft/model/policy/ambiguous-path';
 import { compileCandidates, compilePolicies } from '@weft/model/policy/compile';
 import type { RbacRules, StringMatcher } from '@weft/model/policy/rbac';
 import {
@@ -40,7 +41,9 @@ export function createChainParts(spec: InboundSpec): ChainParts {
     ...tcp.rules.map((rules) => ({ kind: 'rbac', statPrefix, rules }) as const),
   ];
   const http = compile('http');
+  const { refused } = pathsOf(spec);
   const httpFilters: readonly HttpFilter[] = [
+    ...(refused.length === 0 ? [] : [{ kind: 'refusePaths', refused } as const]),
     ...http.candidates.map((shadow) => ({ kind: 'shadowRbac', shadow }) as const),
     ...http.rules.map((rules) => ({ kind: 'rbac', rules }) as const),
     { kind: 'router' },
@@ -52,13 +55,16 @@ export function createChainParts(spec: InboundSpec): ChainParts {
       validationSecret: BUNDLE_SECRET,
       peerUris: peersOf(spec.settings),
     },
-    http: (security, to) => [httpFilter(security, { ...to, httpFilters, settings: spec.settings })],
+    http: (security, to) => [httpFilter(security, { ...to, httpFilters, spec })],
     tcp: (cluster) => [
       ...tcpRules,
       { kind: 'tcpProxy', statPrefix: `inbound_${statName(cluster)}`, cluster },
     ],
   };
 }
+
+const pathsOf = ({ paths, settings }: InboundSpec): PathOptions =>
+  paths ?? { normalization: settings.pathNormalization, refused: [] };
 
 const dryRunOf = (rules: RbacRules): readonly ShadowRules[] =>
   rules.action === 'LOG' ? [] : [{ statPrefix: DRY_RUN_PREFIXES[rules.action], rules }];
@@ -79,7 +85,7 @@ function httpFilter(
     readonly port: number;
     readonly cluster: string;
     readonly httpFilters: readonly HttpFilter[];
-    readonly settings: MeshSettings;
+    readonly spec: InboundSpec;
   },
 ): NetworkFilter {
   const route = {
@@ -101,8 +107,8 @@ function httpFilter(
       },
       filters: of.httpFilters,
       forwardClientCert: security === 'mesh' ? 'sanitizeSet' : 'sanitize',
-      trustedHops: of.settings.trustedHops,
-      pathNormalization: of.settings.pathNormalization,
+      trustedHops: of.spec.settings.trustedHops,
+      pathNormalization: pathsOf(of.spec).normalization,
       upgrades: UPGRADES,
       requestHeadersTimeoutMs: REQUEST_HEADERS_TIMEOUT_MS,
       streamIdleTimeoutMs: STREAM_IDLE_TIMEOUT_MS,

@@ -68,6 +68,7 @@ function run(given: Given): HttpDecision {
         streamIdleTimeoutMs: 0,
         ...given.manager,
       },
+      refusedPaths: [],
       gates: [],
       evaluator: rules.length === 0 ? undefined : compileRbac(rules),
     },

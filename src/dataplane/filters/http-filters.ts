@@ -1,5 +1,6 @@
 // What happens to an HTTP request before it is passed on: the filters, in the one order they run in.
 import { formatIp, parseIp, type IpAddress } from '@weft/model/ip';
+import { AMBIGUITY_REASONS, findAmbiguity } from '@weft/model/policy/ambiguous-path';
 import { pathOnly, type Evaluator, type Verdict } from '@weft/model/policy/evaluate';
 import { formatNearMiss, nearestAllow } from '@weft/model/policy/explain';
 import { normalizeTarget } from '@weft/model/policy/path';
@@ -128,7 +129,14 @@ export function runHttpFilters(
 ): HttpDecision | Promise<HttpDecision> {
   const { facts, runtime } = context;
   const requestId = requestIdOf(head.header('x-request-id')?.[0]);
-  const { manager } = runtime;
+  const { manager, refusedPaths } = runtime;
+  if (refusedPaths.length > 0) {
+    const ambiguity = findAmbiguity(head.path, refusedPaths);
+    if (ambiguity !== undefined) {
+      const reasonCode = AMBIGUITY_REASONS[ambiguity];
+      return answer(400, `bad request: ${reasonCode}`, reasonCode, { requestId });
+    }
+  }
   const normalized = normalizeTarget(head.path, manager.pathNormalization);
   if (!normalized.ok) {
     return answer(400, 'bad request: ambiguous path', normalized.reasonCode, { requestId });

@@ -101,6 +101,7 @@ function runtimeOf(gates: readonly RequestGate[], rules = [ANN_AT_A]): HttpRunti
       requestHeadersTimeoutMs: 0,
       streamIdleTimeoutMs: 0,
     },
+    refusedPaths: [],
     gates,
     evaluator: compileRbac(rules),
   };
@@ -126,6 +127,7 @@ function sessionOf(runtime: HttpRuntime): HttpSession {
     flow: () => assert.fail('nothing is finished here'),
     log: () => undefined,
     isLogOff: true,
+    edges: undefined,
   });
 }
 

@@ -12,6 +12,7 @@ import type {
 } from '@weft/xds/resources/listener';
 import { isDryRun } from '@weft/xds/resources/shadow-rules';
 import { compileCidr, parseIp } from '@weft/model/ip';
+import { createGates, type Gates } from '../filters/gates.ts';
 import type { RequestGate } from '../filters/request-gate.ts';
 
 /** What became of a connection's first bytes, as far as chains are chosen by it. */
@@ -66,7 +67,7 @@ function compileRules(filters: readonly (HttpFilter | NetworkFilter)[]): Evaluat
   return rules.length + candidates.length === 0 ? undefined : compileRbac(rules, candidates);
 }
 
-function compileChain(chain: FilterChain): ChainRuntime {
+function compileChain(chain: FilterChain, makers: Gates): ChainRuntime {
   let http: HttpRuntime | undefined;
   let tcpCluster: string | undefined;
   for (const filter of chain.filters) {
@@ -76,7 +77,8 @@ function compileChain(chain: FilterChain): ChainRuntime {
       const refusedPaths = filters.flatMap((one) =>
         one.kind === 'refusePaths' ? one.refused : [],
       );
-      http = { manager: filter.http, refusedPaths, gates: [], evaluator: compileRules(filters) };
+      const gates = filters.flatMap((one) => (one.kind === 'jwt' ? [makers.jwt(one.jwt)] : []));
+      http = { manager: filter.http, refusedPaths, gates, evaluator: compileRules(filters) };
     }
   }
   if ((http === undefined) === (tcpCluster === undefined)) {
@@ -90,17 +92,20 @@ function compileChain(chain: FilterChain): ChainRuntime {
  * Compiles a decoded listener.
  * @throws TypeError when a chain cannot be run; the caller refuses the resource and keeps the last good one.
  */
-export function compileListener(listener: Listener): ListenerRuntime {
+export function compileListener(
+  listener: Listener,
+  makers: Gates = createGates(),
+): ListenerRuntime {
   const chainsByPort = new Map<number, ChainRuntime[]>();
   const otherChains: ChainRuntime[] = [];
   for (const chain of listener.filterChains) {
-    const runtime = compileChain(chain);
+    const runtime = compileChain(chain, makers);
     const port = chain.match.destinationPort;
     if (port === undefined) otherChains.push(runtime);
     else chainsByPort.set(port, [...(chainsByPort.get(port) ?? []), runtime]);
   }
   const fallback = listener.defaultFilterChain;
-  const defaultChain = fallback === undefined ? undefined : compileChain(fallback);
+  const defaultChain = fallback === undefined ? undefined : compileChain(fallback, makers);
   return { listener, chainsByPort, otherChains, defaultChain };
 }
 

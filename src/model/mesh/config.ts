@@ -5,6 +5,8 @@ export interface MeshConfig {
   /** Other names of the trust domain: peers that carry one are accepted, and principals written with one mean all. */
   readonly trustDomainAliases: readonly string[];
   readonly pathNormalization: PathNormalization;
+  /** Whether paths that an application may read differently are answered with 400. */
+  readonly ambiguousPaths: 'NORMALIZE' | 'REFUSE';
   /** What happens to calls to destinations that the registry does not know. */
   readonly outboundTrafficPolicy: 'ALLOW_ANY' | 'REGISTRY_ONLY';
   /** Trusted hops in X-Forwarded-For. */
@@ -18,17 +20,19 @@ export interface MeshConfig {
 export const DEFAULT_MESH_CONFIG: MeshConfig = {
   trustDomainAliases: [],
   pathNormalization: 'BASE',
+  ambiguousPaths: 'NORMALIZE',
   outboundTrafficPolicy: 'ALLOW_ANY',
   trustedHops: 0,
 };
 
 /**
  * In force while there is a MeshConfig that cannot be read and no good version of it: of each setting the one that
- * lets the least through. Paths are matched in their most decoded form; no other trust domain is accepted.
+ * lets the least through. Paths are matched in their most decoded form and refused where they are ambiguous; no other trust domain is accepted.
  */
 export const STRICTEST_MESH_CONFIG: MeshConfig = {
   trustDomainAliases: [],
   pathNormalization: 'DECODE_AND_MERGE_SLASHES',
+  ambiguousPaths: 'REFUSE',
   outboundTrafficPolicy: 'REGISTRY_ONLY',
   trustedHops: 0,
 };

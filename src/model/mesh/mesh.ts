@@ -1,5 +1,6 @@
 // The compiled model of the mesh: who is in it, what each workload lets in, and where each destination leads.
 import type { SpiffeId, TrustDomain } from '../identity.ts';
+import type { PathOptions } from '../policy/ambiguous-path.ts';
 import type { BrokenPolicy } from '../policy/compile.ts';
 import type { AuthorizationPolicy, MtlsMode, PeerAuthentication } from '../policy/types.ts';
 import type { Problem } from '../problem.ts';
@@ -37,6 +38,8 @@ export interface InboundSpec {
   readonly policies: readonly AuthorizationPolicy[];
   readonly broken: readonly BrokenPolicy[];
   readonly settings: MeshSettings;
+  /** Absent: as the settings say, and no path is refused. */
+  readonly paths?: PathOptions;
 }
 
 export interface Workload {

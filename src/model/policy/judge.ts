@@ -79,7 +79,7 @@ function judgeCall(
     return refused('unknown-trust-domain');
   if (carries === undefined) return refused('not-http');
   const path = call.path ?? '/';
-  const normalized = normalizeTarget(path, spec.settings.pathNormalization);
+  const normalized = normalizeTarget(path, spec.paths?.normalization ?? spec.settings.pathNormalization);
   if (carries === 'http') {
     if (!isUpperCase(call.method ?? 'GET')) return refused('method-not-upper-case');
     if (!normalized.ok) return refused(normalized.reasonCode);

@@ -1,4 +1,12 @@
 // The HTTP connection manager and its filters on the wire.
+import { isDeepStrictEqual } from 'node:util';
+import {
+  AMBIGUOUS_PATHS,
+  ambiguousPathRule,
+  ambiguousPathRules,
+  areAmbiguousPathRules,
+} from '@weft/model/policy/ambiguous-path';
+import type { RbacRules } from '@weft/model/policy/rbac';
 import type { PlainMessage } from '../registry.ts';
 import type {
   HttpConnectionManager,
@@ -18,6 +26,7 @@ import {
   requiredMessage,
   requiredText,
 } from './fields.ts';
+import { encodeJwtAuthentication, readJwtAuthentication } from './jwt-authn.ts';
 import { encodeRbac, readRbac } from './rbac.ts';
 import { encodeRouteConfiguration, readRouteConfiguration } from './route.ts';
 import { encodeShadowRules, hasShadowRules, readShadowRules } from './shadow-rules.ts';
@@ -46,7 +55,27 @@ const HTTP_RBAC: Extension<HttpFilter> = {
     }
     // Absent rules would enforce nothing, which nobody sends this filter for.
     const rules = requiredMessage(fields, 'rules', (rbac) => readRbac(rbac, 'http'));
-    return rules && { kind: 'rbac', rules };
+    if (rules === undefined) return undefined;
+    return areAmbiguousPathRules(rules) ? readRefusedPaths(fields, rules) : { kind: 'rbac', rules };
+  },
+};
+
+/** A sidecar looks at the path as it came, so the rules must be these and no others. */
+function readRefusedPaths(fields: Fields, rules: RbacRules): HttpFilter | undefined {
+  const names = new Set(rules.policies.map(({ name }) => name));
+  const refused = AMBIGUOUS_PATHS.filter((kind) => names.has(ambiguousPathRule(kind)));
+  if (isDeepStrictEqual(rules, ambiguousPathRules(refused)))
+    return { kind: 'refusePaths', refused };
+  const message = 'are not the rules by which ambiguous paths are refused';
+  return report(fields, 'rules', 'unknown-value', message);
+}
+
+const HTTP_JWT: Extension<HttpFilter> = {
+  name: 'envoy.filters.http.jwt_authn',
+  typeName: 'envoy.extensions.filters.http.jwt_authn.v3.JwtAuthentication',
+  read: (fields) => {
+    const jwt = readJwtAuthentication(fields);
+    return jwt && { kind: 'jwt', jwt };
   },
 };
 
@@ -71,6 +100,25 @@ const PATH_MODES: { readonly [K in PathNormalization]: PlainMessage } = {
   },
 };
 
+/** Envoy decodes slashes before it asks rules: what they are to refuse has to be refused by the decoder. */
+const REFUSING_SLASHES: PlainMessage = {
+  ...PATH_MODES.DECODE_AND_MERGE_SLASHES,
+  path_with_escaped_slashes_action: 'REJECT_REQUEST',
+};
+
+const refusesSlashes = (filters: readonly HttpFilter[]): boolean =>
+  filters.some(
+    (filter) =>
+      filter.kind === 'refusePaths' &&
+      filter.refused.includes('encodedSlash') &&
+      filter.refused.includes('encodedBackslash'),
+  );
+
+const pathModeOf = ({ pathNormalization, filters }: HttpConnectionManager): PlainMessage =>
+  pathNormalization === 'DECODE_AND_MERGE_SLASHES' && refusesSlashes(filters)
+    ? REFUSING_SLASHES
+    : PATH_MODES[pathNormalization];
+
 export function encodeHttpConnectionManager(http: HttpConnectionManager): PlainMessage {
   const { routes } = http;
   const sets = http.forwardClientCert === 'sanitizeSet';
@@ -88,7 +136,7 @@ export function encodeHttpConnectionManager(http: HttpConnectionManager): PlainM
     forward_client_cert_details: sets ? 'SANITIZE_SET' : undefined,
     set_current_client_cert_details: sets ? { uri: true } : undefined,
     upgrade_configs: http.upgrades.map((upgrade) => ({ upgrade_type: upgrade })),
-    ...PATH_MODES[http.pathNormalization],
+    ...pathModeOf(http),
     request_headers_timeout: encodeDuration(http.requestHeadersTimeoutMs),
     stream_idle_timeout: encodeDuration(http.streamIdleTimeoutMs),
   };
@@ -100,6 +148,10 @@ function encodeHttpFilter(filter: HttpFilter): PlainMessage {
       return encodeExtension(HTTP_RBAC, { rules: encodeRbac(filter.rules) });
     case 'shadowRbac':
       return encodeExtension(HTTP_RBAC, encodeShadowRules(filter.shadow));
+    case 'jwt':
+      return encodeExtension(HTTP_JWT, encodeJwtAuthentication(filter.jwt));
+    case 'refusePaths':
+      return encodeExtension(HTTP_RBAC, { rules: encodeRbac(ambiguousPathRules(filter.refused)) });
     case 'router':
       return encodeExtension(ROUTER);
     default:
@@ -114,7 +166,7 @@ export const readHttpConnectionManager: Read<HttpConnectionManager> = (fields) =
   const statPrefix = requiredText(fields, 'stat_prefix');
   const filters = readHttpFilters(fields);
   const forwardClientCert = readClientCert(fields);
-  const pathNormalization = readPathMode(fields);
+  const pathNormalization = readPathMode(fields, refusesSlashes(filters));
   const trustedHops = integer(fields, 'xff_num_trusted_hops', MAX_TRUSTED_HOPS);
   const upgrades = messages(fields, 'upgrade_configs', (upgrade) =>
     requiredText(upgrade, 'upgrade_type').toLowerCase(),
@@ -159,7 +211,7 @@ function readRoutes(fields: Fields): HttpConnectionManager['routes'] | undefined
 function readHttpFilters(fields: Fields): readonly HttpFilter[] {
   const before = fields.reading.problems.length;
   const filters = messages(fields, 'http_filters', (filter) =>
-    readExtension(filter, [HTTP_RBAC, ROUTER]),
+    readExtension(filter, [HTTP_RBAC, HTTP_JWT, ROUTER]),
   );
   const isComplete = fields.reading.problems.length === before;
   if (isComplete && filters.findIndex(({ kind }) => kind === 'router') !== filters.length - 1)
@@ -183,18 +235,22 @@ function readClientCert(fields: Fields): HttpConnectionManager['forwardClientCer
   return mode;
 }
 
-function readPathMode(fields: Fields): PathNormalization | undefined {
+function readPathMode(fields: Fields, isRefusing: boolean): PathNormalization | undefined {
   const isNormalized = boolValue(fields, 'normalize_path');
   const isMerged = flag(fields, 'merge_slashes');
-  const isUnescaped = choose(fields, 'path_with_escaped_slashes_action', {
-    KEEP_UNCHANGED: false,
-    UNESCAPE_AND_FORWARD: true,
-  });
-  if (isUnescaped === undefined) return undefined;
-  if (isNormalized === false && !isMerged && !isUnescaped) return 'NONE';
-  if (isNormalized === true && !isMerged && !isUnescaped) return 'BASE';
-  if (isNormalized === true && isMerged)
-    return isUnescaped ? 'DECODE_AND_MERGE_SLASHES' : 'MERGE_SLASHES';
+  const action = choose(fields, 'path_with_escaped_slashes_action', {
+    KEEP_UNCHANGED: 'keep',
+    UNESCAPE_AND_FORWARD: 'decode',
+    REJECT_REQUEST: 'refuse',
+  } as const);
+  if (action === undefined) return undefined;
+  const isKept = action === 'keep';
+  if (isNormalized === false && !isMerged && isKept) return 'NONE';
+  if (isNormalized === true && !isMerged && isKept) return 'BASE';
+  if (isNormalized === true && isMerged && isKept) return 'MERGE_SLASHES';
+  const isDecoding = isNormalized === true && isMerged;
+  if (isDecoding && action === (isRefusing ? 'refuse' : 'decode'))
+    return 'DECODE_AND_MERGE_SLASHES';
   const message =
     'is no known way to normalise paths, together with merge_slashes and path_with_escaped_slashes_action';
   return report(fields, 'normalize_path', 'not-supported', message);

@@ -232,9 +232,9 @@ const REFUSED: readonly [string, PlainMessage, string][] = [
     `${IN_HTTP}.use_remote_address: must be true`,
   ],
   [
-    'that rejects escaped slashes',
+    'that rejects escaped slashes, and not in its rules',
     withHttp({ path_with_escaped_slashes_action: 'REJECT_REQUEST' }),
-    `${IN_HTTP}.path_with_escaped_slashes_action: is REJECT_REQUEST, not one of KEEP_UNCHANGED, UNESCAPE_AND_FORWARD`,
+    `${IN_HTTP}.normalize_path: is no known way to normalise paths, together with merge_slashes and path_with_escaped_slashes_action`,
   ],
   [
     'that merges slashes of paths it does not normalise',

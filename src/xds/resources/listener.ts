@@ -1,5 +1,7 @@
 // What a proxy does with a connection: listeners, their filter chains and the filters in them, as Weft emits and reads them.
+import type { AmbiguousPath } from '@weft/model/policy/ambiguous-path';
 import type { CidrRange, RbacRules, StringMatcher } from '@weft/model/policy/rbac';
+import type { JwtAuthentication } from './jwt-authn.ts';
 import type { RouteConfiguration } from './route.ts';
 import type { ShadowRules } from './shadow-rules.ts';
 
@@ -67,6 +69,10 @@ export type NetworkFilter =
 export type HttpFilter =
   | { readonly kind: 'rbac'; readonly rules: RbacRules }
   | { readonly kind: 'shadowRbac'; readonly shadow: ShadowRules }
+  /** Verifies tokens; before the rules that read their claims. */
+  | { readonly kind: 'jwt'; readonly jwt: JwtAuthentication }
+  /** Refuses paths that can be read in several ways, with 400: before everything else, by the path as it came. */
+  | { readonly kind: 'refusePaths'; readonly refused: readonly AmbiguousPath[] }
   | { readonly kind: 'router' };
 
 export type PathNormalization = 'NONE' | 'BASE' | 'MERGE_SLASHES' | 'DECODE_AND_MERGE_SLASHES';
