@@ -45,9 +45,6 @@ const AFTER_CUSTOM: ReadonlySet<string> = new Set([
   'claim',
 ]);
 
-/** Header-like keys that the sidecar's reader of rules does not take yet; sent, they would have it refuse all rules. */
-const UNREADABLE_HEADERS: ReadonlySet<string> = new Set([':path']);
-
 const notName = (name: string): string => `not${name.charAt(0).toUpperCase()}${name.slice(1)}`;
 
 /**
@@ -130,7 +127,7 @@ const TARGET_KINDS: readonly string[] = [
   'gateway.networking.k8s.io/GatewayClass',
 ];
 
-function parseTargets(reader: Reader, spec: PlainObject): readonly TargetRef[] {
+export function parseTargets(reader: Reader, spec: PlainObject): readonly TargetRef[] {
   const listed = reader.list(spec['targetRefs'], 'spec.targetRefs', MAX_TARGETS) ?? [];
   const single = spec['targetRef'];
   const set = [spec['selector'], single, spec['targetRefs']].filter((value) => value !== undefined);
@@ -340,13 +337,5 @@ export function unsupportedFeatures(policy: AuthorizationPolicy): readonly Probl
   if (policy.targetRefs.length > 0) {
     refuse('spec.targetRefs', 'targets are not supported by this version', 'use spec.selector');
   }
-  policy.rules?.forEach((rule, index) =>
-    rule.when.forEach(({ key, text }, at) => {
-      if (key.kind === 'header' && UNREADABLE_HEADERS.has(key.name)) {
-        const field = `spec.rules[${index}].when[${at}].key`;
-        refuse(field, `${shown(text)} is not supported by this version`, 'use operation.paths');
-      }
-    }),
-  );
   return problems;
 }
