@@ -10,6 +10,7 @@ import { LineCounter, parseAllDocuments } from 'yaml';
 import { complain, examples, print, printJson } from '../output.ts';
 import { addCompareCommands } from './policy-compare.ts';
 import { addExplainCommand } from './policy-explain.ts';
+import { addTestCommand } from './policy-test.ts';
 import { addPromoteCommand } from './policy-promote.ts';
 
 interface Located {
@@ -158,5 +159,6 @@ export function addPolicyCommands(program: Command): void {
     .action(check);
   addExplainCommand(policy);
   addCompareCommands(policy);
+  addTestCommand(policy);
   addPromoteCommand(policy);
 }

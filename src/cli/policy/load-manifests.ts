@@ -1,6 +1,6 @@
 // Reads files and folders of manifests once and compiles the mesh that a control plane would make of them.
 import { stat } from 'node:fs/promises';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { compileMesh } from '@weft/controlplane/compile/compile-mesh';
 import { withSupposedPods } from '@weft/controlplane/compile/supposed-pods';
 import { EMPTY_FOLDER, mergeFolder } from '@weft/controlplane/registry/file/merge';
@@ -35,8 +35,14 @@ export const addMeshOptions = (command: Command): Command =>
     .option('--trust-domain <name>', 'of every identity', 'cluster.local')
     .option('--root-namespace <name>', 'whose policies hold for the whole mesh', 'weft-system');
 
-/** @throws Error when there is no such file or folder; what is wrong inside is among the problems. */
-export async function loadManifests(paths: readonly string[]): Promise<Manifests> {
+/**
+ * @param choices `without`: absolute paths that are passed over.
+ * @throws Error when there is no such file or folder; what is wrong inside is among the problems.
+ */
+export async function loadManifests(
+  paths: readonly string[],
+  { without = [] }: { readonly without?: readonly string[] } = {},
+): Promise<Manifests> {
   const scanned = new Map<string, ScannedFile>();
   const problems: Problem[] = [];
   for (const path of paths) {
@@ -50,7 +56,9 @@ export async function loadManifests(paths: readonly string[]): Promise<Manifests
     }
     const folder = await scanFolder(path);
     problems.push(...folder.problems);
-    for (const [name, file] of folder.files) scanned.set(join(path, name), file);
+    for (const [name, file] of folder.files) {
+      if (!without.includes(resolve(path, name))) scanned.set(join(path, name), file);
+    }
   }
   const files: ReadFile[] = [];
   for (const [name, file] of scanned) files.push((await readManifest(name, file, undefined)).file);

@@ -81,11 +81,15 @@ const OWN_GROUPS: ReadonlySet<string> = new Set([
   'mesh.weft.dev',
 ]);
 
-export type Classified = Kind | 'ignored' | 'unknown';
+/** Files of a team's tools that stand beside its policies: no objects of a mesh, and nothing to warn about. */
+const TOOL_GROUPS: ReadonlySet<string> = new Set(['test.weft.dev']);
+
+export type Classified = Kind | 'ignored' | 'unknown' | 'tool';
 
 export function classify(apiVersion: string, kind: string): Classified {
   const slash = apiVersion.indexOf('/');
   const group = slash === -1 ? '' : apiVersion.slice(0, slash);
+  if (TOOL_GROUPS.has(group)) return 'tool';
   const restricting = FOREIGN_GROUPS.has(group) ? undefined : RESTRICTING.get(kind);
   if (restricting !== undefined) return restricting;
   return (

@@ -186,6 +186,7 @@ function readValue(finds: Finds, value: unknown, at: At, listKind?: string): voi
     return;
   }
   const classified = classify(apiVersion, kind);
+  if (classified === 'tool') return;
   if (classified === 'unknown') {
     const message = `unknown kind ${shown(kind)} of ${shown(apiVersion)}`;
     giveUp(finds, at, 'unknown-kind', message, 'check the spelling of kind');
