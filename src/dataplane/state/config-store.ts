@@ -6,6 +6,7 @@ import type { RouteConfiguration } from '@weft/xds/resources/route';
 import type { Secret } from '@weft/xds/resources/secret';
 import type { ResourceByKind, ResourceKind } from '@weft/xds/resource';
 import type { Clock } from '@weft/model/clock';
+import { createGates } from '../filters/gates.ts';
 import { compileListener, referencesOf, type ListenerRuntime } from './chain.ts';
 
 /** The listener of the proxy's own workload. */
@@ -60,6 +61,7 @@ export interface ConfigStoreOptions<C extends ClusterHandle> {
  * endpoints. Only what is reachable from the inbound listener and from the destinations in use is subscribed to.
  */
 export class ConfigStore<C extends ClusterHandle> {
+  readonly #gates = createGates();
   readonly #options: ConfigStoreOptions<C>;
   readonly #listeners: Table<ListenerRuntime> = new Map();
   readonly #routes: Table<RouteConfiguration> = new Map();
@@ -123,7 +125,7 @@ export class ConfigStore<C extends ClusterHandle> {
     const compiled = new Map<string, ListenerRuntime>();
     for (const [name, listener] of changed) {
       try {
-        compiled.set(name, compileListener(listener));
+        compiled.set(name, compileListener(listener, this.#gates));
       } catch (error) {
         errors.push(`${name}: ${error instanceof Error ? error.message : String(error)}`);
       }
