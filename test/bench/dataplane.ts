@@ -64,7 +64,7 @@ export interface Effort {
   readonly roundMs: number;
 }
 
-/** 2 s: enough for code to be compiled, pools to be filled. */
+/** 1.5 s: enough for code to be compiled and pools to be filled. */
 const WARM_UP_MS = 1_500;
 const MAX_REQUESTS = 500_000;
 
