@@ -25,10 +25,14 @@ export function onStop(log: Logger, stop: (signal: NodeJS.Signals) => Promise<nu
   }
 }
 
-/** A fault of the program: said once, with where it was, and then the process ends. */
-export function failLoudly(log: Logger): void {
+/**
+ * A fault of the program: said once, with where it was, and then the process ends.
+ * @param before ends what must not outlive it.
+ */
+export function failLoudly(log: Logger, before?: () => void): void {
   const fail = (error: unknown): void => {
     log.fatal({ err: error }, 'unexpected failure');
+    before?.();
     process.exit(1);
   };
   process.on('uncaughtException', fail);

@@ -1,5 +1,6 @@
 // The sidecar as a whole: enrols, subscribes, opens its ports, serves, drains; everything it owns ends with it.
 import type { Socket } from 'node:net';
+import type { Client } from '@grpc/grpc-js';
 import { spiffeIdOf } from '@weft/model/identity';
 import type { Secret } from '@weft/xds/resources/secret';
 import {
@@ -14,6 +15,8 @@ import { IdentityKeeper } from './enrol/identity-keeper.ts';
 import { IdentityState } from './identity-state.ts';
 import { loadOriginalDst, type Destination } from './listener/original-dst.ts';
 import type { SidecarOptions } from './options.ts';
+import { EdgeCounts } from './report/edge-counts.ts';
+import { Reporter } from './report/reporter.ts';
 import { createHttpForwarder } from './serve/http-forwarder.ts';
 import { type AcceptInbound, createInbound } from './serve/inbound.ts';
 import {
@@ -58,9 +61,12 @@ export class Sidecar implements AsyncDisposable {
   readonly #acceptors = new AcceptorPool();
   readonly #keeper: IdentityKeeper;
   readonly #xds: XdsClient;
+  readonly #connect: () => Client;
   readonly #store: ConfigStore<ClusterRuntime>;
   readonly #openInbound: OpenConnections;
   readonly #openOutbound: OpenConnections;
+  readonly #edges = new EdgeCounts();
+  #reporter: Reporter | undefined;
   readonly #metrics = new MetricsRegistry();
   readonly #own: ReturnType<typeof createSidecarMetrics>;
   readonly #dryRuns: DryRunLedger;
@@ -106,13 +112,15 @@ export class Sidecar implements AsyncDisposable {
       log: log.child({ component: 'identity' }),
       onChange: (svid) => this.#onIdentity(svid),
     });
+    const connect = (): Client => {
+      const own = this.#identity.svid;
+      if (own === undefined) throw new Error('Cannot connect: there is no valid certificate');
+      const { bundlePem } = own;
+      return openChannel({ address: options.xdsAddress, bundlePem, controlPlane, own });
+    };
+    this.#connect = connect;
     this.#xds = new XdsClient({
-      connect: () => {
-        const own = this.#identity.svid;
-        if (own === undefined) throw new Error('Cannot connect: there is no valid certificate');
-        const { bundlePem } = own;
-        return openChannel({ address: options.xdsAddress, bundlePem, controlPlane, own });
-      },
+      connect,
       node: { id: `${pod}.${namespace}`, cluster: namespace },
       version: options.version,
       apply: (update) => this.#apply(update),
@@ -138,6 +146,7 @@ export class Sidecar implements AsyncDisposable {
         }),
       onInboundChange: () => {
         this.#openInbound.rejudgeAll();
+        this.#reporter?.changed();
       },
       onSecret: (secret) => this.#onSecret(secret),
     });
@@ -170,6 +179,7 @@ export class Sidecar implements AsyncDisposable {
       log: this.#denials.before(write),
       isLogOff: write.isOff,
       flows: new FlowCache(metrics),
+      edges: this.#edges,
     };
   }
 
@@ -239,13 +249,29 @@ export class Sidecar implements AsyncDisposable {
       hooks?.onListening();
       this.#sweep = this.#every(SWEEP_MS, () => this.#store.sweep());
       await this.#keeper.start(signal);
-      if (!signal.aborted) this.#xds.start();
+      if (!signal.aborted) {
+        this.#xds.start();
+        this.#reporter = this.#createReporter();
+      }
       await Promise.race([this.#whenReady.promise, aborted(signal)]);
       return signal.aborted ? undefined : addresses;
     } catch (error) {
       if (!signal.aborted) await this[Symbol.asyncDispose]();
       throw error;
     }
+  }
+
+  #createReporter(): Reporter {
+    const { pod, namespace, clock, random, log } = this.#options;
+    return new Reporter({
+      connect: this.#connect,
+      nodeId: `${pod}.${namespace}`,
+      inbound: () => this.#store.inbound(),
+      edges: this.#edges,
+      clock,
+      random,
+      log: log.child({ component: 'report' }),
+    });
   }
 
   #every(periodMs: number, run: () => void): Disposable {
@@ -375,6 +401,7 @@ export class Sidecar implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#stopped.abort();
     this.#sweep?.[Symbol.dispose]();
+    this.#reporter?.[Symbol.dispose]();
     this.#xds[Symbol.dispose]();
     this.#keeper[Symbol.dispose]();
     await this.#openOutbound.drain(0);

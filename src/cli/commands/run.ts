@@ -32,9 +32,10 @@ async function run(app: readonly string[], flags: SidecarFlags & LogFlags): Prom
   }
   countReceivedBytesWithHeap();
   const log = await createLogger('weft-run', flags);
-  failLoudly(log);
-  const proxy = new Sidecar(await sidecarOptionsOf(flags, log));
   let child: ChildProcess | undefined;
+  /** An application without its sidecar would be called by nobody, and call past all policy. */
+  failLoudly(log, () => child?.kill('SIGTERM'));
+  const proxy = new Sidecar(await sidecarOptionsOf(flags, log));
   const stop = async (signal: NodeJS.Signals): Promise<void> => {
     if (child === undefined) {
       await proxy[Symbol.asyncDispose]();

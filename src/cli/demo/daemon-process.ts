@@ -29,6 +29,18 @@ export const weftCommand = (args: readonly string[]): readonly string[] => [
   ...args,
 ];
 
+/** A line of the log; `undefined` for anything else that was written. */
+function readLine(line: string): PlainObject | undefined {
+  if (!line.startsWith('{') || !line.endsWith('}')) return undefined;
+  try {
+    const value: unknown = JSON.parse(line);
+    return isPlainObject(value) ? value : undefined;
+  } catch {
+    /** It only looked like one: the log file has it all the same. */
+    return undefined;
+  }
+}
+
 export class DaemonProcess implements AsyncDisposable {
   readonly name: string;
   readonly #child: ChildProcess;
@@ -65,9 +77,8 @@ export class DaemonProcess implements AsyncDisposable {
   #keep(line: string): void {
     this.#log.write(`${line}\n`);
     this.#last = line;
-    if (!line.startsWith('{')) return;
-    const entry: unknown = JSON.parse(line);
-    if (!isPlainObject(entry)) return;
+    const entry = readLine(line);
+    if (entry === undefined) return;
     if (this.#lines.length >= MAX_LINES) this.#lines.splice(0, MAX_LINES / 2);
     this.#lines.push(entry);
   }
@@ -110,8 +121,22 @@ export class DaemonProcess implements AsyncDisposable {
       return await this.#exited;
     } finally {
       clearTimeout(timer);
+      this.#endGroup();
       this.#log.end();
     }
+  }
+
+  /** Whatever it started and left behind; the group is its own. */
+  #endGroup(): void {
+    const { pid, stdout, stderr } = this.#child;
+    try {
+      if (pid !== undefined) process.kill(-pid, 'SIGKILL');
+    } catch (error) {
+      const isGone = error instanceof Error && 'code' in error && error.code === 'ESRCH';
+      if (!isGone) throw error;
+    }
+    stdout?.destroy();
+    stderr?.destroy();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

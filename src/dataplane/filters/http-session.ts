@@ -1,7 +1,8 @@
 // One HTTP connection as its codec sees it: what to do with each request, and what to say when it is done.
-import type { Verdict } from '@weft/model/policy/evaluate';
+import { pathOnly, type Verdict } from '@weft/model/policy/evaluate';
 import type { RouteConfiguration } from '@weft/xds/resources/route';
 import type { HttpRuntime } from '../state/chain.ts';
+import type { EdgeCounts } from '../report/edge-counts.ts';
 import type { AccessRecord } from '../telemetry/access-log.ts';
 import type { FlowMetrics } from '../telemetry/proxy-metrics.ts';
 import type { ConnectionFacts, RequestHead } from './connection-facts.ts';
@@ -21,6 +22,8 @@ export interface HttpSessionOptions {
   readonly flow: (cluster: string | undefined) => FlowMetrics;
   readonly log: (record: AccessRecord) => void;
   readonly isLogOff: boolean;
+  /** Counts what came in; absent for calls that go out. */
+  readonly edges: Pick<EdgeCounts, 'note'> | undefined;
 }
 
 export interface FinishedRequest {
@@ -98,7 +101,7 @@ export class HttpSession implements HttpContext {
   }
 
   finish(request: FinishedRequest): void {
-    const { log, isLogOff, flow, facts, isInbound, protocol, source } = this.#options;
+    const { log, isLogOff, flow, facts, isInbound, protocol, source, edges } = this.#options;
     const { verdict, marks, status, grpcStatus, reasonCode, durationMs } = request;
     const decision =
       verdict === undefined || verdict.reason === 'no-policy'
@@ -117,6 +120,16 @@ export class HttpSession implements HttpContext {
       durationMs,
     });
     if (marks !== undefined) metrics.marked(marks);
+    const { head: seen } = request;
+    if (edges !== undefined && seen !== undefined) {
+      edges.note({
+        source: facts.peerUri,
+        port: facts.destinationPort,
+        method: seen.method,
+        path: pathOnly(seen.path),
+        verdict,
+      });
+    }
     if (isLogOff) return;
     const { head } = request;
     log({

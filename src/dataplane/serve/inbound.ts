@@ -14,7 +14,7 @@ import type { Address } from '../upstream/cluster.ts';
 import { inboundFlow } from './flow.ts';
 import { refusedRecord } from './refused.ts';
 import { serveHttp } from './serve-http.ts';
-import { serveTcp } from './serve-tcp.ts';
+import { serveTcp, tcpEdge } from './serve-tcp.ts';
 import type { Traffic } from './traffic.ts';
 
 export interface InboundOptions {
@@ -40,7 +40,10 @@ export function createInbound(options: InboundOptions): AcceptInbound {
     serve: (admitted) => serve(admitted, options),
     onRefused: (refused) => {
       traffic.metrics.refused('inbound', refused.reasonCode);
-      if (refused.verdict !== undefined) traffic.metrics.decidedTcp('deny');
+      if (refused.verdict !== undefined) {
+        traffic.metrics.decidedTcp('deny');
+        traffic.edges.note(tcpEdge(refused.facts, refused.verdict));
+      }
       if (refused.marks !== undefined) {
         inboundFlow(traffic, refused.facts, undefined).marked(refused.marks);
       }

@@ -125,6 +125,7 @@ export function createSession(
       isInbound ? inboundFlow(traffic, facts, cluster) : outboundFlow(traffic, cluster),
     log: traffic.log,
     isLogOff: traffic.isLogOff,
+    edges: isInbound ? traffic.edges : undefined,
   });
 }
 

@@ -1,5 +1,8 @@
 // Serves an admitted TCP connection: opens one to the destination, joins the two, and says what became of them.
+import type { Verdict } from '@weft/model/policy/evaluate';
+import type { ConnectionFacts } from '../filters/connection-facts.ts';
 import type { Admitted, Served } from '../listener/accept.ts';
+import type { SeenRequest } from '../report/edge-counts.ts';
 import type { Address } from '../upstream/cluster.ts';
 import { joinSockets, TCP_IDLE_TIMEOUT_MS, type TcpTunnel } from '../tcp/tcp-proxy.ts';
 import { inboundFlow, outboundFlow } from './flow.ts';
@@ -10,6 +13,15 @@ export interface TcpServing {
   readonly isInbound: boolean;
   readonly destination: Address;
 }
+
+/** A connection, as summaries count it. */
+export const tcpEdge = (facts: ConnectionFacts, verdict: Verdict | undefined): SeenRequest => ({
+  source: facts.peerUri,
+  port: facts.destinationPort,
+  method: '',
+  path: '',
+  verdict,
+});
 
 export function serveTcp(admitted: Admitted, clusterName: string, serving: TcpServing): Served {
   const { socket, peer, verdict, marks, facts } = admitted;
@@ -38,6 +50,7 @@ export function serveTcp(admitted: Admitted, clusterName: string, serving: TcpSe
     });
   };
   if (verdict !== undefined && verdict.reason !== 'no-policy') traffic.metrics.decidedTcp('allow');
+  if (isInbound) traffic.edges.note(tcpEdge(facts, verdict));
   if (marks !== undefined) flow.marked(marks);
   const fail = (reasonCode: string, upstream: string): void => {
     socket.destroy();

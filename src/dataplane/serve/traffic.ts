@@ -1,5 +1,6 @@
 // What serving a connection needs of the rest of the sidecar: configuration, telemetry and who this workload is.
 import type { SpiffeId } from '@weft/model/identity';
+import type { EdgeCounts } from '../report/edge-counts.ts';
 import type { ConfigStore } from '../state/config-store.ts';
 import type { AccessRecord } from '../telemetry/access-log.ts';
 import type { Flow, FlowMetrics, ProxyMetrics } from '../telemetry/proxy-metrics.ts';
@@ -19,6 +20,8 @@ export interface Traffic {
   readonly log: (record: AccessRecord) => void;
   readonly isLogOff: boolean;
   readonly flows: FlowCache;
+  /** Who called this workload, for the control plane's summaries. */
+  readonly edges: EdgeCounts;
 }
 
 /** Flows that are kept resolved; a proxy that sees more starts over. */
