@@ -10,6 +10,7 @@ import { LineCounter, parseAllDocuments } from 'yaml';
 import { complain, examples, print, printJson } from '../output.ts';
 import { addCompareCommands } from './policy-compare.ts';
 import { addExplainCommand } from './policy-explain.ts';
+import { addLintCommand } from './policy-lint.ts';
 import { addTestCommand } from './policy-test.ts';
 import { addPromoteCommand } from './policy-promote.ts';
 
@@ -160,5 +161,6 @@ export function addPolicyCommands(program: Command): void {
   addExplainCommand(policy);
   addCompareCommands(policy);
   addTestCommand(policy);
+  addLintCommand(policy);
   addPromoteCommand(policy);
 }

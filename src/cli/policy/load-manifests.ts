@@ -1,5 +1,5 @@
 // Reads files and folders of manifests once and compiles the mesh that a control plane would make of them.
-import { stat } from 'node:fs/promises';
+import { readFile, stat } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { compileMesh } from '@weft/controlplane/compile/compile-mesh';
 import { withSupposedPods } from '@weft/controlplane/compile/supposed-pods';
@@ -10,12 +10,15 @@ import {
   signatureOf,
   type ScannedFile,
 } from '@weft/controlplane/registry/file/scan-folder';
+import { readTemplatePod } from '@weft/controlplane/registry/read-pod';
 import type { ReadFile } from '@weft/controlplane/registry/read-objects';
 import { parseTrustDomain } from '@weft/model/identity';
 import type { Registry } from '@weft/model/mesh/addressees';
-import type { Snapshot } from '@weft/model/mesh/objects';
+import type { PodObject, Snapshot } from '@weft/model/mesh/objects';
+import { isPlainObject } from '@weft/model/policy/reader';
 import type { Problem } from '@weft/model/problem';
 import type { Command } from 'commander';
+import { parseAllDocuments } from 'yaml';
 
 /** What a control plane is started with, and decides what policies mean. */
 export interface MeshFlags {
@@ -62,8 +65,38 @@ export async function loadManifests(
   }
   const files: ReadFile[] = [];
   for (const [name, file] of scanned) files.push((await readManifest(name, file, undefined)).file);
-  const merged = mergeFolder(EMPTY_FOLDER, { read: files, gone: [], problems });
-  return { files, snapshot: merged.snapshot, problems: merged.problems };
+  const { snapshot, problems: found } = mergeFolder(EMPTY_FOLDER, {
+    read: files,
+    gone: [],
+    problems,
+  });
+  const objects = new Map(snapshot.objects);
+  for (const { path } of scanned.values()) {
+    for (const pod of await templatePodsOf(path)) {
+      objects.set(`Pod/${pod.meta.namespace}/${pod.meta.name}`, pod);
+    }
+  }
+  return { files, snapshot: { ...snapshot, objects }, problems: found };
+}
+
+const TEMPLATED: ReadonlySet<string> = new Set(['Deployment', 'StatefulSet', 'DaemonSet']);
+
+/** Pods that the cluster would make. What cannot be read is passed over: it is a problem of the reading already. */
+async function templatePodsOf(path: string): Promise<readonly PodObject[]> {
+  const text = await readFile(path, 'utf8').catch(() => '');
+  if (![...TEMPLATED].some((kind) => text.includes(kind))) return [];
+  const documents = parseAllDocuments(text, { logLevel: 'silent' });
+  const values: unknown[] = [...documents].flatMap((document) =>
+    document.errors.length > 0 ? [] : [document.toJS({ maxAliasCount: 100 }) as unknown],
+  );
+  const objects = values.flatMap((value) => {
+    const items = isPlainObject(value) ? value['items'] : undefined;
+    return Array.isArray(items) ? (items as unknown[]) : [value];
+  });
+  return objects.flatMap((object) => {
+    const isTemplated = isPlainObject(object) && TEMPLATED.has(String(object['kind']));
+    return isTemplated ? (readTemplatePod(object) ?? []) : [];
+  });
 }
 
 export interface CompileChoices {

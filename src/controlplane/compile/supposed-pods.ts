@@ -48,8 +48,6 @@ export function withSupposedPods(
   return { revision: snapshot.revision, objects };
 }
 
-export const isSupposed = (name: string): boolean => name.startsWith('(');
-
 function scopeOf(
   object: RegistryObject,
 ): readonly { readonly namespace: string; readonly selector: Labels | undefined }[] {

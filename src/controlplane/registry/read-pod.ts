@@ -65,6 +65,31 @@ export function readDeployment(object: PlainObject): Reading {
   return { kind: 'good', objects: pods, problems: [] };
 }
 
+/**
+ * The Pod that a Deployment, StatefulSet or DaemonSet would make, for judging manifests of which no cluster has made
+ * Pods yet. It is called `NAME-*` and has no address. @returns `undefined` when the template cannot be read, or has
+ * addresses and so gives Pods itself.
+ */
+export function readTemplatePod(object: PlainObject): PodObject | undefined {
+  const reader = new Reader();
+  const meta = readMeta(reader, object, 'namespaced');
+  const spec = mapping(reader, object['spec'], 'spec');
+  const template = mapping(reader, spec['template'], 'spec.template');
+  const metadata = mapping(reader, template['metadata'], 'spec.template.metadata');
+  const labels = readLabels(reader, metadata, 'spec.template.metadata');
+  const parts = readSpec(reader, template, 'spec.template.spec');
+  if (reader.problems.length > 0 || labels.annotations.has(POD_IPS_ANNOTATION)) return undefined;
+  return {
+    kind: 'Pod',
+    meta: { namespace: meta.namespace, name: `${meta.name}-*`, ...labels },
+    ...parts,
+    ips: [],
+    isReady: true,
+    isDeleting: false,
+    isFinished: false,
+  };
+}
+
 function splitAddresses(
   reader: Reader,
   text: string | undefined,
