@@ -5,6 +5,7 @@ import { spiffeIdOf } from '@weft/model/identity';
 import type { Secret } from '@weft/xds/resources/secret';
 import {
   createAdminServer,
+  type AdminRole,
   type AdminServer,
   type AdminState,
   type Readiness,
@@ -13,20 +14,15 @@ import { openChannel } from './control-plane/link.ts';
 import type { Svid } from './enrol/check-svid.ts';
 import { IdentityKeeper } from './enrol/identity-keeper.ts';
 import { IdentityState } from './identity-state.ts';
-import { loadOriginalDst, type Destination } from './listener/original-dst.ts';
 import type { SidecarOptions } from './options.ts';
 import { EdgeCounts } from './report/edge-counts.ts';
 import { Reporter } from './report/reporter.ts';
 import { createHttpForwarder } from './serve/http-forwarder.ts';
 import { type AcceptInbound, createInbound } from './serve/inbound.ts';
-import {
-  type AcceptOutbound,
-  addressName,
-  createOutbound,
-  FALLBACK_LISTENER,
-} from './serve/outbound.ts';
+import { type AcceptOutbound, createOutbound } from './serve/outbound.ts';
+import { addressText, type TrafficAddresses, TrafficPorts } from './serve/ports.ts';
 import { serviceHostOf } from './serve/service-host.ts';
-import { openSocketServer, type SocketServer } from './serve/socket-server.ts';
+import type { ListenAddress } from './serve/socket-server.ts';
 import { FlowCache, type Traffic } from './serve/traffic.ts';
 import { trialsOf } from './state/chain.ts';
 import { ConfigStore, type ResourceUpdate } from './state/config-store.ts';
@@ -46,13 +42,10 @@ import { XdsClient } from './xds/client.ts';
 const SWEEP_MS = 60_000;
 
 /** Where the sidecar can be reached, as its ready line says it. */
-export interface SidecarAddresses {
+export interface SidecarAddresses extends TrafficAddresses {
   readonly admin: string;
   readonly probes?: string;
   readonly metrics?: string;
-  readonly inbound: Readonly<Record<string, string>>;
-  readonly outbound: Readonly<Record<string, string>>;
-  readonly outboundHttp?: string;
 }
 
 export class Sidecar implements AsyncDisposable {
@@ -74,10 +67,7 @@ export class Sidecar implements AsyncDisposable {
   readonly #acceptInbound: AcceptInbound;
   readonly #acceptOutbound: AcceptOutbound;
   readonly #acceptForward: (socket: Socket) => void;
-  readonly #servers: { readonly inbound: SocketServer[]; readonly outbound: SocketServer[] } = {
-    inbound: [],
-    outbound: [],
-  };
+  readonly #ports = new TrafficPorts();
   readonly #admins: AdminServer[] = [];
   readonly #stopped = new AbortController();
   readonly #apps: ReadonlyMap<number, Address>;
@@ -285,76 +275,25 @@ export class Sidecar implements AsyncDisposable {
   }
 
   async #listen(): Promise<SidecarAddresses> {
-    const { options, admins } = { options: this.#options, admins: this.#admins };
+    const { admin, probes, metrics } = this.#options;
     const state = this.#adminState();
-    const serve = async (
-      role: 'admin' | 'probe' | 'metrics',
-      listen: { host: string; port: number },
-    ) => {
+    const serve = async (role: AdminRole, listen: ListenAddress): Promise<string> => {
       const server = await createAdminServer({ role, ...listen, state });
-      admins.push(server);
-      return textOf(server.address);
+      this.#admins.push(server);
+      return addressText(server.address);
     };
-    const admin = await serve('admin', options.admin);
-    const probes = options.probes && (await serve('probe', options.probes));
-    const metrics = options.metrics && (await serve('metrics', options.metrics));
-    const inbound: Record<string, string> = {};
-    for (const { port } of options.inbound) {
-      const destination = { address: options.podIp, port };
-      const listen = { host: options.podIp, port };
-      inbound[String(port)] = await this.#open('inbound', listen, (socket) =>
-        this.#acceptInbound(socket, destination),
-      );
-    }
-    const outbound: Record<string, string> = {};
-    for (const { listen, host, port } of options.outbound) {
-      const destination = { address: listen.host, port };
-      outbound[`${host}:${port}`] = await this.#open('outbound', listen, (socket) =>
-        this.#acceptOutbound(socket, `outbound|${port}||${host}`, destination),
-      );
-    }
-    const { outboundHttp: forward } = options;
-    const outboundHttp = forward && (await this.#open('outbound', forward, this.#acceptForward));
-    if (options.transparent !== undefined) {
-      const { transparent } = options;
-      const originalDst = await loadOriginalDst();
-      inbound['*'] = await this.#open('inbound', transparent.inbound, (socket) => {
-        const destination = originalDst(socket);
-        if (isRedirected(socket, destination)) this.#acceptInbound(socket, destination);
-        else this.#refuseDirect(socket, 'inbound');
-      });
-      outbound['*'] = await this.#open('outbound', transparent.outbound, (socket) => {
-        const destination = originalDst(socket);
-        if (isRedirected(socket, destination)) {
-          const name = addressName(destination);
-          this.#acceptOutbound(socket, name, destination, FALLBACK_LISTENER);
-        } else this.#refuseDirect(socket, 'outbound');
-      });
-    }
-    return {
-      admin,
-      ...(probes !== undefined && { probes }),
-      ...(metrics !== undefined && { metrics }),
-      inbound,
-      outbound,
-      ...(outboundHttp !== undefined && { outboundHttp }),
+    const own = {
+      admin: await serve('admin', admin),
+      ...(probes && { probes: await serve('probe', probes) }),
+      ...(metrics && { metrics: await serve('metrics', metrics) }),
     };
-  }
-
-  async #open(
-    side: 'inbound' | 'outbound',
-    listen: { readonly host: string; readonly port: number },
-    onSocket: (socket: Socket) => void,
-  ): Promise<string> {
-    const server = await openSocketServer(listen, onSocket);
-    this.#servers[side].push(server);
-    return textOf(server.address);
-  }
-
-  /** Nobody redirected it: it was made to the port itself, and would only come back to it. */
-  #refuseDirect(socket: Socket, direction: 'inbound' | 'outbound'): void {
-    socket.destroy();
-    this.#own.direct(direction);
+    const traffic = await this.#ports.open(this.#options, {
+      inbound: this.#acceptInbound,
+      outbound: this.#acceptOutbound,
+      forward: this.#acceptForward,
+      onDirect: (direction) => this.#own.direct(direction),
+    });
+    return { ...own, ...traffic };
   }
 
   #adminState(): AdminState {
@@ -391,9 +330,7 @@ export class Sidecar implements AsyncDisposable {
     const { log, drainLimitMs } = this.#options;
     this.#own.ready(false);
     log.info({ openConnections: this.#openInbound.size, drainLimitMs }, 'draining');
-    const cut = await this.#openInbound.drain(drainLimitMs, () => {
-      for (const server of this.#servers.inbound) server.stop();
-    });
+    const cut = await this.#openInbound.drain(drainLimitMs, () => this.#ports.stopInbound());
     log.info({ cut }, 'drained');
     return cut;
   }
@@ -407,20 +344,10 @@ export class Sidecar implements AsyncDisposable {
     await this.#openOutbound.drain(0);
     await this.#openInbound.drain(0);
     for (const cluster of this.#store.handles().values()) cluster[Symbol.dispose]();
-    for (const server of [...this.#servers.inbound, ...this.#servers.outbound]) {
-      await server[Symbol.asyncDispose]();
-    }
+    await this.#ports[Symbol.asyncDispose]();
     for (const server of this.#admins) await server[Symbol.asyncDispose]();
   }
 }
-
-const textOf = ({ address, port }: { readonly address: string; readonly port: number }): string =>
-  address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`;
-
-const isRedirected = (
-  socket: Socket,
-  destination: Destination | undefined,
-): destination is Destination => destination !== undefined && destination.port !== socket.localPort;
 
 function aborted(signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
