@@ -20,7 +20,6 @@ const LONGER_UNTIL_SPLIT: ReadonlyMap<string, number> = new Map([
   ['src/dataplane/http/h1-exchange.ts', 420],
   ['src/dataplane/http/http1-proxy.ts', 590],
   ['src/dataplane/http2/http2-proxy.test.ts', 440],
-  ['src/xds/protocol/session.test.ts', 590],
 ]);
 
 const TEST_PACKAGES = new Set(['fast-check', 'node:test']);
