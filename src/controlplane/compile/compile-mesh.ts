@@ -1,6 +1,7 @@
 // Compiles a snapshot into the mesh: one pure function, which keeps of the mesh before all that did not change.
 import type { Mesh, Workload } from '@weft/model/mesh/mesh';
 import type { Snapshot } from '@weft/model/mesh/objects';
+import { NO_KEYS, type FetchedKeys } from '@weft/model/policy/token-rules';
 import { compileDestinations } from './destinations.ts';
 import { compileSettings, type MeshIdentity } from './mesh-settings.ts';
 import { findPolicyProblems } from './problems/policy-problems.ts';
@@ -11,11 +12,16 @@ import { findMembers } from './service-members.ts';
 import { keep } from './structural-sharing.ts';
 import { compileWorkloads } from './workloads.ts';
 
+export interface MeshInput extends Snapshot {
+  /** Keys of token issuers, as far as they were fetched. */
+  readonly keys?: FetchedKeys;
+}
+
 /**
  * The same objects give the same mesh, in whatever order they come; `previous` decides only which objects are
  * shared with it, never what they say.
  */
-export function compileMesh(snapshot: Snapshot, identity: MeshIdentity, previous?: Mesh): Mesh {
+export function compileMesh(snapshot: MeshInput, identity: MeshIdentity, previous?: Mesh): Mesh {
   const objects = orderObjects(snapshot);
   const compiled = compileSettings(objects.configs, identity);
   const settings = keep(previous?.settings, compiled.settings);
@@ -26,6 +32,7 @@ export function compileMesh(snapshot: Snapshot, identity: MeshIdentity, previous
     index,
     services,
     settings,
+    keys: snapshot.keys ?? NO_KEYS,
     previous,
   });
   const outbound = compileDestinations({ services, workloads, settings, previous });

@@ -8,7 +8,9 @@ const keyOf = (spec: InboundSpec): string => {
   const names = [...spec.policies, ...spec.broken].map(
     ({ namespace, name }) => `${namespace}/${name}`,
   );
-  return [spec.namespace, spec.serviceAccount, spec.mode, ...ports, '', ...names].join('\0');
+  const issuers = (spec.tokens ?? []).map(({ issuer }) => issuer);
+  const parts = [spec.namespace, spec.serviceAccount, spec.mode, ...ports, '', ...names];
+  return [...parts, '', ...issuers].join('\0');
 };
 
 /** @returns the one object for all specs that are equal; an older one where there is one. */

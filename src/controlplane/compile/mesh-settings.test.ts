@@ -27,6 +27,7 @@ test('compileSettings() has the defaults when nothing is said', () => {
     ambiguousPaths: 'NORMALIZE',
     outboundTrafficPolicy: 'ALLOW_ANY',
     trustedHops: 0,
+    jwksAllowedNetworks: [],
   });
   assert.deepEqual(problems, []);
 });

@@ -59,6 +59,7 @@ export function compileSettings(
     ambiguousPaths: config.ambiguousPaths,
     outboundTrafficPolicy: config.outboundTrafficPolicy,
     trustedHops: config.trustedHops,
+    jwksAllowedNetworks: config.jwksAllowedNetworks,
   };
   return { settings, problems };
 }
@@ -84,5 +85,8 @@ function stricterOf(a: MeshConfig, b: MeshConfig): MeshConfig {
     ambiguousPaths: isRefusing ? 'REFUSE' : 'NORMALIZE',
     outboundTrafficPolicy: isClosed ? 'REGISTRY_ONLY' : 'ALLOW_ANY',
     trustedHops: Math.min(a.trustedHops, b.trustedHops),
+    jwksAllowedNetworks: a.jwksAllowedNetworks.filter((one) =>
+      b.jwksAllowedNetworks.includes(one),
+    ),
   };
 }

@@ -53,6 +53,7 @@ export function orderObjects(snapshot: Snapshot): OrderedObjects {
     policies: {
       authorization: ofKind('AuthorizationPolicy').map(({ policy }) => policy),
       peerAuthentication: ofKind('PeerAuthentication').map(({ policy }) => policy),
+      requestAuthentication: ofKind('RequestAuthentication').map(({ policy }) => policy),
       broken: ofKind('BrokenPolicy'),
     },
     configs: ofKind('MeshConfig'),

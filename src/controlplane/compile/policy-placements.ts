@@ -1,6 +1,7 @@
 // Says where each policy is to be enforced: the proxies that it selects, and the listener version that carries it there.
 import type { Mesh, Workload } from '@weft/model/mesh/mesh';
 import { peerAuthenticationConflicts, selects } from '@weft/model/policy/select';
+import type { RequestAuthentication } from '@weft/model/policy/token-rules';
 
 export interface PolicyPlacement {
   readonly kind: 'AuthorizationPolicy' | 'PeerAuthentication' | 'RequestAuthentication';
@@ -20,7 +21,7 @@ export function placePolicies(
   mesh: Mesh,
   listenerVersion: (workload: Workload) => string,
 ): readonly PolicyPlacement[] {
-  const { authorization, peerAuthentication, broken } = mesh.policies;
+  const { authorization, peerAuthentication, requestAuthentication, broken } = mesh.policies;
   const { rootNamespace } = mesh.settings;
   const inMesh = [...mesh.workloads.values()].filter(({ isInMesh }) => isInMesh);
   const place = (workloads: readonly Workload[]): PolicyPlacement['workloads'] =>
@@ -44,6 +45,11 @@ export function placePolicies(
       );
       return { kind: of, namespace, name, ...(action && { action }), workloads: place(held) };
     }),
+    ...requestAuthentication.map((policy): PolicyPlacement => {
+      const { namespace, name } = policy;
+      const held = selectHolders(inMesh, policy, rootNamespace);
+      return { kind: 'RequestAuthentication', namespace, name, workloads: place(held) };
+    }),
     ...peerAuthentication.map((policy): PolicyPlacement => {
       const { namespace, name } = policy;
       const isLost = losers.has(`${namespace}/${name}`);
@@ -52,6 +58,15 @@ export function placePolicies(
     }),
   ];
 }
+
+const selectHolders = (
+  workloads: readonly Workload[],
+  policy: RequestAuthentication,
+  rootNamespace: string,
+): readonly Workload[] =>
+  policy.targetRefs.length > 0
+    ? []
+    : workloads.filter((workload) => selects(policy, workload, rootNamespace));
 
 function holdersByPolicy(workloads: readonly Workload[]): ReadonlyMap<string, readonly Workload[]> {
   const holders = new Map<string, Set<Workload>>();

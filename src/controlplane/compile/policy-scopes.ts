@@ -2,12 +2,14 @@
 import type { MeshPolicies } from '@weft/model/mesh/mesh';
 import type { BrokenPolicy } from '@weft/model/policy/compile';
 import { selectBroken, selectPolicies } from '@weft/model/policy/select';
+import type { RequestAuthentication } from '@weft/model/policy/token-rules';
 import type { AuthorizationPolicy, PeerAuthentication } from '@weft/model/policy/types';
 
 export interface PolicyScope {
   readonly peerAuthentication: readonly PeerAuthentication[];
   policiesFor(labels: ReadonlyMap<string, string>): readonly AuthorizationPolicy[];
   brokenFor(labels: ReadonlyMap<string, string>): readonly BrokenPolicy[];
+  tokensFor(labels: ReadonlyMap<string, string>): readonly RequestAuthentication[];
 }
 
 /** @returns the scope of a namespace. */
@@ -17,6 +19,7 @@ export function createScopes(
 ): (namespace: string) => PolicyScope {
   const authorization = byNamespace(policies.authorization);
   const peers = byNamespace(policies.peerAuthentication);
+  const tokens = byNamespace(policies.requestAuthentication);
   const broken = byNamespace(
     policies.broken.map(({ policy, selector }): BrokenPolicy => ({ ...policy, selector })),
   );
@@ -26,11 +29,13 @@ export function createScopes(
       [...new Set([rootNamespace, namespace])].flatMap((name) => lists.get(name) ?? []);
     const ownAuthorization = reach(authorization);
     const ownBroken = reach(broken);
+    const ownTokens = reach(tokens);
     return {
       peerAuthentication: reach(peers),
       policiesFor: (labels) =>
         selectPolicies(ownAuthorization, { namespace, labels }, rootNamespace),
       brokenFor: (labels) => selectBroken(ownBroken, { namespace, labels }, rootNamespace),
+      tokensFor: (labels) => selectPolicies(ownTokens, { namespace, labels }, rootNamespace),
     };
   };
   return (namespace) => {

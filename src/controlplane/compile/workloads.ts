@@ -1,9 +1,20 @@
 // Makes workloads of Pods: whether they are in the mesh, which ports they have, and what they let in.
 import { isDnsLabel, isDnsSubdomain, spiffeIdOf, type SpiffeId } from '@weft/model/identity';
-import type { InboundPort, Mesh, MeshSettings, Workload } from '@weft/model/mesh/mesh';
+import type {
+  InboundPort,
+  InboundSpec,
+  Mesh,
+  MeshSettings,
+  Workload,
+} from '@weft/model/mesh/mesh';
 import type { NamespaceObject, PodObject } from '@weft/model/mesh/objects';
 import { detectProtocol, type PortProtocol } from '@weft/model/mesh/protocol';
 import { composePeerAuthentication, modeOfPort, type MtlsModes } from '@weft/model/policy/select';
+import {
+  composeTokenRules,
+  type FetchedKeys,
+  type RequestAuthentication,
+} from '@weft/model/policy/token-rules';
 import type { Problem } from '@weft/model/problem';
 import { createInboundSpecs } from './inbound-specs.ts';
 import type { OrderedObjects } from './ordered-objects.ts';
@@ -21,12 +32,21 @@ export interface WorkloadInput {
   readonly index: PodIndex;
   readonly services: readonly ServiceMembers[];
   readonly settings: MeshSettings;
+  readonly keys: FetchedKeys;
   readonly previous: Mesh | undefined;
 }
 
 export interface CompiledWorkloads {
   readonly workloads: ReadonlyMap<string, Workload>;
   readonly problems: readonly Problem[];
+}
+
+function tokensOf(
+  policies: readonly RequestAuthentication[],
+  keys: FetchedKeys,
+): Pick<InboundSpec, 'tokens'> {
+  const tokens = composeTokenRules(policies, keys);
+  return tokens.length === 0 ? {} : { tokens };
 }
 
 /** What a Service in the Pod's own namespace says its port is for; others have no say over it. */
@@ -71,6 +91,7 @@ export function compileWorkloads(input: WorkloadInput): CompiledWorkloads {
         ports: keep(before?.inbound.ports, ports),
         policies: scope.policiesFor(labels),
         broken: scope.brokenFor(labels),
+        ...tokensOf(scope.tokensFor(labels), input.keys),
         settings,
         ...(options.paths && { paths: options.paths }),
       }),

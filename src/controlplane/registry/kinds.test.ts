@@ -142,6 +142,7 @@ status:
         ambiguousPaths: 'NORMALIZE',
         outboundTrafficPolicy: 'ALLOW_ANY',
         trustedHops: 2,
+        jwksAllowedNetworks: [],
       },
     },
   ],

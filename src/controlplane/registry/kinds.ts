@@ -8,6 +8,7 @@ import { readDeployment, readPod } from './read-pod.ts';
 import {
   closedPeerAuthentication,
   closedPolicy,
+  closedRequestAuthentication,
   readAuthorizationPolicy,
   readPeerAuthentication,
   readRequestAuthentication,
@@ -60,7 +61,7 @@ const RESTRICTING: ReadonlyMap<string, Kind> = new Map(
         kind: 'RequestAuthentication',
         scope: 'namespaced',
         read: readRequestAuthentication,
-        close: closedPolicy,
+        close: closedRequestAuthentication,
       },
       {
         kind: 'MeshConfig',

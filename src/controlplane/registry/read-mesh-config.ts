@@ -1,5 +1,6 @@
 // Reads a MeshConfig: settings that hold for the whole mesh.
 import { parseTrustDomain } from '@weft/model/identity';
+import { parseCidr } from '@weft/model/ip';
 import {
   DEFAULT_MESH_CONFIG,
   STRICTEST_MESH_CONFIG,
@@ -12,6 +13,7 @@ import { given, outcome, readMeta, type Reading } from './reading.ts';
 export const MESH_CONFIG_API_VERSION = 'mesh.weft.dev/v1';
 /** Aliases are for migrations: a handful at a time. */
 const MAX_ALIASES = 64;
+const MAX_NETWORKS = 64;
 /** Proxies in front of a mesh: load balancers, gateways, content networks. */
 const MAX_TRUSTED_HOPS = 16;
 const NORMALIZATIONS = ['NONE', 'BASE', 'MERGE_SLASHES', 'DECODE_AND_MERGE_SLASHES'] as const;
@@ -35,6 +37,7 @@ export function readMeshConfig(object: PlainObject): Reading {
     ambiguousPaths: oneOf(reader, spec, 'ambiguousPaths', AMBIGUOUS_PATHS),
     outboundTrafficPolicy: oneOf(reader, spec, 'outboundTrafficPolicy', OUTBOUND_POLICIES),
     trustedHops: readHops(reader, spec),
+    jwksAllowedNetworks: readNetworks(reader, spec),
   };
   const reading = outcome(reader, { kind: 'MeshConfig', name, config });
   return reading.kind === 'good' ? reading : { ...reading, closed: closedMeshConfig(object) };
@@ -70,6 +73,17 @@ function oneOf<K extends 'pathNormalization' | 'ambiguousPaths' | 'outboundTraff
     reader.error(`spec.${key}`, 'unknown-value', `unknown value ${shown(text)}`, cure);
   }
   return value ?? DEFAULT_MESH_CONFIG[key];
+}
+
+function readNetworks(reader: Reader, spec: PlainObject): readonly string[] {
+  const field = 'spec.jwksAllowedNetworks';
+  const networks = reader.strings(given(spec['jwksAllowedNetworks']), field, MAX_NETWORKS);
+  networks.forEach((network, index) => {
+    if (parseCidr(network) !== undefined) return;
+    const cure = 'write for example 10.96.0.0/12';
+    reader.error(`${field}[${index}]`, 'bad-network', `${shown(network)} is no network`, cure);
+  });
+  return networks;
 }
 
 function readHops(reader: Reader, spec: PlainObject): number {

@@ -76,17 +76,27 @@ test('readObjects() takes the strictest settings for a MeshConfig that cannot be
   assert.partialDeepStrictEqual(closed, { kind: 'MeshConfig', config: STRICTEST_MESH_CONFIG });
 });
 
-test('readObjects() closes what a RequestAuthentication selects, and says so', () => {
-  const text = `${POLICY}spec: {selector: {matchLabels: {app: web}}, jwtRules: []}`;
-  const object = only(text.replace('AuthorizationPolicy', 'RequestAuthentication'));
-  assert.deepEqual(
-    object.problems.map(({ severity, code }) => [severity, code]),
-    [['error', 'not-supported']],
+const AUTHENTICATION = POLICY.replace('AuthorizationPolicy', 'RequestAuthentication');
+
+test('readObjects() reads a RequestAuthentication', () => {
+  const object = only(
+    `${AUTHENTICATION}spec: {jwtRules: [{issuer: "https://a.test", jwksUri: "https://a.test/keys"}]}`,
   );
-  assert.ok(object.outcome.kind === 'good' && object.outcome.object?.kind === 'BrokenPolicy');
-  assert.equal(object.outcome.object.of, 'RequestAuthentication');
-  assert.equal(object.outcome.object.policy.action, undefined);
-  assert.deepEqual(object.outcome.object.selector, new Map([['app', 'web']]));
+  assert.deepEqual(object.problems, []);
+  assert.ok(object.outcome.kind === 'good');
+  assert.equal(object.outcome.object?.kind, 'RequestAuthentication');
+});
+
+test('readObjects() closes what a RequestAuthentication selects that cannot be read', () => {
+  const closed = closedOf(
+    `${AUTHENTICATION}spec: {selector: {matchLabels: {app: web}}, jwtRules: [{isuer: a}]}`,
+  );
+  assert.partialDeepStrictEqual(closed, {
+    kind: 'BrokenPolicy',
+    of: 'RequestAuthentication',
+    policy: { action: undefined },
+    selector: new Map([['app', 'web']]),
+  });
 });
 
 test('readObjects() closes what a policy selects that this version does not enforce', () => {

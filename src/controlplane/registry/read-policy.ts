@@ -6,7 +6,9 @@ import {
   unsupportedFeatures,
 } from '@weft/model/policy/parse-authorization-policy';
 import { parsePeerAuthentication } from '@weft/model/policy/parse-peer-authentication';
+import { parseRequestAuthentication } from '@weft/model/policy/parse-request-authentication';
 import type { PlainObject } from '@weft/model/policy/reader';
+import type { RequestAuthentication } from '@weft/model/policy/token-rules';
 import type { Problem } from '@weft/model/problem';
 import type { Reading } from './reading.ts';
 
@@ -63,22 +65,32 @@ export function closedPeerAuthentication(
   };
 }
 
-/**
- * Tokens are not checked by this version. An application may count on them being checked: everything that is selected
- * refuses all requests until the object is gone.
- */
+/** Without a version that holds, everything that it selects is closed: its application may count on it. */
 export function readRequestAuthentication(object: PlainObject): Reading {
-  const broken = readBrokenPolicy(object);
-  const problem: Problem = {
-    severity: 'error',
-    code: 'not-supported',
-    message: 'RequestAuthentication is not supported by this version: what it selects is closed',
-    cure: 'remove it, and have tokens checked by the application',
-  };
-  // No action: that closes whatever else allows.
-  const objects =
-    broken === undefined
-      ? []
-      : [brokenObject('RequestAuthentication', { ...broken, action: undefined })];
-  return { kind: 'good', objects, problems: [problem] };
+  const parsed = parseRequestAuthentication(object);
+  if (!parsed.ok) {
+    return { kind: 'bad', closed: closedRequestAuthentication(object), problems: parsed.problems };
+  }
+  const policy = parsed.value;
+  const objects = [{ kind: 'RequestAuthentication', policy } as const];
+  return { kind: 'good', objects, problems: [...parsed.problems, ...unsupportedTargets(policy)] };
 }
+
+/** No action: that closes whatever else allows. */
+export function closedRequestAuthentication(object: PlainObject): BrokenPolicyObject | undefined {
+  const broken = readBrokenPolicy(object);
+  return broken && brokenObject('RequestAuthentication', { ...broken, action: undefined });
+}
+
+const unsupportedTargets = ({ targetRefs }: RequestAuthentication): readonly Problem[] =>
+  targetRefs.length === 0
+    ? []
+    : [
+        {
+          severity: 'error',
+          code: 'not-supported',
+          field: 'spec.targetRefs',
+          message: 'targets are not supported by this version: it holds for no workload',
+          cure: 'use spec.selector',
+        },
+      ];

@@ -44,6 +44,7 @@ export function createChainParts(spec: InboundSpec): ChainParts {
   const { refused } = pathsOf(spec);
   const httpFilters: readonly HttpFilter[] = [
     ...(refused.length === 0 ? [] : [{ kind: 'refusePaths', refused } as const]),
+    ...jwtOf(spec),
     ...http.candidates.map((shadow) => ({ kind: 'shadowRbac', shadow }) as const),
     ...http.rules.map((rules) => ({ kind: 'rbac', rules }) as const),
     { kind: 'router' },
@@ -62,6 +63,10 @@ export function createChainParts(spec: InboundSpec): ChainParts {
     ],
   };
 }
+
+/** Before the rules, which read what it found out. */
+const jwtOf = ({ tokens: rules = [] }: InboundSpec): readonly HttpFilter[] =>
+  rules.length === 0 ? [] : [{ kind: 'jwt', jwt: { rules } }];
 
 const pathsOf = ({ paths, settings }: InboundSpec): PathOptions =>
   paths ?? { normalization: settings.pathNormalization, refused: [] };

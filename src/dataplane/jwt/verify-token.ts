@@ -1,5 +1,6 @@
 // Judges one token: form, algorithm, key, signature, then what its claims say of issuer, audience and time.
 import { createPublicKey, type KeyObject } from 'node:crypto';
+import type * as jose from 'jose';
 import { algorithmsOf, readJwks } from '@weft/model/policy/jwks';
 import { SPACE_DELIMITED, type TokenRule } from '@weft/model/policy/token-rules';
 import { CLOCK_SKEW_SECONDS } from '@weft/xds/resources/jwt-authn';
@@ -196,7 +197,7 @@ async function verifyBy(
 }
 
 /** Loaded when the first token comes: a sidecar that verifies none does not pay for it. */
-let loaded: Promise<typeof import('jose')> | undefined;
+let loaded: Promise<typeof jose> | undefined;
 
 /** Without a `kid` each key of the issuer that is for the algorithm is tried: sets are small. */
 async function isSignedByAny(

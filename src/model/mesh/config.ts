@@ -11,6 +11,11 @@ export interface MeshConfig {
   readonly outboundTrafficPolicy: 'ALLOW_ANY' | 'REGISTRY_ONLY';
   /** Trusted hops in X-Forwarded-For. */
   readonly trustedHops: number;
+  /**
+   * Networks of which token issuers' keys may be fetched although they are not public: `10.96.0.0/12`. Whoever may
+   * write a RequestAuthentication has the control plane call what it names (CVE-2026-41413).
+   */
+  readonly jwksAllowedNetworks: readonly string[];
 }
 
 /**
@@ -23,6 +28,7 @@ export const DEFAULT_MESH_CONFIG: MeshConfig = {
   ambiguousPaths: 'NORMALIZE',
   outboundTrafficPolicy: 'ALLOW_ANY',
   trustedHops: 0,
+  jwksAllowedNetworks: [],
 };
 
 /**
@@ -35,4 +41,5 @@ export const STRICTEST_MESH_CONFIG: MeshConfig = {
   ambiguousPaths: 'REFUSE',
   outboundTrafficPolicy: 'REGISTRY_ONLY',
   trustedHops: 0,
+  jwksAllowedNetworks: [],
 };

@@ -2,6 +2,7 @@
 import type { SpiffeId, TrustDomain } from '../identity.ts';
 import type { PathOptions } from '../policy/ambiguous-path.ts';
 import type { BrokenPolicy } from '../policy/compile.ts';
+import type { RequestAuthentication, TokenRule } from '../policy/token-rules.ts';
 import type { AuthorizationPolicy, MtlsMode, PeerAuthentication } from '../policy/types.ts';
 import type { Problem } from '../problem.ts';
 import type { MeshConfig } from './config.ts';
@@ -37,6 +38,8 @@ export interface InboundSpec {
   readonly ports: readonly InboundPort[];
   readonly policies: readonly AuthorizationPolicy[];
   readonly broken: readonly BrokenPolicy[];
+  /** Which tokens are read and by which keys; absent: none. */
+  readonly tokens?: readonly TokenRule[];
   readonly settings: MeshSettings;
   /** Absent: as the settings say, and no path is refused. */
   readonly paths?: PathOptions;
@@ -105,6 +108,7 @@ export interface Destination {
 export interface MeshPolicies {
   readonly authorization: readonly AuthorizationPolicy[];
   readonly peerAuthentication: readonly PeerAuthentication[];
+  readonly requestAuthentication: readonly RequestAuthentication[];
   readonly broken: readonly BrokenPolicyObject[];
 }
 

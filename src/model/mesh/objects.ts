@@ -1,5 +1,6 @@
 // The objects a source delivers, as far as the mesh uses them: checked once, plain and immutable from then on.
 import type { BrokenPolicy } from '../policy/compile.ts';
+import type { RequestAuthentication } from '../policy/token-rules.ts';
 import type { AuthorizationPolicy, PeerAuthentication } from '../policy/types.ts';
 import type { MeshConfig } from './config.ts';
 
@@ -82,6 +83,11 @@ export interface PeerAuthenticationObject {
   readonly policy: PeerAuthentication;
 }
 
+export interface RequestAuthenticationObject {
+  readonly kind: 'RequestAuthentication';
+  readonly policy: RequestAuthentication;
+}
+
 /** Something that was to restrict access, cannot be read, and has no good version: it closes what it selects. */
 export interface BrokenPolicyObject {
   readonly kind: 'BrokenPolicy';
@@ -106,6 +112,7 @@ export type RegistryObject =
   | PodObject
   | AuthorizationPolicyObject
   | PeerAuthenticationObject
+  | RequestAuthenticationObject
   | BrokenPolicyObject
   | MeshConfigObject;
 

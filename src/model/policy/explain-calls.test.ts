@@ -65,7 +65,7 @@ function registryOf(
     workloadsByIp: new Map(),
     destinations: new Map(),
     destinationsByAddress: new Map(),
-    policies: { authorization: [], peerAuthentication: [], broken: [] },
+    policies: { authorization: [], peerAuthentication: [], requestAuthentication: [], broken: [] },
     problems: [],
   };
   return { mesh, snapshot: snapshotOf(objects) };

@@ -56,6 +56,7 @@ function meshOf(...workloads: readonly Workload[]): Mesh {
     policies: {
       authorization: all.flatMap(({ inbound }) => inbound.policies),
       peerAuthentication: [],
+      requestAuthentication: [],
       broken: [],
     },
     problems: [],

@@ -1,5 +1,5 @@
 // Reads a RequestAuthentication from its manifest.
-import { isIP } from 'node:net';
+import { parseHttpUri } from '../http-uri.ts';
 import type { Problem, Result } from '../problem.ts';
 import { readJwks } from './jwks.ts';
 import { parseTargets } from './parse-authorization-policy.ts';
@@ -140,7 +140,7 @@ function parseSource(at: RuleReader, rule: PlainObject, issuer: string): KeySour
     return { kind: 'jwks', uri, timeoutMs };
   }
   const base = issuer.endsWith('/') ? issuer.slice(0, -1) : issuer;
-  if (issuer !== '' && !isHttpUri(issuer)) {
+  if (issuer !== '' && parseHttpUri(issuer) === undefined) {
     const message = `${shown(issuer)} is no address, and nothing else says where its keys are`;
     at.error('jwksUri', 'no-keys', message, 'set jwksUri or jwks');
   }
@@ -172,18 +172,10 @@ function parseInline(at: RuleReader, text: string): KeySource {
 function checkUri(at: RuleReader, name: string, uri: string): void {
   if (uri.length > MAX_URI) {
     at.error(name, 'too-long', `has ${uri.length} characters, at most ${MAX_URI} are allowed`);
-  } else if (!isHttpUri(uri)) {
+  } else if (parseHttpUri(uri) === undefined) {
     const message = `${shown(uri)} is no address to fetch keys from`;
     at.error(name, 'bad-uri', message, 'write https://host/path, without user, # or spaces');
   }
-}
-
-/** Of an operator's own text: a host, perhaps a port, no user and no fragment. */
-export function isHttpUri(text: string): boolean {
-  const url = URL.parse(text);
-  if (url === null || (url.protocol !== 'https:' && url.protocol !== 'http:')) return false;
-  const isNamed = url.hostname !== '' && (isIP(url.hostname) !== 0 || !url.hostname.includes('%'));
-  return isNamed && url.username === '' && url.password === '' && !text.includes('#');
 }
 
 /** `5s`, `500ms`, `1m30s`: Go's durations, as Kubernetes writes them. */

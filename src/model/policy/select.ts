@@ -1,6 +1,7 @@
 // Which policies hold for a workload, and which mTLS mode its ports have.
 import type { Problem } from '../problem.ts';
 import type { BrokenPolicy } from './compile.ts';
+import type { RequestAuthentication } from './token-rules.ts';
 import type { AuthorizationPolicy, MtlsMode, PeerAuthentication } from './types.ts';
 
 export interface WorkloadRef {
@@ -28,11 +29,11 @@ export function matchesLabels(
 }
 
 /** The policies a sidecar enforces. Those with `targetRefs` are for gateways and waypoints and hold for no workload. */
-export const selectPolicies = (
-  policies: readonly AuthorizationPolicy[],
+export const selectPolicies = <T extends AuthorizationPolicy | RequestAuthentication>(
+  policies: readonly T[],
   workload: WorkloadRef,
   rootNamespace: string,
-): readonly AuthorizationPolicy[] =>
+): readonly T[] =>
   policies.filter(
     (policy) => policy.targetRefs.length === 0 && selects(policy, workload, rootNamespace),
   );

@@ -190,8 +190,8 @@ const REFUSED: readonly [string, PlainMessage, string][] = [
   ],
   [
     'with an unknown HTTP filter',
-    withHttp({ http_filters: [filter('envoy.filters.http.jwt_authn', HCM, {}), router] }),
-    `${IN_HTTP}.http_filters[0].name: is "envoy.filters.http.jwt_authn", which is not known here`,
+    withHttp({ http_filters: [filter('envoy.filters.http.lua', HCM, {}), router] }),
+    `${IN_HTTP}.http_filters[0].name: is "envoy.filters.http.lua", which is not known here`,
   ],
   [
     'without a router',

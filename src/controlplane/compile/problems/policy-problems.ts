@@ -20,7 +20,7 @@ interface Scoped {
 }
 
 export function findPolicyProblems(input: PolicyProblemInput): readonly Problem[] {
-  const { authorization, broken, peerAuthentication } = input.policies;
+  const { authorization, broken, peerAuthentication, requestAuthentication } = input.policies;
   const { rootNamespace } = input.mesh.settings;
   const byNamespace = groupWorkloads(input.mesh.workloads);
   const problems: Problem[] = [...peerAuthenticationConflicts(peerAuthentication, rootNamespace)];
@@ -38,6 +38,10 @@ export function findPolicyProblems(input: PolicyProblemInput): readonly Problem[
     const { namespace, name, selector } = policy;
     const selected = check({ kind: 'AuthorizationPolicy', namespace, name, selector });
     problems.push(...findRuleProblems(policy, selected));
+  }
+  for (const { namespace, name, selector, targetRefs } of requestAuthentication) {
+    if (targetRefs.length > 0) continue;
+    check({ kind: 'RequestAuthentication', namespace, name, selector });
   }
   for (const { of, policy, selector } of broken) {
     check({ kind: of, namespace: policy.namespace, name: policy.name, selector });

@@ -154,6 +154,12 @@ function closedVersionOf(object: RegistryObject): RegistryObject | undefined {
       const closed = { mode: 'STRICT', portModes: new Map(), createdAtMs: 0 } as const;
       return { kind: 'PeerAuthentication', policy: { ...object.policy, ...closed } };
     }
+    case 'RequestAuthentication': {
+      const { namespace, name, selector, targetRefs } = object.policy;
+      if (targetRefs.length > 0) return undefined;
+      const policy = { namespace, name, action: undefined, selector };
+      return { kind: 'BrokenPolicy', of: 'RequestAuthentication', policy, selector };
+    }
     case 'BrokenPolicy':
       return object;
     case 'MeshConfig':
