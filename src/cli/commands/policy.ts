@@ -11,6 +11,7 @@ import { complain, examples, print, printJson } from '../output.ts';
 import { addCompareCommands } from './policy-compare.ts';
 import { addExplainCommand } from './policy-explain.ts';
 import { addLintCommand } from './policy-lint.ts';
+import { addStatusCommands } from './policy-status.ts';
 import { addTestCommand } from './policy-test.ts';
 import { addPromoteCommand } from './policy-promote.ts';
 
@@ -162,5 +163,6 @@ export function addPolicyCommands(program: Command): void {
   addCompareCommands(policy);
   addTestCommand(policy);
   addLintCommand(policy);
+  addStatusCommands(policy);
   addPromoteCommand(policy);
 }

@@ -4,6 +4,7 @@ import type { Destination, Workload } from '@weft/model/mesh/mesh';
 import { formatProblem } from '@weft/model/problem';
 import type { MeshViews } from '../compile/mesh-views.ts';
 import type { AdsServer } from '../serve/ads-server.ts';
+import { countCurrent, describePolicies } from './policy-conditions.ts';
 import type { PolicyStatus } from '../status/policy-status.ts';
 
 export interface DocumentSources {
@@ -34,7 +35,14 @@ export function createDocuments(sources: DocumentSources): ReadonlyMap<string, (
         problems: views.problems().map((problem) => ({ ...problem, text: formatProblem(problem) })),
       }),
     ],
-    ['/v1/policies', () => ({ revision: views.revision, policies: policies.reports() })],
+    [
+      '/v1/policies',
+      () => ({
+        revision: views.revision,
+        proxies: countCurrent(views, ads),
+        policies: describePolicies(policies.reports(), views),
+      }),
+    ],
     [
       '/v1/workloads',
       () => ({ workloads: [...views.mesh().workloads.values()].map(describeWorkload) }),
