@@ -22,7 +22,9 @@ import { createControlPlaneMetrics, type ScrapedState } from './admin/metrics.ts
 import { createMeshViews, type MeshViews } from './compile/mesh-views.ts';
 import { openFileSource } from './registry/file/file-source.ts';
 import type { Source } from './registry/source.ts';
+import { KeySets } from './jwks/key-sets.ts';
 import { connectedProxies } from './rotation-gate.ts';
+import { EdgeLedger } from './report/edge-ledger.ts';
 import { ReportService } from './report/report-service.ts';
 import { AdsServer } from './serve/ads-server.ts';
 import { serverOptions } from './serve/limits.ts';
@@ -112,8 +114,10 @@ export async function openControlPlane(options: ControlPlaneOptions): Promise<Co
     if (scrape === undefined) throw new Error('Cannot measure: the control plane is not open yet');
     return scrape();
   });
+  const keys = stack.use(new KeySets({ clock }));
   const views = stack.use(
     createMeshViews({
+      keys,
       source,
       trustDomain,
       rootNamespace,
@@ -123,7 +127,7 @@ export async function openControlPlane(options: ControlPlaneOptions): Promise<Co
       onCompiled: (durationMs) => metrics.compiled(durationMs),
     }),
   );
-  logProblems(source, views, log, stack);
+  logProblems([source, views, keys], views, log, stack);
 
   const enrolmentServer = stack.adopt(new Server(ENROLMENT_OPTIONS), shutDown);
   const tokens = await openJoinTokens({ stateDir, clock });
@@ -149,13 +153,14 @@ export async function openControlPlane(options: ControlPlaneOptions): Promise<Co
     }),
   );
   stack.use(driveRotation({ authority, renewal, ads, clock, log }));
+  const edges = new EdgeLedger(clock);
   const reports = stack.use(
     new ReportService(xdsServer, {
       peerOf,
       views,
       clock,
       log: log.child({ component: 'report' }),
-      onEdges: () => undefined,
+      onEdges: (proxy, seen) => edges.note(proxy, seen),
     }),
   );
   const policies = stack.use(
@@ -193,6 +198,7 @@ export async function openControlPlane(options: ControlPlaneOptions): Promise<Co
         ads,
         authority,
         policies,
+        edges,
         metrics,
         startedAtMs,
         version: options.version,
@@ -251,7 +257,7 @@ function shutDown(server: Server): Promise<void> {
 
 /** Every new problem is logged once, and once more when it is gone. */
 function logProblems(
-  source: Source,
+  places: readonly Pick<Source, 'subscribe'>[],
   views: MeshViews,
   log: Logger,
   stack: AsyncDisposableStack,
@@ -269,8 +275,7 @@ function logProblems(
     known = new Set(now.keys());
   };
   report();
-  stack.use(source.subscribe(report));
-  stack.use(views.subscribe(report));
+  for (const place of places) stack.use(place.subscribe(report));
 }
 
 /** Takes a rotation from step to step as proxies acknowledge. */
@@ -330,12 +335,13 @@ function scrapedState({ views, ads, authority, policies: status }: Parts): Scrap
 
 function createApi(
   parts: Parts & {
+    readonly edges: EdgeLedger;
     readonly metrics: ReturnType<typeof createControlPlaneMetrics>;
     readonly startedAtMs: number;
     readonly version: string;
   },
 ): AdminApi {
-  const { views, ads, authority, policies, metrics, startedAtMs, version } = parts;
+  const { views, ads, authority, policies, edges, metrics, startedAtMs, version } = parts;
   type Change = () => ReturnType<Authority['startRotation']>;
   const change = (run: Change) => async (): Promise<ActionOutcome> => {
     const outcome = await run();
@@ -355,6 +361,7 @@ function createApi(
       views,
       ads,
       policies,
+      edges,
       ca: () => authority.status(),
     }),
     questions: new Map([['/v1/explain', (query) => answerExplain(views, query)]]),

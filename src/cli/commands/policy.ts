@@ -1,4 +1,5 @@
 // `weft policy`: judges recorded requests and checks manifests, with the code that the sidecar decides with.
+import { addPolicyLearnCommands } from './policy-learn.ts';
 import { readdir, readFile, stat } from 'node:fs/promises';
 import { extname, join } from 'node:path';
 import { readObjects as readManifests } from '@weft/controlplane/registry/read-objects';
@@ -165,4 +166,5 @@ export function addPolicyCommands(program: Command): void {
   addLintCommand(policy);
   addStatusCommands(policy);
   addPromoteCommand(policy);
+  addPolicyLearnCommands(policy);
 }

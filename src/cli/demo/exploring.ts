@@ -26,6 +26,8 @@ It stays up until Ctrl-C. Things to try in another terminal:
     bin/weft config-dump --admin ${addressOf.web}:15000
     bin/weft ca status --admin ${admin.host}:${admin.port}
     bin/weft policy check ${mesh.folders.manifests}
+    bin/weft policy explain --from shop/stock --to shop/web --method GET --path /admin --admin ${admin.host}:${admin.port}
+    bin/weft policy suggest shop --admin ${admin.host}:${admin.port}       # from the calls that were seen
     curl -s http://${addressOf.web}:15000/metrics | grep weft_requests_total
     tail -f ${mesh.folders.logs}/web.log
 `;

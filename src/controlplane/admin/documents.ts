@@ -1,10 +1,13 @@
 // What the versioned JSON endpoints say, made of what the parts report; no key and no token is in any of it.
 import type { AuthorityStatus } from '@weft/ca/opened-state';
 import type { Destination, Workload } from '@weft/model/mesh/mesh';
+import { ruleName } from '@weft/model/policy/compile';
+import type { AuthorizationPolicy } from '@weft/model/policy/types';
 import { formatProblem } from '@weft/model/problem';
 import type { MeshViews } from '../compile/mesh-views.ts';
 import type { AdsServer } from '../serve/ads-server.ts';
 import { countCurrent, describePolicies } from './policy-conditions.ts';
+import type { EdgeLedger } from '../report/edge-ledger.ts';
 import type { PolicyStatus } from '../status/policy-status.ts';
 
 export interface DocumentSources {
@@ -13,6 +16,7 @@ export interface DocumentSources {
   readonly views: MeshViews;
   readonly ads: AdsServer;
   readonly policies: Pick<PolicyStatus, 'reports'>;
+  readonly edges: EdgeLedger;
   readonly ca: () => AuthorityStatus;
 }
 
@@ -51,9 +55,50 @@ export function createDocuments(sources: DocumentSources): ReadonlyMap<string, (
       '/v1/services',
       () => ({ services: [...views.mesh().destinations.values()].map(describeService) }),
     ],
+    ['/v1/edges', () => reportEdges(sources)],
+    ['/v1/rules', () => ({ rules: rulesOf(views.mesh().policies.authorization) })],
     ['/v1/ca', ca],
   ]);
 }
+
+/** By the names under which they are logged; those on trial decide nothing. */
+const rulesOf = (policies: readonly AuthorizationPolicy[]): readonly string[] =>
+  policies
+    .filter(({ isDryRun }) => !isDryRun)
+    .flatMap((policy) => (policy.rules ?? []).map((_rule, index) => ruleName(policy, index)))
+    .sort();
+
+/** Calls that proxies have seen; with the labels that select the called workload. */
+function reportEdges({ edges, views }: DocumentSources): object {
+  const { workloads } = views.mesh();
+  return {
+    since: new Date(edges.sinceMs).toISOString(),
+    edges: edges.edges().map(({ firstSeenMs, lastSeenMs, ...edge }) => ({
+      ...edge,
+      selector: Object.fromEntries(selectingLabels(workloads.get(edge.proxy))),
+      firstSeen: new Date(firstSeenMs).toISOString(),
+      lastSeen: new Date(lastSeenMs).toISOString(),
+    })),
+  };
+}
+
+/** What people name a workload by; else all labels but those that tell one rollout or Pod from another. */
+function selectingLabels(workload: Workload | undefined): readonly (readonly [string, string])[] {
+  const labels = [...(workload?.labels ?? [])];
+  for (const name of NAMING_LABELS) {
+    const named = labels.find(([key]) => key === name);
+    if (named !== undefined) return [named];
+  }
+  return labels.filter(([key]) => !PASSING_LABELS.has(key));
+}
+
+const NAMING_LABELS = ['app', 'app.kubernetes.io/name', 'k8s-app'];
+const PASSING_LABELS: ReadonlySet<string> = new Set([
+  'pod-template-hash',
+  'controller-revision-hash',
+  'statefulset.kubernetes.io/pod-name',
+  'pod-template-generation',
+]);
 
 function reportStatus({ version, startedAtMs, views, ads, ca }: DocumentSources): object {
   const problems = views.problems();

@@ -1,0 +1,129 @@
+// `weft policy suggest` and `unused`: what traffic says about policies, asked of the control plane.
+import { isPlainObject, type PlainObject } from '@weft/model/policy/reader';
+import { formatSuggestion, type SeenCall, suggestPolicies } from '@weft/model/policy/suggest';
+import { Option, type Command } from 'commander';
+import { askAdminJson } from '../admin-client.ts';
+import { complain, print, printJson } from '../output.ts';
+import { type HostPort, parseHostPort } from '../parse.ts';
+
+interface Flags {
+  readonly admin: HostPort;
+  readonly json?: boolean;
+}
+
+const adminOption = (): Option =>
+  new Option('--admin <host:port>', "the control plane's admin address")
+    .argParser((text: string) => parseHostPort(text, '127.0.0.1'))
+    .default({ host: '127.0.0.1', port: 15_014 }, '127.0.0.1:15014');
+
+const SUGGEST_EXAMPLE = `
+Example:
+  weft policy suggest shop > shop-allow.yaml
+  weft policy check shop-allow.yaml
+
+Only what was seen since the control plane started is in it: leave it running for as long as your rarest call takes.
+`;
+
+const UNUSED_EXAMPLE = `
+Example:
+  weft policy unused
+`;
+
+interface SeenEdge extends SeenCall {
+  readonly rule: string;
+}
+
+const textOf = (edge: PlainObject, key: string): string => {
+  const value = edge[key];
+  return typeof value === 'string' ? value : '';
+};
+const numberOf = (edge: PlainObject, key: string): number => {
+  const value = edge[key];
+  return typeof value === 'number' ? value : 0;
+};
+
+function readEdge(edge: PlainObject): SeenEdge {
+  const selector = isPlainObject(edge['selector']) ? edge['selector'] : {};
+  const labels = new Map(Object.entries(selector).map(([key, value]) => [key, String(value)]));
+  const [name] = labels.values();
+  return {
+    workload: name ?? textOf(edge, 'proxy').split('.', 1)[0] ?? '',
+    selector: labels,
+    namespace: textOf(edge, 'namespace'),
+    source: textOf(edge, 'source'),
+    port: numberOf(edge, 'port'),
+    method: textOf(edge, 'method'),
+    path: textOf(edge, 'path'),
+    isAllowed: edge['isAllowed'] === true,
+    rule: textOf(edge, 'rule'),
+    count: numberOf(edge, 'count'),
+  };
+}
+
+async function askEdges(
+  admin: HostPort,
+): Promise<{ readonly since: string; readonly edges: readonly SeenEdge[] }> {
+  const answer = await askAdminJson(admin, '/v1/edges');
+  const list = isPlainObject(answer) && Array.isArray(answer['edges']) ? answer['edges'] : [];
+  return {
+    since: isPlainObject(answer) ? textOf(answer, 'since') : '',
+    edges: list.filter(isPlainObject).map(readEdge),
+  };
+}
+
+async function suggest(namespace: string, { admin, json }: Flags): Promise<void> {
+  const { since, edges } = await askEdges(admin);
+  const seen = edges.filter((edge) => edge.namespace === namespace);
+  if (seen.length === 0) {
+    complain(`no call to a workload of ${namespace} has been seen since ${since}`);
+    process.exitCode = 1;
+    return;
+  }
+  const policies = suggestPolicies(seen);
+  if (json === true) {
+    printJson({
+      since,
+      policies: policies.map((policy) => ({
+        ...policy,
+        selector: Object.fromEntries(policy.selector),
+      })),
+    });
+    return;
+  }
+  print(`# From calls seen since ${since}`);
+  print(policies.map(formatSuggestion).join('---\n').trimEnd());
+}
+
+async function unused({ admin, json }: Flags): Promise<void> {
+  const [{ since, edges }, answer] = await Promise.all([
+    askEdges(admin),
+    askAdminJson(admin, '/v1/rules'),
+  ]);
+  const hit = new Set(edges.map(({ rule }) => rule));
+  const rules = isPlainObject(answer) && Array.isArray(answer['rules']) ? answer['rules'] : [];
+  const idle = rules.filter((rule): rule is string => typeof rule === 'string' && !hit.has(rule));
+  if (json === true) {
+    printJson({ since, unused: idle });
+    return;
+  }
+  for (const rule of idle) print(rule);
+  print(`${idle.length} of ${rules.length} rules decided nothing since ${since}`);
+}
+
+export function addPolicyLearnCommands(policy: Command): void {
+  policy
+    .command('suggest')
+    .description('least-privilege ALLOW policies from the calls that were seen')
+    .argument('<namespace>', 'of the workloads that were called')
+    .addOption(adminOption())
+    .option('--json', 'as JSON')
+    .addHelpText('after', SUGGEST_EXAMPLE)
+    .action(suggest);
+  policy
+    .command('unused')
+    .description('rules that have decided nothing')
+    .addOption(adminOption())
+    .option('--json', 'as JSON')
+    .addHelpText('after', UNUSED_EXAMPLE)
+    .action(unused);
+}
