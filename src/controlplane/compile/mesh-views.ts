@@ -3,6 +3,11 @@ import { systemClock, type Clock } from '@weft/model/clock';
 import type { SpiffeId, TrustDomain } from '@weft/model/identity';
 import type { Mesh, Workload } from '@weft/model/mesh/mesh';
 import type { Snapshot } from '@weft/model/mesh/objects';
+import {
+  NO_KEYS,
+  type FetchedKeys,
+  type RequestAuthentication,
+} from '@weft/model/policy/token-rules';
 import type { Problem } from '@weft/model/problem';
 import type { EncodedResource, ResourceKind, ResourceView } from '@weft/xds/resource';
 import { INBOUND_LISTENER } from '../resources/inbound-listener.ts';
@@ -36,10 +41,21 @@ export interface MeshViewsOptions {
   readonly rootNamespace: string;
   readonly bundle: () => TrustBundle;
   readonly onBundleChange: (listener: () => void) => Disposable;
+  /** Keys of token issuers; absent: none are ever fetched. */
+  readonly keys?: KeySource;
   readonly clock?: Clock;
   /** How long changes are gathered before they are compiled together. Default 5 ms. */
   readonly coalesceMs?: number;
   readonly onCompiled?: (durationMs: number) => void;
+}
+
+/** Fetches what policies ask for. */
+export interface KeySource {
+  /** Another map whenever keys have changed. */
+  readonly keys: FetchedKeys;
+  want(policies: readonly RequestAuthentication[], allowedNetworks: readonly string[]): void;
+  subscribe(listener: () => void): Disposable;
+  problems(): readonly Problem[];
 }
 
 /** Shorter than anybody notices, longer than one burst of file or API events. */
@@ -60,6 +76,8 @@ class Views implements MeshViews {
   readonly #subscriptions = new DisposableStack();
   readonly #unencodable = new Map<string, Problem>();
   #snapshot: Snapshot;
+  /** Those that the mesh was compiled with. */
+  #keys: FetchedKeys = NO_KEYS;
   #mesh: Mesh;
   #bundle: TrustBundle;
   #revision = 1;
@@ -81,6 +99,7 @@ class Views implements MeshViews {
     const onChange = (): void => this.#schedule();
     this.#subscriptions.use(options.source.subscribe(onChange));
     this.#subscriptions.use(options.onBundleChange(onChange));
+    if (options.keys !== undefined) this.#subscriptions.use(options.keys.subscribe(onChange));
     // Between the first look and the subscription something may have changed.
     if (options.source.state.snapshot !== this.#snapshot) this.#schedule();
   }
@@ -105,6 +124,7 @@ class Views implements MeshViews {
     return [
       ...this.#options.source.state.problems,
       ...this.#mesh.problems,
+      ...(this.#options.keys?.problems() ?? []),
       ...this.#unencodable.values(),
       ...(this.#failure === undefined ? [] : [this.#failure]),
     ];
@@ -162,7 +182,9 @@ class Views implements MeshViews {
     const { snapshot } = this.#options.source.state;
     const bundle = this.#options.bundle();
     const isBundleNew = bundle.version !== this.#bundle.version;
-    const isMeshNew = snapshot !== this.#snapshot && this.#recompile(snapshot);
+    const { keys = this.#keys } = this.#options.keys ?? {};
+    const isInputNew = snapshot !== this.#snapshot || keys !== this.#keys;
+    const isMeshNew = isInputNew && this.#recompile(snapshot);
     if (!isMeshNew && !isBundleNew) return;
     if (isBundleNew) this.#bundle = bundle;
     this.#revision++;
@@ -210,8 +232,13 @@ class Views implements MeshViews {
   #compile(snapshot: Snapshot, previous?: Mesh): Mesh {
     const { trustDomain, rootNamespace, onCompiled } = this.#options;
     const startedAt = performance.now();
-    const mesh = compileMesh(snapshot, { trustDomain, rootNamespace }, previous);
+    const keys = this.#options.keys?.keys ?? NO_KEYS;
+    const { revision, objects } = snapshot;
+    const mesh = compileMesh({ revision, objects, keys }, { trustDomain, rootNamespace }, previous);
+    this.#keys = keys;
     onCompiled?.(performance.now() - startedAt);
+    const { policies, settings } = mesh;
+    this.#options.keys?.want(policies.requestAuthentication, settings.jwksAllowedNetworks);
     return mesh;
   }
 }
