@@ -43,7 +43,16 @@ function buildOutbound({ name, address, protocol, cluster, routes }: OutboundSpe
     filters: [{ kind: 'http', http: httpManager(cluster, routes) }],
   };
   const tcp: FilterChain = { name: 'tcp', match: ANY, filters: [tcpProxy(cluster)] };
-  const detected = protocol === 'auto' ? [http, tcp] : [tcp];
+  /**
+   * One for each transport: Envoy settles on a transport before it looks at application protocols, and plaintext that
+   * is no HTTP would find nothing beside the chain that names plaintext.
+   */
+  const rest = (['raw_buffer', 'tls'] as const).map((transport) => ({
+    ...tcp,
+    name: `tcp-${transport}`,
+    match: { ...ANY, transportProtocol: transport },
+  }));
+  const detected = protocol === 'auto' ? [http, ...rest] : [tcp];
   return {
     name,
     address,
