@@ -130,7 +130,8 @@ export class HttpSession implements HttpContext {
         verdict,
       });
     }
-    if (isLogOff) return;
+    /** Refusals are remembered, logged or not. */
+    if (isLogOff && verdict?.isAllowed !== false) return;
     const { head } = request;
     log({
       direction: isInbound ? 'inbound' : 'outbound',
