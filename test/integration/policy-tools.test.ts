@@ -133,6 +133,16 @@ tests:
   assert.equal(JSON.parse(lint.out).errors, 0, 'a control plane passes the file over');
 });
 
+test('the expectations that docs/policy.md shows are met by the example shop', async () => {
+  const docs = await readFile(new URL('../../docs/policy.md', import.meta.url), 'utf8');
+  const example = docs.split('```yaml\n').find((part) => part.includes('kind: PolicyTest'));
+  assert.ok(example !== undefined);
+  await using shop = await folderOf({ 'doc.test.yaml': example.split('```', 1)[0] ?? '' });
+  const manifests = fileURLToPath(new URL('../../deploy/examples/shop', import.meta.url));
+  const ran = await weft('test', shop.path('doc.test.yaml'), '-f', manifests);
+  assert.deepEqual([ran.code, ran.out], [0, '2 expectations, 0 not met\n'], ran.err);
+});
+
 test('weft policy diff names the calls that change, and exits 2 only then', async () => {
   await using shop = await folderOf({
     'reads.yaml': READS,
