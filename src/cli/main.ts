@@ -33,6 +33,7 @@ Examples:
            --bundle ./state/bundle.pem --inbound 8080=127.0.0.1:3000 -- node server.js
   weft status                                 proxies, policies in force, problems
   weft policy check policies.yaml             what is wrong with these policies
+  weft policy explain --help                  who may call whom, and why
   weft config-dump --admin 127.0.0.1:15000    what a sidecar runs with
 `;
 

@@ -1,6 +1,6 @@
 // `weft policy explain`: says who may do what and why, from a folder of manifests or from a running control plane.
 import { explainCalls, formatQuestionProblems } from '@weft/model/policy/explain-calls';
-import { formatExplanation } from '@weft/model/policy/format-explanation';
+import { formatExplanation, ruleText } from '@weft/model/policy/format-explanation';
 import {
   DEFAULT_QUESTION,
   splitPair,
@@ -168,7 +168,7 @@ function denialText(denial: PlainObject): string {
   const lines = [
     `DENIED  ${text(denial['source'])} (${text(denial['sourceIp'])}) → port ${text(denial['destinationPort'])}: ${what}`,
     `  at        ${text(denial['time'])}`,
-    `  because   ${text(denial['text'])}`,
+    `  because   ${typeof denial['policy'] === 'string' ? `${ruleText(denial['policy'])} denies it` : text(denial['text'])}`,
   ];
   if (denial['nearest'] !== undefined) lines.push(`  nearest   ${text(denial['nearest'])}`);
   return lines.join('\n');

@@ -14,6 +14,8 @@ interface StatusFlags {
 }
 
 const CONTROL_PLANE_ADMIN: HostPort = { host: '127.0.0.1', port: 15_014 };
+/** Where an answer takes long, the control plane is left alone for so many times as long. */
+const PATIENCE = 4;
 /** Short beside what people notice, long beside what an answer costs. */
 const POLL_MS = 50;
 
@@ -113,7 +115,9 @@ async function wait(name: string, flags: WaitFlags): Promise<void> {
   const until = performance.now() + flags.timeout;
   const startedAt = performance.now();
   for (;;) {
+    const askedAt = performance.now();
     const state = await askState(flags.admin);
+    const tookMs = performance.now() - askedAt;
     const missing =
       flags.for === 'deleted' ? notDeleted(name, state) : notEnforced(name, state, wanted);
     if (missing === undefined) {
@@ -125,7 +129,9 @@ async function wait(name: string, flags: WaitFlags): Promise<void> {
       process.exitCode = 1;
       return;
     }
-    await delay(Math.min(POLL_MS, Math.max(1, until - performance.now())));
+    await delay(
+      Math.min(Math.max(POLL_MS, tookMs * PATIENCE), Math.max(1, until - performance.now())),
+    );
   }
 }
 

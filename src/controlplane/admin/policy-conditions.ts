@@ -40,6 +40,9 @@ interface Named {
 
 const keyOf = ({ kind, namespace, name }: Named): string => `${kind}/${namespace}/${name}`;
 
+/** Rules that are compared with each other while nothing else can be served; `weft policy lint` compares more. */
+const MAX_PAIRS = 50_000;
+
 /** What is said of each mesh is found once: comparing rules with each other takes time. */
 const shadows = new WeakMap<Mesh, ReadonlyMap<string, readonly Problem[]>>();
 
@@ -147,7 +150,7 @@ function shadowsOf(mesh: Mesh): ReadonlyMap<string, readonly Problem[]> {
   if (known !== undefined) return known;
   const { policies, settings } = mesh;
   const judged = policies.authorization.filter(({ targetRefs }) => targetRefs.length === 0);
-  const found = groupByObject(findShadowed(judged, settings.rootNamespace));
+  const found = groupByObject(findShadowed(judged, settings.rootNamespace, MAX_PAIRS));
   shadows.set(mesh, found);
   return found;
 }

@@ -2,7 +2,7 @@
 import { shown } from '../policy/reader.ts';
 import type { Problem, Result } from '../problem.ts';
 import type { Mesh, Workload } from './mesh.ts';
-import type { ServiceObject, ServicePortSpec, Snapshot } from './objects.ts';
+import type { PodObject, ServiceObject, ServicePortSpec, Snapshot } from './objects.ts';
 import { matchesLabels } from '../policy/select.ts';
 
 /** One port of one workload that is called. */
@@ -115,9 +115,11 @@ function ofService(asked: {
   }
   const host = `${name}.${namespace}`;
   const ports = service.ports.filter((one) => port === undefined || one.port === port);
+  const isNamed = ports.some(({ targetPort }) => typeof targetPort === 'string');
+  const pods = isNamed ? podsOf(registry.snapshot, namespace) : new Map<string, PodObject>();
   const found = members.flatMap((workload) =>
     ports.flatMap((spec) => {
-      const target = targetOf(spec, workload, registry.snapshot);
+      const target = targetOf(spec, pods.get(workload.name));
       return target === undefined ? [] : [{ workload, port: target, host }];
     }),
   );
@@ -126,17 +128,17 @@ function ofService(asked: {
   return ofWorkloads(members, port, host);
 }
 
-/** A named target port is the container's of that name. */
-function targetOf(
-  spec: ServicePortSpec,
-  workload: Workload,
-  snapshot: Snapshot,
-): number | undefined {
-  if (typeof spec.targetPort === 'number') return spec.targetPort;
-  for (const object of snapshot.objects.values()) {
-    if (object.kind !== 'Pod' || object.meta.name !== workload.name) continue;
-    if (object.meta.namespace !== workload.namespace) continue;
-    return object.ports.find(({ name }) => name === spec.targetPort)?.port;
+function podsOf({ objects }: Snapshot, namespace: string): ReadonlyMap<string, PodObject> {
+  const pods = new Map<string, PodObject>();
+  for (const object of objects.values()) {
+    if (object.kind !== 'Pod' || object.meta.namespace !== namespace) continue;
+    pods.set(object.meta.name, object);
   }
-  return undefined;
+  return pods;
 }
+
+/** A named target port is the container's of that name. */
+const targetOf = (spec: ServicePortSpec, pod: PodObject | undefined): number | undefined =>
+  typeof spec.targetPort === 'number'
+    ? spec.targetPort
+    : pod?.ports.find(({ name }) => name === spec.targetPort)?.port;

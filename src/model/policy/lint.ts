@@ -45,37 +45,46 @@ interface Placed {
   readonly policy: AuthorizationPolicy;
   readonly rule: Rule;
   readonly index: number;
+  /** Among all rules. */
+  readonly order: number;
 }
 
 /**
  * Rules that decide nothing of their own: another of the same action, that holds wherever they do, matches all that they
  * match; or a DENY takes all that an ALLOW gives.
+ * @param maxPairs how many are compared with each other; what is beyond is not looked at.
  */
 export function findShadowed(
   policies: readonly AuthorizationPolicy[],
   rootNamespace: string,
+  maxPairs: number = MAX_PAIRS,
 ): readonly Problem[] {
-  const placed = policies
-    .filter(({ isDryRun, action }) => !isDryRun && (action === 'ALLOW' || action === 'DENY'))
-    .flatMap((policy) =>
-      (policy.rules ?? []).map((rule, index): Placed => ({ policy, rule, index })),
-    );
+  const byNamespace = new Map<string, Placed[]>();
+  let order = 0;
+  for (const policy of policies) {
+    if (policy.isDryRun || (policy.action !== 'ALLOW' && policy.action !== 'DENY')) continue;
+    const group = byNamespace.get(policy.namespace) ?? [];
+    byNamespace.set(policy.namespace, group);
+    for (const [index, rule] of (policy.rules ?? []).entries()) {
+      group.push({ policy, rule, index, order: order++ });
+    }
+  }
+  const root = byNamespace.get(rootNamespace) ?? [];
   const problems: Problem[] = [];
   let pairs = 0;
-  for (const narrow of placed) {
-    pairs += placed.length;
-    if (pairs > MAX_PAIRS) break;
-    const wide = placed.find((one) => isShadowing(one, narrow, { rootNamespace, placed }));
-    if (wide !== undefined) problems.push(shadowed(narrow, wide));
+  for (const [namespace, group] of byNamespace) {
+    const others = namespace === rootNamespace ? group : [...root, ...group];
+    for (const narrow of group) {
+      pairs += others.length;
+      if (pairs > maxPairs) return problems;
+      const wide = others.find((one) => isShadowing(one, narrow, rootNamespace));
+      if (wide !== undefined) problems.push(shadowed(narrow, wide));
+    }
   }
   return problems;
 }
 
-function isShadowing(
-  wide: Placed,
-  narrow: Placed,
-  { rootNamespace, placed }: { readonly rootNamespace: string; readonly placed: readonly Placed[] },
-): boolean {
+function isShadowing(wide: Placed, narrow: Placed, rootNamespace: string): boolean {
   if (wide === narrow) return false;
   const isSame = wide.policy.action === narrow.policy.action;
   if (!isSame && wide.policy.action !== 'DENY') return false;
@@ -85,7 +94,7 @@ function isShadowing(
   /** Of two that are equal the later one is idle. */
   const isMutual =
     holdsWherever(narrow.policy, wide.policy, rootNamespace) && coversRule(narrow.rule, wide.rule);
-  return !isMutual || placed.indexOf(wide) < placed.indexOf(narrow);
+  return !isMutual || wide.order < narrow.order;
 }
 
 function holdsWherever(
