@@ -4,6 +4,7 @@ import { once } from 'node:events';
 import net, { type AddressInfo, type Socket } from 'node:net';
 import { test } from 'node:test';
 import { createTestPki } from '../../../test/support/mesh-pki.ts';
+import { eventually } from '../../../test/support/lab-wait.ts';
 import { joinSockets } from '../tcp/tcp-proxy.ts';
 import { type ConnectFailure, type ConnectHandlers, connectMesh, connectPlain } from './client.ts';
 import { resetConnection } from './reset.ts';
@@ -80,6 +81,19 @@ for (const kind of ['plain', 'mesh'] as const) {
       resetConnection(pair[side]);
     });
   }
+}
+
+for (const kind of ['plain', 'mesh'] as const) {
+  test(`resetConnection() leaves no descriptor behind of a ${kind} connection that is saying its end`, async () => {
+    using pair = await connect(kind);
+    const open = (): number =>
+      process.getActiveResourcesInfo().filter((name) => name === 'TCPSocketWrap').length;
+    const before = open();
+    pair.server.pause();
+    pair.client.end();
+    resetConnection(pair.client);
+    await eventually(() => open() < before, { what: 'one connection less' });
+  });
 }
 
 test('a tunnel over TLS that is cut resets both of its peers and the process lives on', async () => {

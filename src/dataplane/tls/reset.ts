@@ -16,10 +16,18 @@ interface Resettable extends Duplex {
   resetAndDestroy?(): this;
 }
 
-/** Ends it at once: by RST where there is a TCP connection, else by closing. */
+/**
+ * Ends it at once: by RST where there is a TCP connection, else by closing. One that is just saying its own end is
+ * closed: libuv refuses to reset it then, and Node would forget the descriptor without closing it.
+ */
 export function resetConnection(socket: Resettable): void {
   if (socket.destroyed) return;
   const transport = socket instanceof TLSSocket ? transports.get(socket) : socket;
-  if (transport?.destroyed === false) transport.resetAndDestroy?.();
+  const isOpen = transport?.destroyed === false;
+  if (isOpen && !isEnding(socket) && !isEnding(transport)) transport.resetAndDestroy?.();
+  else transport?.destroy();
   socket.destroy();
 }
+
+const isEnding = ({ writableEnded, writableFinished }: Duplex): boolean =>
+  writableEnded && !writableFinished;
