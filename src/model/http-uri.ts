@@ -26,9 +26,10 @@ export function parseHttpUri(text: string): HttpUri | undefined {
   );
   if (scheme === undefined || !isPlain(text)) return undefined;
   const rest = text.slice(scheme.prefix.length);
-  const end = [...rest].findIndex((character) => character === '/' || character === '?');
-  const authority = end === -1 ? rest : rest.slice(0, end);
-  const tail = end === -1 ? '' : rest.slice(end);
+  let end = 0;
+  while (end < rest.length && rest[end] !== '/' && rest[end] !== '?') end++;
+  const authority = rest.slice(0, end);
+  const tail = rest.slice(end);
   const named = splitAuthority(authority);
   if (named === undefined) return undefined;
   const port = named.port === '' ? scheme.port : portOf(named.port);
@@ -67,8 +68,8 @@ function splitAuthority(
 
 function portOf(text: string): number | undefined {
   const port = Number(text);
-  const isNumber = text.length <= 5 && [...text].every((digit) => digit >= '0' && digit <= '9');
-  return isNumber && port >= 1 && port <= 65_535 ? port : undefined;
+  const isPlainNumber = text.length <= 5 && String(port) === text;
+  return isPlainNumber && port >= 1 && port <= 65_535 ? port : undefined;
 }
 
 /** A last label of digits makes an address of some form to some resolver: `127.1`, `0x7f.1`, `2130706433`. */

@@ -150,9 +150,17 @@ export class GrpcClient implements Disposable {
   }
 
   /** @throws ServiceError */
-  unary(text: string, options: { readonly timeoutMs?: number } = {}): Promise<Called> {
+  unary(
+    text: string,
+    options: {
+      readonly timeoutMs?: number;
+      readonly headers?: Readonly<Record<string, string>>;
+    } = {},
+  ): Promise<Called> {
     const { path } = METHODS.unary;
-    const { timeoutMs = 5_000 } = options;
+    const { timeoutMs = 5_000, headers = {} } = options;
+    const metadata = new Metadata();
+    for (const [name, value] of Object.entries(headers)) metadata.set(name, value);
     return new Promise((resolve, reject) => {
       let trailers = new Metadata();
       let answer = '';
@@ -161,6 +169,7 @@ export class GrpcClient implements Disposable {
         encode,
         decode,
         text,
+        metadata,
         { deadline: Date.now() + timeoutMs },
         (error, value) => {
           if (error !== null) reject(error);

@@ -4,7 +4,6 @@ import { parseHttpUri } from '@weft/model/http-uri';
 import { isPlainObject } from '@weft/model/policy/reader';
 import { readJwks, type VerificationKey } from '@weft/model/policy/jwks';
 import {
-  keyOf,
   remoteSources,
   type FetchedKeys,
   type RemoteKeySource,
