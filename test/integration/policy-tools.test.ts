@@ -215,7 +215,7 @@ test('weft policy lint exits 1 for what would be refused, 0 with warnings, and s
   ]) {
     assert.ok(warned.out.includes(`[${code}]`), `${code} in ${warned.out}`);
   }
-  assert.match(warned.out, /doubtful\.yaml:1: warning \[method-never-matches\][^]*→ write GET/);
+  assert.match(warned.out, /doubtful\.yaml:10: warning \[method-never-matches\][^]*→ write GET/);
   await writeFile(
     shop.path('broken.yaml'),
     READS.replace('rules:', 'rulez:').replace('name: reads', 'name: broken'),

@@ -1,16 +1,15 @@
 // `weft policy lint`: everything that is wrong or doubtful about policies before they are applied, each with a code, a place and a cure.
-import { isDeepStrictEqual } from 'node:util';
 import { lintMesh } from '@weft/model/policy/lint';
-import type { ObjectRef, Problem } from '@weft/model/problem';
+import type { Problem } from '@weft/model/problem';
 import { Option, type Command } from 'commander';
 import { complain, examples, print, printJson } from '../output.ts';
 import {
   addMeshOptions,
   compileManifests,
   loadManifests,
-  type Manifests,
   type MeshFlags,
 } from '../policy/load-manifests.ts';
+import { placeProblems } from '../policy/place-problems.ts';
 
 interface Flags extends MeshFlags {
   readonly files?: readonly string[];
@@ -41,7 +40,7 @@ async function lint(paths: readonly string[], flags: Flags): Promise<void> {
       object !== undefined && KINDS.has(object.kind) && (hasPods || !NEEDS_PODS.has(code)),
   );
   const read = manifests.problems.filter(({ code }) => code !== 'ignored-kind');
-  const problems = [...read, ...compiled.map((problem) => placed(problem, manifests))];
+  const problems = [...read, ...(await placeProblems(compiled, manifests))];
   const policies = manifests.files
     .flatMap(({ objects }) => objects)
     .filter(({ ref }) => KINDS.has(ref.kind)).length;
@@ -74,22 +73,6 @@ function report(
   }
   if (errors > 0) process.exitCode = 1;
 }
-
-/** Where its object stands. */
-function placed(problem: Problem, { files }: Manifests): Problem {
-  const { object } = problem;
-  if (problem.source !== undefined || object === undefined) return problem;
-  const found = files
-    .flatMap(({ objects }) => objects)
-    .find(({ ref }) => isDeepStrictEqual(plain(ref), plain(object)));
-  return found === undefined ? problem : { ...problem, source: found.source };
-}
-
-const plain = ({ kind, namespace, name }: ObjectRef): readonly (string | undefined)[] => [
-  kind,
-  namespace ?? '',
-  name,
-];
 
 /** Three lines: place and code, what is wrong, what to do. */
 function formatFinding({ severity, code, object, source, field, message, cure }: Problem): string {

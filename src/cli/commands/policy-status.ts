@@ -166,7 +166,7 @@ function notEnforced(
 async function digestIn(name: string, files: readonly string[]): Promise<string> {
   const { snapshot } = await loadManifests(files);
   const found = [...snapshot.objects.values()].flatMap((object) => {
-    if (object.kind !== 'AuthorizationPolicy' && object.kind !== 'PeerAuthentication') return [];
+    if (!('policy' in object) || object.kind === 'BrokenPolicy') return [];
     const { namespace, name: own } = object.policy;
     return isNamed({ kind: object.kind, namespace, name: own }, name) ? [object.policy] : [];
   });

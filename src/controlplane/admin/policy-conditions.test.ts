@@ -25,7 +25,7 @@ function describe(
 ) {
   const mesh = {
     settings: { rootNamespace: 'weft-system' },
-    policies: { authorization, peerAuthentication: [] },
+    policies: { authorization, peerAuthentication: [], requestAuthentication: [] },
   };
   const views: Pick<MeshViews, 'mesh' | 'problems'> = Object.assign(Object.create(null), {
     mesh: () => mesh,

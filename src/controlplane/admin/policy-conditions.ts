@@ -163,6 +163,9 @@ function digestsOf({ policies }: Mesh): ReadonlyMap<string, string> {
   for (const policy of policies.peerAuthentication) {
     digests.set(keyOf({ kind: 'PeerAuthentication', ...policy }), policyDigest(policy));
   }
+  for (const policy of policies.requestAuthentication) {
+    digests.set(keyOf({ kind: 'RequestAuthentication', ...policy }), policyDigest(policy));
+  }
   return digests;
 }
 
