@@ -134,6 +134,11 @@ export class Sidecar implements AsyncDisposable {
             log.warn({ cluster: name, endpoint }, 'endpoint ejected: it keeps failing');
           },
         }),
+      upstreamOf: ({ definition, http1, http2 }) => ({
+        isHttp2: definition.protocol === 'http2',
+        http1,
+        http2,
+      }),
       onInboundChange: () => {
         this.#openInbound.rejudgeAll();
         this.#reporter?.changed();

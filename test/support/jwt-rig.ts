@@ -29,6 +29,7 @@ export async function pass(
       const value = headers[name];
       return typeof value === 'string' ? [value] : value;
     },
+    names: () => Object.keys(headers),
   };
   const facts = new ConnectionFacts(
     {
@@ -42,7 +43,7 @@ export async function pass(
   );
   facts.setRequest(head, path.split('?')[0] ?? '', path, facts.sourceIp);
   const edits = new HeadEdits();
-  const request = { facts, edits: () => edits, requestId: 'r' };
+  const request = { facts, edits: () => edits, requestId: 'r', meshHeaders: () => [] };
   const first = gate.check(request);
   const outcome = first === 'later' ? await gate.checkLater(request) : first;
   facts.applyEdits(edits);

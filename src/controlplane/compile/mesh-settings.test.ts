@@ -26,6 +26,7 @@ test('compileSettings() has the defaults when nothing is said', () => {
     pathNormalization: 'BASE',
     ambiguousPaths: 'NORMALIZE',
     outboundTrafficPolicy: 'ALLOW_ANY',
+    extensionProviders: [],
     trustedHops: 0,
     jwksAllowedNetworks: [],
   });

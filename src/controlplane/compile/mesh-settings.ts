@@ -4,6 +4,7 @@ import type { MeshSettings } from '@weft/model/mesh/mesh';
 import type { MeshConfigObject } from '@weft/model/mesh/objects';
 import { parseTrustDomain, type TrustDomain } from '@weft/model/identity';
 import type { PathNormalization } from '@weft/model/policy/path';
+import { isSame } from './structural-sharing.ts';
 import type { Problem } from '@weft/model/problem';
 
 /** What the process was started with; no object changes it. */
@@ -58,6 +59,7 @@ export function compileSettings(
     pathNormalization: config.pathNormalization,
     ambiguousPaths: config.ambiguousPaths,
     outboundTrafficPolicy: config.outboundTrafficPolicy,
+    extensionProviders: config.extensionProviders,
     trustedHops: config.trustedHops,
     jwksAllowedNetworks: config.jwksAllowedNetworks,
   };
@@ -84,9 +86,10 @@ function stricterOf(a: MeshConfig, b: MeshConfig): MeshConfig {
     pathNormalization: (rank(a) >= rank(b) ? a : b).pathNormalization,
     ambiguousPaths: isRefusing ? 'REFUSE' : 'NORMALIZE',
     outboundTrafficPolicy: isClosed ? 'REGISTRY_ONLY' : 'ALLOW_ANY',
-    trustedHops: Math.min(a.trustedHops, b.trustedHops),
-    jwksAllowedNetworks: a.jwksAllowedNetworks.filter((one) =>
-      b.jwksAllowedNetworks.includes(one),
+    extensionProviders: a.extensionProviders.filter((mine) =>
+      b.extensionProviders.some((theirs) => isSame(mine, theirs)),
     ),
+    trustedHops: Math.min(a.trustedHops, b.trustedHops),
+    jwksAllowedNetworks: a.jwksAllowedNetworks.filter((one) => b.jwksAllowedNetworks.includes(one)),
   };
 }

@@ -1,12 +1,6 @@
 // Makes workloads of Pods: whether they are in the mesh, which ports they have, and what they let in.
 import { isDnsLabel, isDnsSubdomain, spiffeIdOf, type SpiffeId } from '@weft/model/identity';
-import type {
-  InboundPort,
-  InboundSpec,
-  Mesh,
-  MeshSettings,
-  Workload,
-} from '@weft/model/mesh/mesh';
+import type { InboundPort, InboundSpec, Mesh, MeshSettings, Workload } from '@weft/model/mesh/mesh';
 import type { NamespaceObject, PodObject } from '@weft/model/mesh/objects';
 import { detectProtocol, type PortProtocol } from '@weft/model/mesh/protocol';
 import { composePeerAuthentication, modeOfPort, type MtlsModes } from '@weft/model/policy/select';
@@ -16,6 +10,7 @@ import {
   type RequestAuthentication,
 } from '@weft/model/policy/token-rules';
 import type { Problem } from '@weft/model/problem';
+import { authorizersOf, findAuthorizers } from './authorizers.ts';
 import { createInboundSpecs } from './inbound-specs.ts';
 import type { OrderedObjects } from './ordered-objects.ts';
 import { createScopes } from './policy-scopes.ts';
@@ -58,6 +53,9 @@ export function compileWorkloads(input: WorkloadInput): CompiledWorkloads {
   const declared = declarePorts(input.services);
   const scopes = createScopes(objects.policies, settings.rootNamespace);
   const intern = createInboundSpecs(previous);
+  const { services } = input;
+  const known = findAuthorizers({ policies: objects.policies.authorization, services, settings });
+  problems.push(...known.problems);
   const workloads = new Map<string, Workload>();
   for (const pod of index.pods) {
     const { namespace, name, labels } = pod.meta;
@@ -71,6 +69,8 @@ export function compileWorkloads(input: WorkloadInput): CompiledWorkloads {
     );
     const { ports, clashes } = portsOf(pod, declared.get(pod), modes);
     const options = readPathOptions(pod, settings);
+    const policies = scope.policiesFor(labels);
+    const authorizers = authorizersOf(policies, known);
     problems.push(...clashes, ...options.problems);
     const id = `${name}.${namespace}`;
     const before = previous?.workloads.get(id);
@@ -89,11 +89,12 @@ export function compileWorkloads(input: WorkloadInput): CompiledWorkloads {
         serviceAccount: pod.serviceAccount,
         mode: modes.mode,
         ports: keep(before?.inbound.ports, ports),
-        policies: scope.policiesFor(labels),
+        policies,
         broken: scope.brokenFor(labels),
         ...tokensOf(scope.tokensFor(labels), input.keys),
         settings,
         ...(options.paths && { paths: options.paths }),
+        ...(authorizers.length > 0 && { authorizers }),
       }),
     };
     workloads.set(id, keep(before, workload));

@@ -141,6 +141,7 @@ status:
         pathNormalization: 'BASE',
         ambiguousPaths: 'NORMALIZE',
         outboundTrafficPolicy: 'ALLOW_ANY',
+        extensionProviders: [],
         trustedHops: 2,
         jwksAllowedNetworks: [],
       },

@@ -8,6 +8,7 @@ import {
 } from '@weft/model/mesh/config';
 import type { MeshConfigObject } from '@weft/model/mesh/objects';
 import { Reader, shown, type PlainObject } from '@weft/model/policy/reader';
+import { readExtensionProviders } from './read-extension-providers.ts';
 import { given, outcome, readMeta, type Reading } from './reading.ts';
 
 export const MESH_CONFIG_API_VERSION = 'mesh.weft.dev/v1';
@@ -36,6 +37,7 @@ export function readMeshConfig(object: PlainObject): Reading {
     pathNormalization: oneOf(reader, spec, 'pathNormalization', NORMALIZATIONS),
     ambiguousPaths: oneOf(reader, spec, 'ambiguousPaths', AMBIGUOUS_PATHS),
     outboundTrafficPolicy: oneOf(reader, spec, 'outboundTrafficPolicy', OUTBOUND_POLICIES),
+    extensionProviders: readExtensionProviders(reader, spec['extensionProviders']),
     trustedHops: readHops(reader, spec),
     jwksAllowedNetworks: readNetworks(reader, spec),
   };

@@ -1,6 +1,6 @@
 // Reads policies, and says of each that cannot be enforced as written what has to hold in its place.
 import type { BrokenPolicyObject, PeerAuthenticationObject } from '@weft/model/mesh/objects';
-import { brokenByUnsupported, readBrokenPolicy } from '@weft/model/policy/broken';
+import { readBrokenPolicy } from '@weft/model/policy/broken';
 import {
   parseAuthorizationPolicy,
   unsupportedFeatures,
@@ -14,19 +14,15 @@ import type { Reading } from './reading.ts';
 
 /**
  * One that cannot be read is bad: its last good version holds, else what it selects is closed. One that is sound and
- * not enforced by this version is closed at once, whatever held before: its author asked for something else.
+ * for gateways or waypoints (`targetRefs`) holds for no workload, and puts nothing in force.
  */
 export function readAuthorizationPolicy(object: PlainObject): Reading {
   const parsed = parseAuthorizationPolicy(object);
   if (!parsed.ok) return { kind: 'bad', closed: closedPolicy(object), problems: parsed.problems };
   const policy = parsed.value;
   const unsupported = unsupportedFeatures(policy);
-  if (unsupported.length === 0) {
-    const enforced = { kind: 'AuthorizationPolicy', policy } as const;
-    return { kind: 'good', objects: [enforced], problems: parsed.problems };
-  }
-  const broken = brokenByUnsupported(policy);
-  const objects = broken === undefined ? [] : [brokenObject('AuthorizationPolicy', broken)];
+  const enforced = { kind: 'AuthorizationPolicy', policy } as const;
+  const objects = unsupported.length === 0 ? [enforced] : [];
   return { kind: 'good', objects, problems: [...parsed.problems, ...unsupported] };
 }
 

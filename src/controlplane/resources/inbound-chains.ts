@@ -11,6 +11,7 @@ import {
 } from '@weft/xds/resources/listener';
 import { BUNDLE_SECRET, OWN_CERTIFICATE_SECRET } from '@weft/xds/resources/secret';
 import { DRY_RUN_PREFIXES, type ShadowRules } from '@weft/xds/resources/shadow-rules';
+import { buildExtAuthzFilters } from './ext-authz-filters.ts';
 import { REQUEST_HEADERS_TIMEOUT_MS, STREAM_IDLE_TIMEOUT_MS, UPGRADES } from './http-limits.ts';
 
 type Security = 'mesh' | 'plain';
@@ -26,10 +27,12 @@ const ALPN: readonly string[] = [MESH_ALPN.http2, MESH_ALPN.http1, MESH_ALPN.tcp
 
 /** Plaintext is judged by the same rules: there is no peer then, and what asks for one does not match. */
 export function createChainParts(spec: InboundSpec): ChainParts {
+  const providers = new Set(spec.authorizers?.map(({ name }) => name));
   const compile = (protocol: 'http' | 'tcp') => {
     const { trustDomain, trustDomainAliases } = spec.settings;
-    const options = { trustDomain, trustDomainAliases, protocol };
+    const options = { trustDomain, trustDomainAliases, protocol, providers };
     return {
+      authorizers: buildExtAuthzFilters(spec, options),
       rules: compilePolicies(spec.policies, spec.broken, options),
       candidates: compileCandidates(spec.policies, options).flatMap(dryRunOf),
     };
@@ -44,6 +47,7 @@ export function createChainParts(spec: InboundSpec): ChainParts {
   const { refused } = pathsOf(spec);
   const httpFilters: readonly HttpFilter[] = [
     ...(refused.length === 0 ? [] : [{ kind: 'refusePaths', refused } as const]),
+    ...http.authorizers,
     ...jwtOf(spec),
     ...http.candidates.map((shadow) => ({ kind: 'shadowRbac', shadow }) as const),
     ...http.rules.map((rules) => ({ kind: 'rbac', rules }) as const),

@@ -23,9 +23,17 @@ export interface RequestHead {
   readonly path: string;
   readonly authority: string;
   header(name: string): readonly string[] | undefined;
+  /** Names of headers in lower case, without pseudo-headers; one may come more than once. */
+  names(): Iterable<string>;
 }
 
-const NOTHING: RequestHead = { method: '', path: '', authority: '', header: () => undefined };
+const NOTHING: RequestHead = {
+  method: '',
+  path: '',
+  authority: '',
+  header: () => undefined,
+  names: () => [],
+};
 
 /**
  * One connection's facts, which are also what rules are asked about: for each request its fields are set anew, so
@@ -109,6 +117,14 @@ export class ConnectionFacts implements DecisionInput {
   header(name: string): readonly string[] | undefined {
     if (this.#edits === undefined) return this.#head.header(name);
     return this.#edits.header(name, this.#head);
+  }
+
+  /** Of every header, those that filters have put in as well. */
+  headerNames(): ReadonlySet<string> {
+    const names = new Set(this.#head.names());
+    const added = this.#edits?.added ?? [];
+    for (let at = 0; at + 1 < added.length; at += 2) names.add(added[at] ?? '');
+    return names;
   }
 
   metadata(filter: string, path: readonly string[]): unknown {

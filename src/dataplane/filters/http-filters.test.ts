@@ -85,6 +85,7 @@ function run(given: Given): HttpDecision {
       const value = headers[name];
       return value === undefined ? undefined : [value];
     },
+    names: () => Object.keys(headers),
   };
   const decision = runHttpFilters(context, head);
   assert.ok(!(decision instanceof Promise));

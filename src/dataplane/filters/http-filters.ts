@@ -8,8 +8,8 @@ import type { Route, RouteConfiguration } from '@weft/xds/resources/route';
 import type { HttpRuntime } from '../state/chain.ts';
 import type { ConnectionFacts, RequestHead } from './connection-facts.ts';
 import { HeadEdits } from './head-edits.ts';
-import { markRequest, type PolicyMarks } from './policy-marks.ts';
-import type { GateOutcome, GateRefusal, GateRequest } from './request-gate.ts';
+import { markRequest, withAuthorizers, type PolicyMarks } from './policy-marks.ts';
+import type { AuthorizerMark, GateOutcome, GateRefusal, GateRequest } from './request-gate.ts';
 import { requestIdOf } from './request-id.ts';
 
 /** A request that is answered here. */
@@ -21,6 +21,8 @@ export interface LocalAnswer {
   readonly reasonCode: string;
   /** Besides the request id: `[name, value, …]`. */
   readonly headers: readonly string[];
+  /** Whether nothing is to be added to the body. */
+  readonly isBodyWhole?: boolean | undefined;
   readonly requestId: string;
   readonly verdict: Verdict | undefined;
   readonly marks: PolicyMarks | undefined;
@@ -85,6 +87,8 @@ class Passage implements GateRequest {
   /** X-Forwarded-For to send on. */
   readonly forwardedLine: string;
   #edits: HeadEdits | undefined;
+  /** What authorizers said on the way. */
+  readonly authorizers: AuthorizerMark[] = [];
 
   constructor(
     context: HttpContext,
@@ -110,6 +114,15 @@ class Passage implements GateRequest {
   fork(): Passage {
     const own = new Passage(this.context, this.facts.fork(), this);
     own.#edits = this.#edits;
+    own.authorizers.push(...this.authorizers);
+    return own;
+  }
+
+  meshHeaders(): readonly string[] {
+    const { clientCert, isInbound } = this.context;
+    const own = ['x-request-id', this.requestId];
+    if (isInbound) own.push('x-forwarded-for', this.forwardedLine);
+    if (clientCert !== undefined) own.push('x-forwarded-client-cert', clientCert);
     return own;
   }
 }
@@ -178,19 +191,23 @@ const REFUSED_BY_NOBODY: GateRefusal = {
 };
 
 function takeOutcome(passage: Passage, outcome: GateOutcome): LocalAnswer | undefined {
-  const { edited, facts, requestId } = passage;
+  const { edited, facts, requestId, authorizers } = passage;
+  if (outcome.authorizer !== undefined) authorizers.push(outcome.authorizer);
   if (outcome.kind === 'pass') {
     if (edited !== undefined) facts.applyEdits(edited);
     return undefined;
   }
-  const { status, body, reasonCode, headers } = outcome;
-  return { ...answer(status, body, reasonCode, { requestId }), headers };
+  const { status, body, reasonCode, headers, authorizer, isBodyWhole } = outcome;
+  const verdict = authorizer && customDenied(authorizer);
+  const marks = withAuthorizers(undefined, authorizers);
+  const known = { requestId, verdict, marks };
+  return { ...answer(status, body, reasonCode, known), headers, isBodyWhole };
 }
 
 function decide(passage: Passage): HttpDecision {
   const { context, runtime, facts, requestId } = passage;
   const { evaluator, manager } = runtime;
-  const marks = markRequest(evaluator, facts);
+  const marks = withAuthorizers(markRequest(evaluator, facts), passage.authorizers);
   const verdict = evaluator?.decide(facts);
   const known = { requestId, verdict, marks };
   if (verdict?.isAllowed === false) {
@@ -204,13 +221,18 @@ function decide(passage: Passage): HttpDecision {
       ? undefined
       : findRoute(configuration, facts.authority ?? '', facts.path ?? '');
   if (route === undefined) return answer(404, 'no route', 'no-route', known);
-  const added: string[] = ['x-request-id', requestId];
-  if (context.isInbound) added.push('x-forwarded-for', passage.forwardedLine);
-  if (context.clientCert !== undefined) added.push('x-forwarded-client-cert', context.clientCert);
   const edits = passage.edited;
-  if (edits !== undefined) added.push(...edits.added);
+  const own = passage.meshHeaders();
+  const added = edits === undefined ? own : [...own, ...edits.added];
   return { kind: 'forward', route, target: facts.target ?? '', added, edits, runtime, ...known };
 }
+
+/** An external authorizer refused, or nobody could ask it. */
+const customDenied = ({ rule }: AuthorizerMark): Verdict => ({
+  isAllowed: false,
+  reason: 'custom-denied',
+  decidedBy: rule,
+});
 
 /** For a refusal that no rule decided: which one came nearest. */
 export function explainRefusal(

@@ -1,6 +1,7 @@
 // What policies say of a request or connection without deciding it: AUDIT rules that match, and policies on trial.
 import type { DecisionInput, Evaluator, Trial, Verdict } from '@weft/model/policy/evaluate';
 import { formatNearMiss, nearestAllow } from '@weft/model/policy/explain';
+import type { AuthorizerMark } from './request-gate.ts';
 
 /** One verdict for all policies on trial together, beside that of today. */
 export interface DryRunVerdict {
@@ -15,7 +16,18 @@ export interface PolicyMarks {
   /** The first AUDIT rule that matches. */
   readonly audit: string | undefined;
   readonly dryRun: DryRunVerdict | undefined;
+  /** What external authorizers said, in the order they were asked. */
+  readonly authorizers?: readonly AuthorizerMark[];
 }
+
+/** @returns the marks with what authorizers said; the same when nobody was asked. */
+export const withAuthorizers = (
+  marks: PolicyMarks | undefined,
+  authorizers: readonly AuthorizerMark[],
+): PolicyMarks | undefined =>
+  authorizers.length === 0
+    ? marks
+    : { audit: marks?.audit, dryRun: marks?.dryRun, authorizers: [...authorizers] };
 
 /** @returns `undefined` when nothing is to be marked, which costs nothing. */
 export function markRequest(

@@ -2,6 +2,17 @@
 import type { ConnectionFacts } from './connection-facts.ts';
 import type { HeadEdits } from './head-edits.ts';
 
+/** What an external authorizer said of a request, or what holds because it said nothing; for the log. */
+export interface AuthorizerMark {
+  readonly provider: string;
+  /** The CUSTOM rule for which it was asked. */
+  readonly rule: string;
+  readonly answer: 'allow' | 'deny' | 'failed-open' | 'failed-closed';
+  /** Why it said nothing; else empty. */
+  readonly reasonCode: string;
+  readonly durationMs: number;
+}
+
 export interface GateRefusal {
   readonly kind: 'refuse';
   readonly status: number;
@@ -10,11 +21,15 @@ export interface GateRefusal {
   readonly reasonCode: string;
   /** For the answer: `[name, value, …]`. */
   readonly headers: readonly string[];
+  /** Whether nothing is to be added to the body, not even the end of its line. */
+  readonly isBodyWhole?: boolean;
+  readonly authorizer?: AuthorizerMark;
 }
 
 /** Nothing found and nothing changed. */
 export interface GatePass {
   readonly kind: 'pass';
+  readonly authorizer?: AuthorizerMark;
 }
 
 export type GateOutcome = GatePass | GateRefusal;
@@ -25,6 +40,8 @@ export interface GateRequest {
   /** Made by the first gate that changes something; `facts.applyEdits` is called after the gate. */
   edits(): HeadEdits;
   readonly requestId: string;
+  /** What the mesh itself says of the request: `[name, value, …]`, in lower case. */
+  meshHeaders(): readonly string[];
 }
 
 /**

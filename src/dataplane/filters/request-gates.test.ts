@@ -60,6 +60,7 @@ function headOf(path: string, user: string): RequestHead {
     path,
     authority: 'a',
     header: (name) => (name === 'x-user' ? [user] : name === 'x-seen' ? ['ann'] : undefined),
+    names: () => ['x-user', 'x-seen'],
   };
 }
 

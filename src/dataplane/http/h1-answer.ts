@@ -14,7 +14,10 @@ export function writeAnswer(
   how: { readonly isHead: boolean; readonly isClosing: boolean },
 ): string {
   const body = Buffer.from(answer.body, 'utf8');
-  let out = `HTTP/1.1 ${answer.status} ${STATUS_CODES[answer.status] ?? ''}\r\ncontent-type: text/plain\r\n`;
+  let out = `HTTP/1.1 ${answer.status} ${STATUS_CODES[answer.status] ?? ''}\r\n`;
+  if (!answer.headers.some((text, at) => at % 2 === 0 && text === 'content-type')) {
+    out += 'content-type: text/plain\r\n';
+  }
   out += `content-length: ${body.length}\r\n`;
   for (let at = 0; at + 1 < answer.headers.length; at += 2) {
     out += `${answer.headers[at]}: ${answer.headers[at + 1]}\r\n`;

@@ -32,6 +32,10 @@ export class Http1RequestHead implements RequestHead {
     return this.block.values(name);
   }
 
+  *names(): Iterable<string> {
+    for (let index = 0; index < this.block.count; index++) yield this.block.lowerName(index);
+  }
+
   /** The whole first line and fields, each byte a character. */
   get text(): string {
     return this.block.text;

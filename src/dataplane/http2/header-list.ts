@@ -11,6 +11,7 @@ export interface Http2RequestHead {
   readonly authority: string;
   readonly raw: RawHeaders;
   header(name: string): readonly string[] | undefined;
+  names(): Iterable<string>;
 }
 
 export type HeadReading =
@@ -83,6 +84,13 @@ class Head implements Http2RequestHead {
     this.method = method;
     this.path = path;
     this.authority = authority;
+  }
+
+  *names(): Iterable<string> {
+    for (let at = 0; at + 1 < this.raw.length; at += 2) {
+      const name = this.raw[at] ?? '';
+      if (!name.startsWith(':')) yield name;
+    }
   }
 
   header(name: string): readonly string[] | undefined {

@@ -5,6 +5,7 @@ import http2, {
   type ServerHttp2Stream,
 } from 'node:http2';
 import type { Duplex } from 'node:stream';
+import { grpcHeaders, grpcStatusOf, httpHeaders } from './answer-headers.ts';
 import { whenJudged } from '../filters/when-judged.ts';
 import {
   editHeaders,
@@ -187,18 +188,6 @@ interface Exchange {
   responseTrailers: RawHeaders | undefined;
 }
 
-/** gRPC clients read the refusal from `grpc-status`, as gRPC's HTTP mapping asks: 403 is PERMISSION_DENIED. */
-const GRPC_STATUS_BY_HTTP: ReadonlyMap<number, string> = new Map([
-  [400, '13'],
-  [401, '16'],
-  [403, '7'],
-  [404, '12'],
-  [429, '14'],
-  [502, '14'],
-  [503, '14'],
-  [504, '14'],
-]);
-
 function respond(
   exchange: Exchange,
   answer: {
@@ -218,34 +207,13 @@ function respond(
     exchange.head?.header('content-type')?.[0]?.startsWith('application/grpc') === true;
   if (isGrpc) {
     exchange.status = 200;
-    exchange.grpcStatus = GRPC_STATUS_BY_HTTP.get(answer.status) ?? '2';
-    stream.respond(
-      [
-        ':status',
-        '200',
-        'content-type',
-        'application/grpc',
-        'grpc-status',
-        exchange.grpcStatus,
-        'grpc-message',
-        answer.body.trim(),
-        ...answer.headers,
-      ],
-      { endStream: true },
-    );
+    exchange.grpcStatus = grpcStatusOf(answer.status);
+    stream.respond(grpcHeaders(exchange.grpcStatus, answer), { endStream: true });
     return;
   }
   exchange.status = answer.status;
   exchange.bytesSent = answer.body.length;
-  stream.respond([
-    ':status',
-    String(answer.status),
-    'content-type',
-    'text/plain',
-    'content-length',
-    String(Buffer.byteLength(answer.body)),
-    ...answer.headers,
-  ]);
+  stream.respond(httpHeaders(answer));
   stream.end(answer.body);
 }
 

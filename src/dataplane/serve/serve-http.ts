@@ -226,11 +226,11 @@ function serveHttp2(
 
 /** `body` says nothing of policies; the request id leads to the log line that does. */
 function respondAction(decision: LocalAnswer) {
-  const { status, body, reasonCode, requestId, headers } = decision;
+  const { status, body, reasonCode, requestId, headers, isBodyWhole } = decision;
   return {
     kind: 'respond',
     status,
-    body: `${body}\n`,
+    body: isBodyWhole === true ? body : `${body}\n`,
     reasonCode,
     headers: ['x-request-id', requestId, ...headers],
   } as const;

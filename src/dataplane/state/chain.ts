@@ -67,6 +67,19 @@ function compileRules(filters: readonly (HttpFilter | NetworkFilter)[]): Evaluat
   return rules.length + candidates.length === 0 ? undefined : compileRbac(rules, candidates);
 }
 
+/** In the order of the filters. @throws TypeError for an authorizer that nobody says what to ask about. */
+function compileGates(filters: readonly HttpFilter[], makers: Gates): readonly RequestGate[] {
+  return filters.flatMap((filter, index): readonly RequestGate[] => {
+    if (filter.kind === 'jwt') return [makers.jwt(filter.jwt)];
+    if (filter.kind !== 'extAuthz') return [];
+    const before = filters[index - 1];
+    if (before?.kind !== 'shadowRbac') {
+      throw new TypeError(`Cannot ask ${filter.authz.provider}: no rules say about what`);
+    }
+    return [makers.extAuthz(filter.authz, before.shadow.rules)];
+  });
+}
+
 function compileChain(chain: FilterChain, makers: Gates): ChainRuntime {
   let http: HttpRuntime | undefined;
   let tcpCluster: string | undefined;
@@ -77,7 +90,7 @@ function compileChain(chain: FilterChain, makers: Gates): ChainRuntime {
       const refusedPaths = filters.flatMap((one) =>
         one.kind === 'refusePaths' ? one.refused : [],
       );
-      const gates = filters.flatMap((one) => (one.kind === 'jwt' ? [makers.jwt(one.jwt)] : []));
+      const gates = compileGates(filters, makers);
       http = { manager: filter.http, refusedPaths, gates, evaluator: compileRules(filters) };
     }
   }
@@ -129,6 +142,9 @@ export function referencesOf(runtime: ListenerRuntime): ListenerReferences {
   for (const chain of chainsOf(runtime)) {
     if (chain.tls !== undefined) secrets.add(chain.tls.validationSecret);
     if (chain.tcpCluster !== undefined) clusters.add(chain.tcpCluster);
+    for (const filter of chain.http?.manager.filters ?? []) {
+      if (filter.kind === 'extAuthz') clusters.add(filter.authz.cluster);
+    }
     const source = chain.http?.manager.routes;
     if (source?.kind === 'rds') routes.add(source.name);
     else if (source?.kind === 'inline') {

@@ -6,7 +6,8 @@ import type { RouteConfiguration } from '@weft/xds/resources/route';
 import type { Secret } from '@weft/xds/resources/secret';
 import type { ResourceByKind, ResourceKind } from '@weft/xds/resource';
 import type { Clock } from '@weft/model/clock';
-import { createGates } from '../filters/gates.ts';
+import type { AuthorizerUpstream } from '../ext-authz/authorizer.ts';
+import { createGates, type Gates } from '../filters/gates.ts';
 import { compileListener, referencesOf, type ListenerRuntime } from './chain.ts';
 
 /** The listener of the proxy's own workload. */
@@ -50,6 +51,8 @@ export interface ConfigStoreOptions<C extends ClusterHandle> {
   readonly clock: Clock;
   readonly subscriptions: Subscriptions;
   readonly createCluster: (cluster: Cluster) => C;
+  /** How authorizers behind a cluster are asked; absent: nobody is. */
+  readonly upstreamOf?: (cluster: C) => AuthorizerUpstream;
   /** Called when the inbound listener changed: open connections are to be judged again. */
   readonly onInboundChange: () => void;
   /** Puts a secret in force. @returns why it cannot be. */
@@ -61,7 +64,7 @@ export interface ConfigStoreOptions<C extends ClusterHandle> {
  * endpoints. Only what is reachable from the inbound listener and from the destinations in use is subscribed to.
  */
 export class ConfigStore<C extends ClusterHandle> {
-  readonly #gates = createGates();
+  readonly #gates: Gates;
   readonly #options: ConfigStoreOptions<C>;
   readonly #listeners: Table<ListenerRuntime> = new Map();
   readonly #routes: Table<RouteConfiguration> = new Map();
@@ -75,6 +78,11 @@ export class ConfigStore<C extends ClusterHandle> {
 
   constructor(options: ConfigStoreOptions<C>) {
     this.#options = options;
+    const { upstreamOf } = options;
+    this.#gates = createGates((name) => {
+      const cluster = this.cluster(name);
+      return cluster && upstreamOf?.(cluster);
+    });
     this.#reconcile();
   }
 

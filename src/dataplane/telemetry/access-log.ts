@@ -77,6 +77,7 @@ export function createAccessLog(
         decisionReason: verdict?.reason,
         policy: verdict?.decidedBy,
         audit: marks?.audit,
+        authorizers: marks?.authorizers,
         dryRun: marks?.dryRun && describeDryRun(marks.dryRun),
         ...(http && {
           ...http,

@@ -134,6 +134,11 @@ export function createProxyMetrics(registry: MetricsRegistry) {
     help: 'Requests and connections by what was decided, and what would be with the policies on trial',
     labels: [...FLOW_LABELS, 'today', 'candidate', 'reason', 'policy'],
   });
+  const asked = registry.counter({
+    name: 'weft_ext_authz_total',
+    help: 'Requests about which an external authorizer was asked, and what it said or what held without it',
+    labels: [...FLOW_LABELS, 'provider', 'answer'],
+  });
   const dryRuns = new DryRunLedger();
   const decisions = new Map<string, CounterHandle>();
   const decided = (protocol: 'http' | 'tcp', decision: string): void => {
@@ -184,7 +189,12 @@ export function createProxyMetrics(registry: MetricsRegistry) {
         duration.observe(outcome.durationMs);
         if (decision !== 'none') decided('http', decision);
       },
-      marked({ audit, dryRun }) {
+      marked({ audit, dryRun, authorizers = [] }) {
+        for (const { provider, answer } of authorizers) {
+          markHandle(`${provider}|${answer}`, () =>
+            asked.labels(...values, provider, answer),
+          ).inc();
+        }
         if (audit !== undefined) markHandle(audit, () => audited.labels(...values, audit)).inc();
         if (dryRun === undefined) return;
         countDryRun(dryRun);

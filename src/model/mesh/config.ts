@@ -1,4 +1,5 @@
 // Mesh-wide settings: what an operator may say in a MeshConfig, and what holds when nothing is said.
+import type { ExtAuthzProvider } from '../policy/ext-authz.ts';
 import type { PathNormalization } from '../policy/path.ts';
 
 export interface MeshConfig {
@@ -9,6 +10,8 @@ export interface MeshConfig {
   readonly ambiguousPaths: 'NORMALIZE' | 'REFUSE';
   /** What happens to calls to destinations that the registry does not know. */
   readonly outboundTrafficPolicy: 'ALLOW_ANY' | 'REGISTRY_ONLY';
+  /** Whom CUSTOM policies may ask; names are unique. */
+  readonly extensionProviders: readonly ExtAuthzProvider[];
   /** Trusted hops in X-Forwarded-For. */
   readonly trustedHops: number;
   /**
@@ -27,6 +30,7 @@ export const DEFAULT_MESH_CONFIG: MeshConfig = {
   pathNormalization: 'BASE',
   ambiguousPaths: 'NORMALIZE',
   outboundTrafficPolicy: 'ALLOW_ANY',
+  extensionProviders: [],
   trustedHops: 0,
   jwksAllowedNetworks: [],
 };
@@ -40,6 +44,7 @@ export const STRICTEST_MESH_CONFIG: MeshConfig = {
   pathNormalization: 'DECODE_AND_MERGE_SLASHES',
   ambiguousPaths: 'REFUSE',
   outboundTrafficPolicy: 'REGISTRY_ONLY',
+  extensionProviders: [],
   trustedHops: 0,
   jwksAllowedNetworks: [],
 };

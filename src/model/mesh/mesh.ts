@@ -3,6 +3,7 @@ import type { SpiffeId, TrustDomain } from '../identity.ts';
 import type { PathOptions } from '../policy/ambiguous-path.ts';
 import type { BrokenPolicy } from '../policy/compile.ts';
 import type { RequestAuthentication, TokenRule } from '../policy/token-rules.ts';
+import type { ExtAuthzProvider } from '../policy/ext-authz.ts';
 import type { AuthorizationPolicy, MtlsMode, PeerAuthentication } from '../policy/types.ts';
 import type { Problem } from '../problem.ts';
 import type { MeshConfig } from './config.ts';
@@ -43,6 +44,8 @@ export interface InboundSpec {
   readonly settings: MeshSettings;
   /** Absent: as the settings say, and no path is refused. */
   readonly paths?: PathOptions;
+  /** Whom its CUSTOM policies can ask, by name; policies that name others close it. Absent: nobody. */
+  readonly authorizers?: readonly ExtAuthzProvider[];
 }
 
 export interface Workload {

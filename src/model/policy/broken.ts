@@ -1,10 +1,8 @@
 // What a policy that cannot be enforced still governs: read from as much of it as can be read, always the wider way.
 import { isDnsLabel, isDnsSubdomain } from '../identity.ts';
 import type { BrokenPolicy } from './compile.ts';
-import { unsupportedFeatures } from './parse-authorization-policy.ts';
 import { DEFAULT_NAMESPACE } from './parse-metadata.ts';
 import { isPlainObject, type PlainObject } from './reader.ts';
-import type { AuthorizationPolicy } from './types.ts';
 
 /** Stands for a name that is none: rules must have one. */
 const UNNAMED = 'unnamed';
@@ -48,17 +46,4 @@ function readSelector(value: unknown): ReadonlyMap<string, string> | undefined {
     selector.set(key, text);
   }
   return selector.size === 0 ? undefined : selector;
-}
-
-/**
- * What a valid policy leaves behind when this version does not enforce it (`unsupportedFeatures`).
- * @returns `undefined` when there is nothing to close: it is enforced, or it would have refused nobody (AUDIT, dry
- *   run), or it governs no workload (`targetRefs`).
- */
-export function brokenByUnsupported(policy: AuthorizationPolicy): BrokenPolicy | undefined {
-  if (unsupportedFeatures(policy).length === 0) return undefined;
-  if (policy.action === 'AUDIT' || policy.isDryRun || policy.targetRefs.length > 0)
-    return undefined;
-  const { namespace, name, action, selector } = policy;
-  return { namespace, name, action, selector };
 }

@@ -8,6 +8,8 @@ export interface CompileOptions {
   /** Former names of it: principals written with one of them mean all. */
   readonly trustDomainAliases: readonly string[];
   readonly protocol: 'http' | 'tcp';
+  /** Names of external authorizers that can be asked; a CUSTOM policy that names another denies all. */
+  readonly providers?: ReadonlySet<string>;
 }
 
 export type CompiledTest<T> =

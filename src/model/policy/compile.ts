@@ -8,7 +8,7 @@ import type { AuthorizationPolicy, FieldValues, Operation, OperationField, Rule 
 
 /**
  * A policy that arrived broken and has no good version to fall back on: it closes what it was to govern.
- * `readBrokenPolicy` makes it from a manifest, `brokenByUnsupported` from a policy this version does not enforce.
+ * `readBrokenPolicy` makes it from a manifest.
  */
 export interface BrokenPolicy {
   readonly namespace: string;
@@ -39,8 +39,10 @@ export const ruleName = (policy: Named, rule: number | 'none' | 'invalid'): stri
  * - TCP: an ALLOW rule with an HTTP attribute is dropped whole, a DENY or AUDIT rule keeps the rest of itself. Both ways
  *   deny and mark more, never less (policy contract section 5).
  * - broken policies: an ALLOW allows nothing and makes the workload need an ALLOW; AUDIT decides nothing, as it never
- *   does; everything else, a CUSTOM that is valid but not enforced by this version included, denies all.
+ *   does; everything else denies all.
  * - dry run enforces nothing: see `compileCandidates`.
+ * - CUSTOM: on HTTP the authorizer is asked before all this (`compileCustom`). On TCP nobody asks, and what matches is
+ *   denied. Where there is no authorizer of that name everything is denied.
  * Rules stand in the order of their names, as every proxy tries them: of several that match, all name the same one.
  */
 export function compilePolicies(
@@ -52,13 +54,18 @@ export function compilePolicies(
   const enforced = policies.filter((policy) => !policy.isDryRun);
   const rulesOf = (action: AuthorizationPolicy['action']): readonly RbacPolicy[] =>
     compileAction(enforced, action, options);
-  const custom = enforced.filter(({ action }) => action === 'CUSTOM');
+  const orphans = enforced.filter((one) => one.action === 'CUSTOM' && !isAsked(one, options));
+  const unasked =
+    options.protocol === 'http' ? [] : compileAction(asked(enforced, options), 'CUSTOM', options);
   const closing = broken.filter(({ action }) => action !== 'ALLOW' && action !== 'AUDIT');
   const muted = broken.filter(({ action }) => action === 'ALLOW');
   const audited = rulesOf('AUDIT');
   if (audited.length > 0) chain.push({ action: 'LOG', policies: inOrder(audited) });
-  if (enforced.some(({ action }) => action === 'DENY') || custom.length + closing.length > 0) {
-    const rules = [...rulesOf('DENY'), ...[...custom, ...closing].map(denyAll)];
+  if (
+    enforced.some(({ action }) => action === 'DENY') ||
+    orphans.length + unasked.length + closing.length > 0
+  ) {
+    const rules = [...rulesOf('DENY'), ...unasked, ...[...orphans, ...closing].map(denyAll)];
     chain.push({ action: 'DENY', policies: inOrder(rules) });
   }
   if (enforced.some(({ action }) => action === 'ALLOW') || muted.length > 0) {
@@ -85,6 +92,35 @@ export function compileCandidates(
     return rules.length === 0 ? [] : [{ action, policies: inOrder(compiled) }];
   });
 }
+
+/** What one external authorizer is asked about: requests that these DENY rules match. */
+export interface CustomRules {
+  readonly provider: string;
+  readonly rules: RbacRules;
+}
+
+/** By the names of the authorizers; each is asked about what its own policies match, and every one must agree. */
+export function compileCustom(
+  policies: readonly AuthorizationPolicy[],
+  options: CompileOptions,
+): readonly CustomRules[] {
+  const custom = asked(policies, options);
+  const names = new Set(custom.flatMap(({ provider }) => provider ?? []));
+  return [...names].sort().map((provider) => {
+    const own = custom.filter((policy) => policy.provider === provider);
+    const rules = inOrder(compileAction(own, 'CUSTOM', options));
+    return { provider, rules: { action: 'DENY', policies: rules } };
+  });
+}
+
+const isAsked = ({ provider }: AuthorizationPolicy, { providers }: CompileOptions): boolean =>
+  provider !== undefined && providers?.has(provider) === true;
+
+const asked = (
+  policies: readonly AuthorizationPolicy[],
+  options: CompileOptions,
+): readonly AuthorizationPolicy[] =>
+  policies.filter((one) => one.action === 'CUSTOM' && !one.isDryRun && isAsked(one, options));
 
 const compileAction = (
   policies: readonly AuthorizationPolicy[],
@@ -182,7 +218,8 @@ function compileOperation(
   action: AuthorizationPolicy['action'],
   options: CompileOptions,
 ): readonly CompiledTest<Permission>[] {
-  const isDeny = action === 'DENY';
+  // What a CUSTOM names is asked about: asking about more is the safe side.
+  const isDeny = action === 'DENY' || action === 'CUSTOM';
   return operation.flatMap(({ field, values, notValues }: FieldValues<OperationField>) => {
     if (field !== 'ports' && options.protocol === 'tcp') return [{ kind: 'http-only' as const }];
     const anyOf = (texts: readonly string[], isWide: boolean): Permission =>

@@ -37,7 +37,13 @@ export interface DecisionInput {
   metadata(filter: string, path: readonly string[]): unknown;
 }
 
-export type VerdictReason = 'no-policy' | 'allow-rule' | 'deny-rule' | 'no-allow-match';
+export type VerdictReason =
+  | 'no-policy'
+  | 'allow-rule'
+  | 'deny-rule'
+  | 'no-allow-match'
+  /** By an external authorizer, or because it could not be asked: rules alone never give this. */
+  | 'custom-denied';
 
 export interface Verdict {
   readonly isAllowed: boolean;

@@ -331,9 +331,6 @@ export function unsupportedFeatures(policy: AuthorizationPolicy): readonly Probl
   const refuse = (field: string, message: string, cure: string): void => {
     problems.push({ severity: 'error', code: 'not-supported', field, message, cure });
   };
-  if (policy.action === 'CUSTOM') {
-    refuse('spec.action', 'CUSTOM is not supported by this version', 'use ALLOW or DENY');
-  }
   if (policy.targetRefs.length > 0) {
     refuse('spec.targetRefs', 'targets are not supported by this version', 'use spec.selector');
   }

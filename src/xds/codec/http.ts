@@ -8,6 +8,7 @@ import {
 } from '@weft/model/policy/ambiguous-path';
 import type { RbacRules } from '@weft/model/policy/rbac';
 import type { PlainMessage } from '../registry.ts';
+import { providerOf } from '../resources/ext-authz.ts';
 import type {
   HttpConnectionManager,
   HttpFilter,
@@ -27,6 +28,7 @@ import {
   requiredText,
 } from './fields.ts';
 import { encodeJwtAuthentication, readJwtAuthentication } from './jwt-authn.ts';
+import { encodeExtAuthz, readExtAuthz } from './ext-authz.ts';
 import { encodeRbac, readRbac } from './rbac.ts';
 import { encodeRouteConfiguration, readRouteConfiguration } from './route.ts';
 import { encodeShadowRules, hasShadowRules, readShadowRules } from './shadow-rules.ts';
@@ -83,6 +85,15 @@ const ROUTER: Extension<HttpFilter> = {
   name: 'envoy.filters.http.router',
   typeName: 'envoy.extensions.filters.http.router.v3.Router',
   read: () => ({ kind: 'router' }),
+};
+
+const EXT_AUTHZ: Extension<HttpFilter> = {
+  name: 'envoy.filters.http.ext_authz',
+  typeName: 'envoy.extensions.filters.http.ext_authz.v3.ExtAuthz',
+  read: (fields) => {
+    const authz = readExtAuthz(fields);
+    return authz && { kind: 'extAuthz', authz };
+  },
 };
 
 const PATH_MODES: { readonly [K in PathNormalization]: PlainMessage } = {
@@ -150,6 +161,8 @@ function encodeHttpFilter(filter: HttpFilter): PlainMessage {
       return encodeExtension(HTTP_RBAC, encodeShadowRules(filter.shadow));
     case 'jwt':
       return encodeExtension(HTTP_JWT, encodeJwtAuthentication(filter.jwt));
+    case 'extAuthz':
+      return encodeExtension(EXT_AUTHZ, encodeExtAuthz(filter.authz));
     case 'refusePaths':
       return encodeExtension(HTTP_RBAC, { rules: encodeRbac(ambiguousPathRules(filter.refused)) });
     case 'router':
@@ -211,14 +224,38 @@ function readRoutes(fields: Fields): HttpConnectionManager['routes'] | undefined
 function readHttpFilters(fields: Fields): readonly HttpFilter[] {
   const before = fields.reading.problems.length;
   const filters = messages(fields, 'http_filters', (filter) =>
-    readExtension(filter, [HTTP_RBAC, HTTP_JWT, ROUTER]),
+    readExtension(filter, [HTTP_RBAC, HTTP_JWT, EXT_AUTHZ, ROUTER]),
   );
   const isComplete = fields.reading.problems.length === before;
   if (isComplete && filters.findIndex(({ kind }) => kind === 'router') !== filters.length - 1)
     report(fields, 'http_filters', 'missing', 'must end in the one router');
+  if (isComplete && !areAuthorizersPaired(filters))
+    report(
+      fields,
+      'http_filters',
+      'missing',
+      'has an ext_authz without its shadow rules, or these without it',
+    );
   if (isComplete && filters.length === 0)
     report(fields, 'http_filters', 'missing', 'must end in the one router');
   return filters;
+}
+
+/** Rules that nobody is asked about would protect nothing, and an authorizer without rules would never be asked. */
+function areAuthorizersPaired(filters: readonly HttpFilter[]): boolean {
+  let waiting: string | undefined;
+  for (const filter of filters) {
+    const provider =
+      filter.kind === 'shadowRbac' ? providerOf(filter.shadow.statPrefix) : undefined;
+    if (provider !== undefined) {
+      if (waiting !== undefined) return false;
+      waiting = provider;
+    } else if (filter.kind === 'extAuthz') {
+      if (filter.authz.provider !== waiting) return false;
+      waiting = undefined;
+    } else if (waiting !== undefined) return false;
+  }
+  return waiting === undefined;
 }
 
 function readClientCert(fields: Fields): HttpConnectionManager['forwardClientCert'] | undefined {

@@ -1,6 +1,6 @@
 // Shadow rules on the wire: in the same filter as rules that decide, one kind of rules in each filter.
 import type { PlainMessage } from '../registry.ts';
-import { isDryRun, type ShadowRules } from '../resources/shadow-rules.ts';
+import { isDryRun, isForExtAuthz, type ShadowRules } from '../resources/shadow-rules.ts';
 import { type Fields, isSet, report, requiredMessage, requiredText, shown } from './fields.ts';
 import { encodeRbac, type RbacLayer, readRbac } from './rbac.ts';
 
@@ -15,7 +15,7 @@ export function encodeShadowRules(shadow: ShadowRules): PlainMessage {
 }
 
 /** What would only be counted, and never used, is refused: whoever sent it expects more. */
-const isKnown = (shadow: ShadowRules): boolean => isDryRun(shadow);
+const isKnown = (shadow: ShadowRules): boolean => isDryRun(shadow) || isForExtAuthz(shadow);
 
 export const hasShadowRules = (fields: Fields): boolean => isSet(fields, 'shadow_rules');
 

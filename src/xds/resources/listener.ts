@@ -2,6 +2,7 @@
 import type { AmbiguousPath } from '@weft/model/policy/ambiguous-path';
 import type { CidrRange, RbacRules, StringMatcher } from '@weft/model/policy/rbac';
 import type { JwtAuthentication } from './jwt-authn.ts';
+import type { ExtAuthz } from './ext-authz.ts';
 import type { RouteConfiguration } from './route.ts';
 import type { ShadowRules } from './shadow-rules.ts';
 
@@ -71,6 +72,8 @@ export type HttpFilter =
   | { readonly kind: 'shadowRbac'; readonly shadow: ShadowRules }
   /** Verifies tokens; before the rules that read their claims. */
   | { readonly kind: 'jwt'; readonly jwt: JwtAuthentication }
+  /** Behind shadow rules of its provider. */
+  | { readonly kind: 'extAuthz'; readonly authz: ExtAuthz }
   /** Refuses paths that can be read in several ways, with 400: before everything else, by the path as it came. */
   | { readonly kind: 'refusePaths'; readonly refused: readonly AmbiguousPath[] }
   | { readonly kind: 'router' };
