@@ -6,6 +6,20 @@ describe('state of the world', () => {
   converse('sotw', [
     {
       claim:
+        'a changed cluster has its endpoints sent again: Envoy drops those of clusters that are gone in the same breath',
+      view: ['cluster a 1', 'cluster b 1', 'endpoints a 1', 'endpoints b 1'],
+      lines: [
+        ['ask cluster', 'cluster#1 +a@1 +b@1'],
+        ['ask endpoints a b', 'endpoints#2 +a@1 +b@1'],
+        ['ask endpoints nonce=2 a b'],
+        ['ack cluster 1'],
+        ['view cluster a 2; cluster b -', 'cluster#3 +a@2 +b@1', 'endpoints#4 +a@1'],
+        ['ask endpoints nonce=4 a'],
+        ['ack cluster 3', 'cluster#5 +a@2'],
+      ],
+    },
+    {
+      claim:
         'an empty first list for clusters asks for all of them, and a change sends the whole set',
       view: ['cluster a 1', 'cluster b 1'],
       lines: [

@@ -282,7 +282,8 @@ function respond(session: Session, sub: Subscription, due: Due): StreamResponse 
 
 /**
  * Envoy takes a changed cluster into use only when it has been sent endpoints for it, even if they are the same, and
- * answers no response of clusters until then. In delta it does not ask for them again. Source: xDS protocol, "Warming".
+ * answers no response of clusters until then. In delta it does not ask for them again, and in state of the world its
+ * asking cannot be told from the dropping of other names. Source: xDS protocol, "Warming".
  */
 function oweEndpoints(
   session: Session,
@@ -290,14 +291,14 @@ function oweEndpoints(
   resources: readonly EncodedResource[],
 ): void {
   const endpoints = session.subscriptions.get('endpoints');
-  if (endpoints === undefined || session.variant !== 'delta') return;
-  const isKnown = ({ name }: EncodedResource): boolean => {
+  if (endpoints === undefined) return;
+  const isChanged = ({ name, version }: EncodedResource): boolean => {
     const sent = clusters.entries.get(name)?.sent;
-    return sent !== undefined && sent !== ABSENT;
+    return sent !== undefined && sent !== ABSENT && sent !== version;
   };
   oweNames(
     endpoints,
-    resources.filter(isKnown).map(({ name }) => name),
+    resources.filter(isChanged).map(({ name }) => name),
   );
 }
 
