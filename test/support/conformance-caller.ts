@@ -99,11 +99,10 @@ export async function callCase(
 
 function connect(request: CaseRequest, { host, port }: Target, caller: Caller): net.Socket {
   const { credential, bundlePem } = caller;
-  const tcp = net.connect({ host, port, localAddress: request.srcIP ?? '127.0.0.1' });
-  tcp.setNoDelay(true);
-  if (credential === undefined) return tcp;
+  const to = { host, port, localAddress: request.srcIP ?? '127.0.0.1' };
+  if (credential === undefined) return net.connect(to);
   return tls.connect({
-    socket: tcp,
+    ...to,
     key: credential.keyPem,
     cert: credential.chainPem,
     ca: bundlePem,

@@ -2,6 +2,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
+import { isDnsLabel, isDnsSubdomain, parseSpiffeId, partsOf } from '@weft/model/identity';
 import { compilePolicies } from '@weft/model/policy/compile';
 import type { CaseGroup, CaseRequest, DecisionCase } from '@weft/model/policy/eval-cases';
 import { parseAuthorizationPolicy } from '@weft/model/policy/parse-authorization-policy';
@@ -104,16 +105,53 @@ function compiled(group: CorpusGroup, trustDomainAliases: readonly string[]): un
   );
 }
 
+/** A workload that calls, by its sidecar. */
+export interface PairCaller {
+  readonly namespace: string;
+  readonly serviceAccount: string;
+  readonly pod: string;
+}
+
+/**
+ * Who makes the call of a case by a sidecar of its own. `undefined`: it is made by hand, with the caller's certificate
+ * where it has one, because no sidecar would send it like this: in plaintext, from an address or with a server name of
+ * the case's choice, or by a caller that is no ServiceAccount of this mesh.
+ */
+export function pairCallerOf(group: CorpusGroup, request: CaseRequest): PairCaller | undefined {
+  const { srcPrincipal, srcIP, sni, dstIP } = request;
+  if (srcPrincipal === null || sni !== undefined || dstIP !== undefined) return undefined;
+  if (group.policies.includes('connection.sni')) return undefined;
+  if (srcIP !== undefined && srcIP !== '127.0.0.1') return undefined;
+  const id = parseSpiffeId(`spiffe://${srcPrincipal}`);
+  const parts = id === undefined ? undefined : partsOf(id);
+  if (parts === undefined || parts.trustDomain !== group.trustDomain) return undefined;
+  const { namespace, serviceAccount } = parts;
+  if (!isDnsLabel(namespace) || !isDnsSubdomain(serviceAccount)) return undefined;
+  return { namespace, serviceAccount, pod: `caller-${serviceAccount}` };
+}
+
+/** Every caller of a group once. */
+export function pairCallersOf(wire: WireGroup): readonly PairCaller[] {
+  const callers = new Map<string, PairCaller>();
+  for (const { request, excluded } of wire.cases) {
+    const caller = excluded === undefined ? pairCallerOf(wire.group, request) : undefined;
+    if (caller !== undefined) callers.set(`${caller.namespace}/${caller.pod}`, caller);
+  }
+  return [...callers.values()];
+}
+
 /** Where the workload of a case answers, unless the case says. */
 export const destinationOf = (request: CaseRequest, otherwise: string): string =>
   request.dstIP ?? otherwise;
 
 export const WORKLOAD_ACCOUNT = 'app';
+export const WORKLOAD_SERVICE = 'workload';
 
 /** Pod, Service, settings and policies of one group. */
 export function manifestOf(
   wire: WireGroup,
   pod: { readonly name: string; readonly ips: readonly string[] },
+  callers: readonly (PairCaller & { readonly ip: string })[] = [],
 ): string {
   const { group, trustDomainAliases } = wire;
   const { namespace, labels } = group.workload;
@@ -129,22 +167,19 @@ export function manifestOf(
         pathNormalization: group.options?.pathNormalization ?? 'BASE',
       },
     },
-    {
-      apiVersion: 'v1',
-      kind: 'Pod',
+    podOf({
       metadata: { name: pod.name, namespace, labels },
-      spec: {
-        serviceAccountName: WORKLOAD_ACCOUNT,
-        containers: [
-          { name: 'app', ports: [...ports.keys()].map((port) => ({ containerPort: port })) },
-        ],
-      },
-      status: { phase: 'Running', podIP: pod.ips[0], podIPs: pod.ips.map((ip) => ({ ip })) },
-    },
+      serviceAccount: WORKLOAD_ACCOUNT,
+      ports: [...ports.keys()],
+      ips: pod.ips,
+    }),
+    ...callers.map(({ pod: name, namespace: home, serviceAccount, ip }) =>
+      podOf({ metadata: { name, namespace: home }, serviceAccount, ports: [], ips: [ip] }),
+    ),
     {
       apiVersion: 'v1',
       kind: 'Service',
-      metadata: { name: 'workload', namespace },
+      metadata: { name: WORKLOAD_SERVICE, namespace },
       spec: {
         selector: labels,
         ports: [...ports].map(([port, name]) => ({ name, port, targetPort: port })),
@@ -153,6 +188,22 @@ export function manifestOf(
   ];
   return [...documents.map((document) => JSON.stringify(document)), group.policies].join('\n---\n');
 }
+
+const podOf = (pod: {
+  readonly metadata: object;
+  readonly serviceAccount: string;
+  readonly ports: readonly number[];
+  readonly ips: readonly string[];
+}): object => ({
+  apiVersion: 'v1',
+  kind: 'Pod',
+  metadata: pod.metadata,
+  spec: {
+    serviceAccountName: pod.serviceAccount,
+    containers: [{ name: 'app', ports: pod.ports.map((port) => ({ containerPort: port })) }],
+  },
+  status: { phase: 'Running', podIP: pod.ips[0], podIPs: pod.ips.map((ip) => ({ ip })) },
+});
 
 /** The Service port's name by the workload's port: one that carries both is told by its first bytes. */
 export function portsOf(group: CorpusGroup): ReadonlyMap<number, string> {

@@ -15,7 +15,7 @@ import {
 } from './conformance-corpus.ts';
 import { type ConformanceMesh, openConformanceMesh } from './conformance-mesh.ts';
 import { callerOf } from './conformance-sidecar.ts';
-import { type MeshEnvoy, startMeshEnvoy } from './envoy.ts';
+import { type MeshEnvoy, startMeshEnvoy, type XdsVariant } from './envoy.ts';
 import { eventually } from './lab-wait.ts';
 
 /** Inside what is redirected, and nobody's address otherwise. */
@@ -27,12 +27,15 @@ const UPDATE_MS = 10_000;
 const lifeOf = ({ group }: WireGroup): string =>
   `${group.trustDomain} ${group.rootNamespace} ${group.workload.namespace}`;
 
-async function main(binary: string): Promise<void> {
+async function main(binary: string, variant: XdsVariant): Promise<void> {
   const lives = Map.groupBy(readCorpusGroups().map(wireGroupOf), lifeOf);
-  for (const groups of lives.values()) await runLife(groups, binary);
+  for (const groups of lives.values()) await runLife(groups, { binary, variant });
 }
 
-async function runLife(groups: readonly WireGroup[], binary: string): Promise<void> {
+async function runLife(
+  groups: readonly WireGroup[],
+  how: { readonly binary: string; readonly variant: XdsVariant },
+): Promise<void> {
   const [first] = groups;
   if (first === undefined) return;
   await using stack = new AsyncDisposableStack();
@@ -51,10 +54,9 @@ async function runLife(groups: readonly WireGroup[], binary: string): Promise<vo
     }
     envoy ??= stack.use(
       await startMeshEnvoy({
-        binary,
+        ...how,
         folder,
         nodeId: `${POD}.${namespace}`,
-        variant: 'DELTA_GRPC',
         xds: mesh.controlPlane.addresses.xds,
         controlPlaneId: `spiffe://${mesh.trustDomain}/ns/${mesh.rootNamespace}/sa/weft-control-plane`,
         credential: mesh.credential(`${mesh.trustDomain}/ns/${namespace}/sa/${WORKLOAD_ACCOUNT}`),
@@ -64,8 +66,11 @@ async function runLife(groups: readonly WireGroup[], binary: string): Promise<vo
     await inForce(envoy, mesh, `${POD}.${namespace}`);
     await runGroup(wire, mesh);
   }
-  const rejected = await envoy?.stats('update_rejected|rbac.*shadow_denied');
-  print({ life: lifeOf(first), rejected: Object.fromEntries(rejected ?? []) });
+  if (envoy === undefined) return;
+  const rejected = await envoy.stats('update_rejected');
+  /** What Envoy has of a resource whose last version it refused. */
+  const errors = JSON.stringify(await envoy.configDump()).split('"error_state"').length - 1;
+  print({ rejected: { ...Object.fromEntries(rejected), 'error_state in config_dump': errors } });
 }
 
 /** @returns why the control plane will not have it. */
@@ -135,6 +140,8 @@ function report(
 
 const print = (value: object): void => void process.stdout.write(`${JSON.stringify(value)}\n`);
 
-const [, , binary] = process.argv;
-if (binary === undefined) throw new Error('Cannot run: name the Envoy binary');
-await main(binary);
+const [, , binary, variant] = process.argv;
+if (binary === undefined || (variant !== 'GRPC' && variant !== 'DELTA_GRPC')) {
+  throw new Error('Cannot run: name the Envoy binary, then GRPC or DELTA_GRPC');
+}
+await main(binary, variant);

@@ -1,4 +1,4 @@
-// Runs recorded cases against a live sidecar that got its policies from a live control plane.
+// Runs recorded cases against live sidecars that got their policies from a live control plane.
 import { createJoinToken } from '@weft/ca/join-tokens';
 import type { SidecarOptions } from '@weft/dataplane/options';
 import { Sidecar } from '@weft/dataplane/sidecar';
@@ -8,8 +8,11 @@ import { callCase, type Outcome } from './conformance-caller.ts';
 import {
   destinationOf,
   manifestOf,
+  pairCallerOf,
+  pairCallersOf,
   portsOf,
   WORKLOAD_ACCOUNT,
+  WORKLOAD_SERVICE,
   type WireCase,
   type WireGroup,
 } from './conformance-corpus.ts';
@@ -17,6 +20,8 @@ import type { ConformanceMesh } from './conformance-mesh.ts';
 
 export interface CaseOutcome extends Outcome {
   readonly case: WireCase;
+  /** `pair`: the call was made by the caller's own sidecar; else by hand. */
+  readonly by: 'pair' | 'hand';
 }
 
 export interface GroupRun {
@@ -25,32 +30,59 @@ export interface GroupRun {
   readonly app: { readonly address: string; readonly port: number };
   /** Of a workload whose cases name none. */
   readonly podIp: string;
+  /** Of those that call. */
+  readonly callerIp: string;
   readonly pod: string;
 }
 
-/** A sidecar at each address of the workload, every case that can be run, and its end. */
-export async function runOnSidecar(
+/** A sidecar at each address of the workload and one for each caller, every case that can be run, and their end. */
+export async function runOnSidecars(
   wire: WireGroup,
   run: GroupRun,
 ): Promise<readonly CaseOutcome[]> {
   const cases = wire.cases.filter(({ excluded }) => excluded === undefined);
-  const byIp = Map.groupBy(cases, ({ request }) => destinationOf(request, run.podIp));
-  await run.mesh.set(manifestOf(wire, { name: run.pod, ips: [...byIp.keys()] }));
-  const outcomes: CaseOutcome[] = [];
-  for (const [podIp, some] of byIp) {
-    await using sidecar = new Sidecar(await optionsOf(wire, run, podIp));
-    await sidecar.start();
-    outcomes.push(
-      ...(await Promise.all(
-        some.map(async (one): Promise<CaseOutcome> => {
-          const { request } = one;
-          const target = { host: podIp, port: request.port };
-          return { case: one, ...(await callCase(request, target, callerOf(run.mesh, one))) };
-        }),
-      )),
-    );
-  }
-  return outcomes;
+  const ips = new Set(cases.map(({ request }) => destinationOf(request, run.podIp)));
+  const callers = pairCallersOf(wire).map((caller) => ({ ...caller, ip: run.callerIp }));
+  await run.mesh.set(manifestOf(wire, { name: run.pod, ips: [...ips] }, callers));
+  await using stack = new AsyncDisposableStack();
+  const start = async (options: Parameters<typeof optionsOf>[1]) => {
+    const sidecar = stack.use(new Sidecar(await optionsOf(run.mesh, options)));
+    return sidecar.start();
+  };
+  const inbound = [...portsOf(wire.group).keys()].map((port) => ({ port, app: run.app }));
+  const { namespace } = wire.group.workload;
+  const serviceAccount = WORKLOAD_ACCOUNT;
+  const host = `${WORKLOAD_SERVICE}.${namespace}.svc.cluster.local`;
+  const outbound = inbound.map(({ port }) => ({
+    listen: { host: '127.0.0.1', port: 0 },
+    host,
+    port,
+  }));
+  const outboundByPod = new Map<string, Readonly<Record<string, string>>>();
+  await Promise.all([
+    ...[...ips].map((podIp) => start({ pod: run.pod, namespace, serviceAccount, podIp, inbound })),
+    ...callers.map(async (caller) => {
+      const addresses = await start({ ...caller, podIp: caller.ip, outbound });
+      outboundByPod.set(`${caller.namespace}/${caller.pod}`, addresses?.outbound ?? {});
+    }),
+  ]);
+  // Awaited here: the sidecars end with this function.
+  return await Promise.all(
+    cases.map(async (one): Promise<CaseOutcome> => {
+      const { request } = one;
+      const caller = pairCallerOf(wire.group, request);
+      if (caller === undefined) {
+        const target = { host: destinationOf(request, run.podIp), port: request.port };
+        const outcome = await callCase(request, target, callerOf(run.mesh, one));
+        return { case: one, by: 'hand', ...outcome };
+      }
+      const local = outboundByPod.get(`${caller.namespace}/${caller.pod}`);
+      const address = local?.[`${host}:${request.port}`]?.split(':') ?? [];
+      const target = { host: address[0] ?? '', port: Number(address[1]) };
+      const plain = { credential: undefined, bundlePem: run.mesh.pki.bundlePem };
+      return { case: one, by: 'pair', ...(await callCase(request, target, plain)) };
+    }),
+  );
 }
 
 export function callerOf(
@@ -64,16 +96,19 @@ export function callerOf(
   };
 }
 
-async function optionsOf(wire: WireGroup, run: GroupRun, podIp: string): Promise<SidecarOptions> {
-  const { mesh, app, pod } = run;
-  const { group } = wire;
-  const { namespace } = group.workload;
+interface SidecarSpec {
+  readonly pod: string;
+  readonly namespace: string;
+  readonly serviceAccount: string;
+  readonly podIp: string;
+  readonly inbound?: SidecarOptions['inbound'];
+  readonly outbound?: SidecarOptions['outbound'];
+}
+
+async function optionsOf(mesh: ConformanceMesh, spec: SidecarSpec): Promise<SidecarOptions> {
+  const { pod, namespace, serviceAccount, podIp } = spec;
   const { xds, enrolment } = mesh.controlPlane.addresses;
-  const { token } = await createJoinToken({
-    stateDir: mesh.stateDir,
-    namespace,
-    serviceAccount: WORKLOAD_ACCOUNT,
-  });
+  const { token } = await createJoinToken({ stateDir: mesh.stateDir, namespace, serviceAccount });
   return {
     pod,
     namespace,
@@ -85,8 +120,8 @@ async function optionsOf(wire: WireGroup, run: GroupRun, podIp: string): Promise
     xdsAddress: xds,
     bundlePem: mesh.pki.bundlePem,
     readToken: async () => token,
-    inbound: [...portsOf(group).keys()].map((port) => ({ port, app })),
-    outbound: [],
+    inbound: spec.inbound ?? [],
+    outbound: spec.outbound ?? [],
     outboundHttp: undefined,
     transparent: undefined,
     admin: { host: '127.0.0.1', port: 0 },
