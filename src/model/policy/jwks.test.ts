@@ -38,7 +38,10 @@ test('readJwks() keeps public parameters alone, in one order, and what it format
   const read = readJwks(setOf({ ...shuffled, use: 'sig', key_ops: ['verify'] }));
   assert.ok(read.ok);
   const text = formatJwks(read.keys);
-  assert.equal(text, setOf({ kty: 'EC', kid: 'a', crv: 'P-256', x: ec['x'], y: ec['y'] }));
+  assert.equal(
+    text,
+    setOf({ kty: 'EC', kid: 'a', alg: 'ES256', crv: 'P-256', x: ec['x'], y: ec['y'] }),
+  );
   assert.deepEqual(readJwks(text), { ok: true, keys: read.keys, leftOut: [] });
 });
 

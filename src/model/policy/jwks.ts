@@ -121,11 +121,21 @@ function readKey(jwk: PlainObject): VerificationKey | string {
   if (jwk['d'] !== undefined || jwk['p'] !== undefined) {
     return 'is a private key: whoever reads it can sign tokens';
   }
-  const named = { ...(kid !== undefined && { kid }), ...(alg !== undefined && { alg }) };
+  const algorithm = alg ?? onlyAlgorithm(jwk);
+  const named = {
+    ...(kid !== undefined && { kid }),
+    ...(algorithm !== undefined && { alg: algorithm }),
+  };
   const key = readParameters(kty, named, jwk);
   if (typeof key === 'string') return key;
   if (algorithmsOf(key).length === 0) return `has the algorithm ${shown(alg ?? '')}, not for it`;
   return checkKey(key) ?? key;
+}
+
+/** The one algorithm of a kind of key. It is said even where it follows: Envoy looks at nothing else. */
+function onlyAlgorithm({ kty, crv }: PlainObject): string | undefined {
+  if (kty === 'OKP') return ED25519_ALGORITHM;
+  return kty === 'EC' && typeof crv === 'string' ? EC_ALGORITHM_BY_CURVE.get(crv) : undefined;
 }
 
 function readParameters(

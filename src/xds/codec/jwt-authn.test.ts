@@ -34,7 +34,7 @@ const someRule = fc
     isForwarded: fc.boolean(),
     spaceDelimitedClaims: fc.array(fc.string()),
   })
-  .map((terms) => ({ ...terms, jwks: rule.jwks }));
+  .chain((terms) => fc.constantFrom(rule.jwks, '{"keys":[]}').map((jwks) => ({ ...terms, jwks })));
 
 test('what is written is read the same', () => {
   const some = fc.array(someRule, { minLength: 1, maxLength: 12 }).map((rules) => ({ rules }));
@@ -112,7 +112,17 @@ const REFUSED: readonly (readonly [string, PlainMessage, string])[] = [
     withProvider({ local_jwks: { inline_string: '{"keys":[{"kty":"oct","k":"YQ"}]}' } }),
     'providers["rule-0000"].local_jwks.inline_string',
   ],
-  ['without keys', withProvider({ local_jwks: undefined }), 'providers["rule-0000"].local_jwks'],
+  ['without keys', withProvider({ local_jwks: undefined }), 'providers["rule-0000"]'],
+  [
+    'with keys that it is to fetch',
+    withProvider({
+      local_jwks: undefined,
+      remote_jwks: {
+        http_uri: { uri: 'http://evil.test/', cluster: 'c', timeout: { seconds: 1 } },
+      },
+    }),
+    'providers["rule-0000"].remote_jwks',
+  ],
   [
     'without places',
     withProvider({ from_headers: [], from_params: [] }),

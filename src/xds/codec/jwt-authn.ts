@@ -1,5 +1,5 @@
 // The JWT filter on the wire: its providers, and the one requirement that follows from them.
-import { MAX_JWKS_BYTES, readJwks } from '@weft/model/policy/jwks';
+import { formatJwks, MAX_JWKS_BYTES, readJwks } from '@weft/model/policy/jwks';
 import { SPACE_DELIMITED, type TokenRule } from '@weft/model/policy/token-rules';
 import type { PlainMessage } from '../registry.ts';
 import { CLOCK_SKEW_SECONDS, type JwtAuthentication } from '../resources/jwt-authn.ts';
@@ -18,7 +18,7 @@ import {
   text,
   texts,
 } from './fields.ts';
-import { nonEmpty } from './well-known.ts';
+import { encodeDuration, nonEmpty, requiredDurationMs } from './well-known.ts';
 
 /** Where in the filter's metadata a token's claims stand. */
 const PAYLOAD_KEY = 'payload';
@@ -26,6 +26,15 @@ const PAYLOAD_KEY = 'payload';
 const MAX_RULES = 4_096;
 /** `any` of `all` of `any`. */
 const MAX_REQUIREMENT_DEPTH = 3;
+
+/**
+ * Envoy takes no empty set. A set that would have to be fetched by way of a cluster that is not there never comes:
+ * every token of the rule is refused, and there is no key that could be anybody's (CVE-2026-31837).
+ */
+const NOWHERE: PlainMessage = {
+  http_uri: { uri: 'http://no-keys.invalid/', cluster: 'no-keys', timeout: encodeDuration(1_000) },
+};
+const NO_KEYS = formatJwks([]);
 
 /** Names are numbers with as many digits as the largest, so that their order is that of the rules. */
 const nameOf = (index: number): string => `rule-${String(index).padStart(4, '0')}`;
@@ -46,7 +55,9 @@ function encodeRule(rule: TokenRule): PlainMessage {
   return {
     issuer: nonEmpty(rule.issuer),
     audiences: rule.audiences,
-    local_jwks: { inline_string: rule.jwks },
+    ...(rule.jwks === NO_KEYS
+      ? { remote_jwks: NOWHERE }
+      : { local_jwks: { inline_string: rule.jwks } }),
     forward: rule.isForwarded || undefined,
     from_headers: rule.fromHeaders.map(({ name, prefix }) => ({
       name,
@@ -154,7 +165,7 @@ export const readJwtAuthentication: Read<JwtAuthentication> = (fields) => {
 };
 
 const readRule: Read<TokenRule> = (fields) => {
-  const jwks = requiredMessage(fields, 'local_jwks', readKeys);
+  const jwks = readKeySource(fields);
   if (text(fields, 'payload_in_metadata') !== PAYLOAD_KEY)
     report(fields, 'payload_in_metadata', 'not-supported', `must be ${PAYLOAD_KEY}`);
   if (integer(fields, 'clock_skew_seconds') !== CLOCK_SKEW_SECONDS)
@@ -203,6 +214,21 @@ function readSpaceDelimited(fields: Fields): readonly string[] {
       `must begin with ${SPACE_DELIMITED.join(' and ')}`,
     );
   return all.slice(SPACE_DELIMITED.length);
+}
+
+function readKeySource(fields: Fields): string | undefined {
+  if (oneOf(fields, 'jwks_source_specifier') !== 'remote_jwks')
+    return requiredMessage(fields, 'local_jwks', readKeys);
+  const isNowhere = message(fields, 'remote_jwks', (remote) =>
+    requiredMessage(remote, 'http_uri', (http) => {
+      const uri = text(http, 'uri');
+      const cluster = text(http, 'cluster');
+      requiredDurationMs(http, 'timeout');
+      return uri === 'http://no-keys.invalid/' && cluster === 'no-keys';
+    }),
+  );
+  if (isNowhere === true) return NO_KEYS;
+  return report(fields, 'remote_jwks', 'not-supported', 'may lead nowhere but to no keys');
 }
 
 const readKeys: Read<string> = (fields) => {
