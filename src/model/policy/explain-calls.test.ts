@@ -102,6 +102,23 @@ const NO_ADMIN = policyOf(
   'no-admin',
 );
 
+const BY_CLAIM = policyOf(
+  { rules: [{ when: [{ key: 'request.auth.claims[team]', values: ['blue'] }] }] },
+  'by-claim',
+);
+const TOKEN = {
+  issuer: 'https://issuer',
+  audiences: [],
+  fromHeaders: [],
+  fromParams: [],
+  fromCookies: [],
+  outputPayloadToHeader: undefined,
+  outputClaimToHeaders: [],
+  isForwarded: false,
+  spaceDelimitedClaims: [],
+  jwks: '{"keys":[]}',
+};
+
 const CASES: readonly (readonly [string, Spec, Partial<CallQuestion>, boolean, string])[] = [
   ['no policy', {}, {}, true, 'no-policy'],
   ['an ALLOW rule', { policies: [READS] }, { path: '/b/c' }, true, 'allow-rule'],
@@ -145,6 +162,46 @@ const CASES: readonly (readonly [string, Spec, Partial<CallQuestion>, boolean, s
   ['bytes that are no HTTP at an HTTP port', {}, { protocol: 'tcp' }, false, 'not-http'],
   ['a null in the path', {}, { path: '/a%00' }, false, 'path-null'],
   ['a method in lower case', {}, { method: 'get' }, false, 'method-not-upper-case'],
+  [
+    'a spelling that this workload refuses',
+    { inbound: { paths: { normalization: 'BASE', refused: ['doubleSlash'] } } },
+    { path: '/a//b' },
+    false,
+    'path-ambiguous',
+  ],
+  [
+    "the workload's own normalisation",
+    { policies: [NO_ADMIN], inbound: { paths: { normalization: 'MERGE_SLASHES', refused: [] } } },
+    { path: '//admin' },
+    false,
+    'deny-rule',
+  ],
+  [
+    'a token of an unlisted issuer',
+    { inbound: { tokens: [TOKEN] } },
+    { claims: [['iss', 'evil']] },
+    false,
+    'unknown-issuer',
+  ],
+  [
+    'a claim',
+    { policies: [BY_CLAIM], inbound: { tokens: [TOKEN] } },
+    {
+      claims: [
+        ['iss', 'https://issuer'],
+        ['team', 'blue'],
+      ],
+    },
+    true,
+    'allow-rule',
+  ],
+  [
+    'a claim of which nobody reads the token',
+    { policies: [BY_CLAIM] },
+    { claims: [['team', 'blue']] },
+    false,
+    'no-allow-match',
+  ],
   ['no sidecar', { policies: [NO_ADMIN], isInMesh: false }, { path: '/admin' }, true, 'no-sidecar'],
 ];
 for (const [claim, spec, question, isAllowed, reason] of CASES) {
@@ -172,6 +229,56 @@ test('a call that no rule allows is told which rule came nearest and what of it 
     answer.nearest.failed.map(({ field, wanted, seen }) => [field, wanted, seen]),
     [['method', ['GET'], 'POST']],
   );
+});
+
+test('notes say what a policy on trial would decide, and what is audited', () => {
+  const onTrial = { ...NO_ADMIN, isDryRun: true };
+  const audit = policyOf({ action: 'AUDIT', rules: [{}] }, 'audit');
+  const { isAllowed, notes } = explain({ policies: [onTrial, audit] }, { path: '/admin' });
+  assert.equal(isAllowed, true);
+  assert.ok(
+    notes.some((note) => /would be denied, by .*no-admin/.test(note)),
+    notes.join('\n'),
+  );
+  assert.ok(
+    notes.some((note) => /access log by .*audit/.test(note)),
+    notes.join('\n'),
+  );
+});
+
+test('notes name the external authorizer that has to agree, and one that is missing denies', () => {
+  const custom = policyOf(
+    {
+      action: 'CUSTOM',
+      provider: { name: 'opa' },
+      rules: [{ to: [{ operation: { paths: ['/x'] } }] }],
+    },
+    'asks',
+  );
+  const authorizers: InboundSpec['authorizers'] = [
+    {
+      name: 'opa',
+      protocol: 'grpc',
+      host: 'opa.shop.svc.cluster.local',
+      port: 9191,
+      timeoutMs: 100,
+      failOpen: false,
+      statusOnError: 403,
+      http: undefined,
+    },
+  ];
+  const asked = explain({ policies: [custom], inbound: { authorizers } }, { path: '/x' });
+  assert.equal(asked.isAllowed, true);
+  assert.ok(
+    asked.notes.some((note) => note.includes('authorizer opa')),
+    asked.notes.join('\n'),
+  );
+  const other = explain({ policies: [custom], inbound: { authorizers } }, { path: '/y' });
+  assert.deepEqual(
+    other.notes.filter((note) => note.includes('opa')),
+    [],
+  );
+  assert.equal(explain({ policies: [custom] }, { path: '/y' }).isAllowed, false);
 });
 
 test('workloads behind a Service that are alike are one answer, and different ones are each said', () => {

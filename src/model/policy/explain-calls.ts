@@ -4,7 +4,15 @@ import type { InboundSpec, Workload } from '../mesh/mesh.ts';
 import { formatProblem, type Result } from '../problem.ts';
 import { nearestAllow, type Clause, type NearMiss } from './explain.ts';
 import { matchedClauses } from './explain-match.ts';
-import { createJudge, type Call, type Judge, type JudgedCall, type JudgeReason } from './judge.ts';
+import {
+  createJudge,
+  type AskedRules,
+  type Call,
+  type Judge,
+  type JudgedCall,
+  type Judgement,
+  type JudgeReason,
+} from './judge.ts';
 import { checkQuestion, nestClaims, principalOf, type CallQuestion } from './question.ts';
 import type { MtlsMode } from './types.ts';
 
@@ -47,9 +55,10 @@ export function explainCalls(
   const found = findAddressees(registry, question.to, question.port);
   if (!found.ok) return found;
   const judges = new Map<InboundSpec, Judge>();
+  const caller = callerOf(question, registry);
   const answers = new Map<string, CallExplanation & { workloads: string[] }>();
   for (const addressee of found.value) {
-    const answer = explainOne(addressee, question, { registry, judges });
+    const answer = explainOne(addressee, question, { caller, judges });
     const { workloads, ...rest } = answer;
     const key = JSON.stringify(rest);
     const known = answers.get(key);
@@ -60,19 +69,18 @@ export function explainCalls(
 }
 
 interface Context {
-  readonly registry: Registry;
+  readonly caller: Caller;
   readonly judges: Map<InboundSpec, Judge>;
 }
 
 function explainOne(
   { workload, port, host }: Addressee,
   question: CallQuestion,
-  { registry, judges }: Context,
+  { caller, judges }: Context,
 ): CallExplanation {
   const { inbound } = workload;
   let judge = judges.get(inbound);
   if (judge === undefined) judges.set(inbound, (judge = createJudge(inbound)));
-  const caller = callerOf(question, registry);
   const call: Call = {
     protocol: question.protocol,
     srcPrincipal: caller.principal ?? null,
@@ -178,6 +186,7 @@ function callerOf(question: CallQuestion, { mesh }: Registry): Caller {
 function notesOf(judged: JudgedCall, call: Call, { inbound, isInMesh }: Workload): string[] {
   const notes: string[] = [];
   if (!isInMesh) notes.push('no sidecar stands beside it: no policy is enforced there');
+  if (judged.asked !== undefined) notes.push(...rulesNotes(judged.asked, judged.judgement));
   if (!judged.isDeclared) {
     notes.push(`nobody has declared port ${call.port}: it is judged as TCP, as the sidecar does`);
   }
@@ -193,6 +202,32 @@ function notesOf(judged: JudgedCall, call: Call, { inbound, isInMesh }: Workload
   const target = judged.asked?.target;
   if (judged.carries === 'http' && target !== undefined && target !== call.path) {
     notes.push(`the path is judged and forwarded as ${JSON.stringify(target)}`);
+  }
+  return notes;
+}
+
+/** Of what decides besides the rules in force, or would. */
+function rulesNotes(asked: AskedRules, { isAllowed }: Judgement): readonly string[] {
+  const { evaluator, input, authorizers, isTokenIgnored } = asked;
+  const notes: string[] = [];
+  for (const { provider, rule } of authorizers) {
+    const effect = isAllowed
+      ? 'it is allowed only if that agrees'
+      : 'it is denied whatever that says';
+    notes.push(`${rule} asks the external authorizer ${provider}: ${effect}`);
+  }
+  if (isTokenIgnored) {
+    notes.push('no RequestAuthentication selects it: tokens are not read, and rules see no claims');
+  }
+  const audited = evaluator.audit(input);
+  if (audited !== undefined) notes.push(`it is marked in the access log by ${audited}`);
+  const trial = evaluator.trial?.decide(input);
+  if (trial !== undefined && trial.isAllowed !== isAllowed) {
+    const by =
+      trial.decidedBy === undefined ? 'since no ALLOW rule matches then' : `by ${trial.decidedBy}`;
+    notes.push(
+      `with the policies on trial (dry run) it would be ${trial.isAllowed ? 'allowed' : 'denied'}, ${by}`,
+    );
   }
   return notes;
 }

@@ -81,17 +81,22 @@ function becauseText({ reason, decidedBy, isAllowed, nearest }: CallExplanation)
       return nearest === undefined
         ? 'ALLOW policies select it and none of them has a rule that could match'
         : 'ALLOW policies select it and no rule of theirs matches';
+    case 'custom-denied':
+      return `the external authorizer of ${ruleText(decidedBy ?? '?')} refuses it`;
     case 'mtls-required':
       return 'the port asks for mutual TLS';
     case 'unknown-trust-domain':
       return "the caller's trust domain is not the mesh's: the handshake is refused";
     case 'not-http':
       return 'the port is declared as HTTP, and this is none';
+    case 'unknown-issuer':
+      return 'its token is of an issuer that no RequestAuthentication names: answered 401';
     case 'method-not-upper-case':
       return 'the method is not in capitals: answered 400';
     case 'path-control-byte':
     case 'path-null':
     case 'path-dot-parameters':
+    case 'path-ambiguous':
       return `the path can be read in two ways (${reason}): answered 400`;
     default:
       return reason satisfies never;
