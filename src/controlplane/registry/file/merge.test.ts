@@ -149,7 +149,10 @@ const table: readonly (readonly [string, readonly Files[], Readonly<Record<strin
   ],
   [
     'closes a policy that breaks after it had put nothing in force',
-    [{ a: policy('{targetRefs: [{kind: Service, name: web}], action: DENY, rules: [{}]}') }, { a: BROKEN }],
+    [
+      { a: policy('{targetRefs: [{kind: Service, name: web}], action: DENY, rules: [{}]}') },
+      { a: BROKEN },
+    ],
     { [P]: 'closed ALLOW selected' },
   ],
   [
