@@ -4,6 +4,7 @@ import net from 'node:net';
 import tls from 'node:tls';
 import type { CaseRequest } from '@weft/model/policy/eval-cases';
 import { MESH_ALPN } from '@weft/xds/resources/listener';
+import { tokenOf } from './conformance-corpus.ts';
 import type { Credential } from './mesh-pki.ts';
 
 export interface Target {
@@ -117,6 +118,8 @@ function connect(request: CaseRequest, { host, port }: Target, caller: Caller): 
 function requestText(request: CaseRequest): string {
   const lines = [`${request.method} ${request.path} HTTP/1.1`, `host: ${request.host}`];
   if (request.remoteIP !== undefined) lines.push(`x-forwarded-for: ${request.remoteIP}`);
+  const token = tokenOf(request);
+  if (token !== undefined) lines.push(`authorization: Bearer ${token}`);
   for (const [name, value] of Object.entries(request.headers ?? {})) {
     for (const each of typeof value === 'string' ? [value] : value) lines.push(`${name}: ${each}`);
   }

@@ -9,6 +9,7 @@ import { parseAuthorizationPolicy } from '@weft/model/policy/parse-authorization
 import { isPlainObject, type PlainObject } from '@weft/model/policy/reader';
 import { selectPolicies } from '@weft/model/policy/select';
 import { parseAllDocuments } from 'yaml';
+import { createTestKey, jwksOf, seconds, signToken } from './tokens.ts';
 
 export type CorpusGroup = CaseGroup & { readonly policies: string };
 
@@ -32,12 +33,8 @@ export function objectsOf(text: string): readonly PlainObject[] {
     .filter(isPlainObject);
 }
 
-/** Whether tokens are checked on the wire: then cases with a token are run as well. */
-const CARRIES_TOKENS: boolean = false;
-
 export const EXCLUSIONS = {
   metadata: 'no filter of the mesh writes the metadata that the policy reads',
-  token: 'waits for RequestAuthentication on the wire',
   foreign:
     'the caller is of a foreign trust domain: mutual TLS refuses it before any policy, and naming the domain an alias would change the rules',
 } as const;
@@ -68,7 +65,6 @@ export function wireGroupOf(group: CorpusGroup): WireGroup {
 
 function whyNot(request: CaseRequest, known: readonly string[]): Exclusion | undefined {
   if (request.metadata !== undefined && request.metadata !== null) return 'metadata';
-  if (!CARRIES_TOKENS && request.jwt !== undefined && request.jwt !== null) return 'token';
   const domain = trustDomainOf(request);
   return domain !== undefined && !known.includes(domain) ? 'foreign' : undefined;
 }
@@ -147,6 +143,32 @@ export const destinationOf = (request: CaseRequest, otherwise: string): string =
 export const WORKLOAD_ACCOUNT = 'app';
 export const WORKLOAD_SERVICE = 'workload';
 
+const TOKEN_TTL_S = 3_600;
+const tokenKey = createTestKey('ES256', 'conformance');
+
+/** A token with the claims of a case, as its issuer would sign it. */
+export function tokenOf(request: CaseRequest): string | undefined {
+  const { jwt } = request;
+  if (jwt === undefined || jwt === null) return undefined;
+  return signToken(tokenKey, { ...jwt, exp: seconds(TOKEN_TTL_S) });
+}
+
+/** Trusts every issuer that a group's tokens are of, because the cases have valid ones alone. */
+function requestAuthenticationOf(group: CorpusGroup): readonly object[] {
+  const issuers = new Set(group.cases.flatMap(({ request }) => request.jwt?.['iss'] ?? []));
+  if (issuers.size === 0) return [];
+  const { spaceDelimitedClaims } = group.options ?? {};
+  const rest = { jwks: jwksOf(tokenKey), ...(spaceDelimitedClaims && { spaceDelimitedClaims }) };
+  return [
+    {
+      apiVersion: 'security.weft.dev/v1',
+      kind: 'RequestAuthentication',
+      metadata: { name: 'tokens', namespace: group.workload.namespace },
+      spec: { jwtRules: [...issuers].map((issuer) => ({ issuer, ...rest })) },
+    },
+  ];
+}
+
 /** Pod, Service, settings and policies of one group. */
 export function manifestOf(
   wire: WireGroup,
@@ -185,6 +207,7 @@ export function manifestOf(
         ports: [...ports].map(([port, name]) => ({ name, port, targetPort: port })),
       },
     },
+    ...requestAuthenticationOf(group),
   ];
   return [...documents.map((document) => JSON.stringify(document)), group.policies].join('\n---\n');
 }
