@@ -1,7 +1,7 @@
 // Decides: rule sets compiled once into closures and an index, asked for every request and every connection.
 import { compileCidr, type IpAddress } from '../ip.ts';
-import { boundedUnion, exactPaths, exactPeers } from './index-keys.ts';
 import { compileString, compileTemplate, compileValue, type StringTest } from './matchers.ts';
+import { type IndexedRule, RuleIndex } from './rule-index.ts';
 import type {
   CidrRange,
   HeaderMatcher,
@@ -131,10 +131,7 @@ function withCandidates(chain: RbacChain, candidates: RbacChain): RbacChain {
   });
 }
 
-interface CompiledPolicy {
-  /** Its place in the rule set: of several that match, the first is named. */
-  readonly index: number;
-  readonly test: Test;
+interface CompiledPolicy extends IndexedRule {
   readonly verdict: Verdict;
 }
 
@@ -143,25 +140,13 @@ interface CompiledRules {
   find(input: DecisionInput): Verdict | undefined;
 }
 
-/** Policies that can only match one exact path stand under it; the rest are tried one by one. */
-interface Bucket {
-  readonly byPath: Map<string, CompiledPolicy[]>;
-  readonly others: CompiledPolicy[];
-}
-
-const createBucket = (): Bucket => ({ byPath: new Map(), others: [] });
-
-/**
- * Index by exact peer and exact path, so that a decision costs the same with ten rules and with ten thousand
- * of which few can concern the request.
- */
+/** Indexed, so that a decision costs the same with ten rules and with ten thousand of which few can concern the request. */
 function compileRules(rules: RbacRules): CompiledRules {
   const isDeny = rules.action === 'DENY';
-  const byPeer = new Map<string, Bucket>();
-  const anyPeer = createBucket();
-  rules.policies.forEach((policy, index) => {
+  const index = new RuleIndex<CompiledPolicy>();
+  rules.policies.forEach((policy, at) => {
     const compiled: CompiledPolicy = {
-      index,
+      index: at,
       test: compilePolicy(policy, isDeny),
       verdict: {
         isAllowed: !isDeny,
@@ -169,70 +154,9 @@ function compileRules(rules: RbacRules): CompiledRules {
         decidedBy: policy.name,
       },
     };
-    const peers = boundedUnion(policy.principals.map(exactPeers));
-    const paths = boundedUnion(policy.permissions.map(exactPaths));
-    if (peers === undefined) addTo(anyPeer, paths, compiled);
-    else for (const peer of peers) addTo(bucketOf(byPeer, peer), paths, compiled);
+    index.add(compiled, policy);
   });
-  return {
-    isDeny,
-    find(input) {
-      let best = firstIn(anyPeer, input, undefined);
-      if (input.peerUri !== undefined && byPeer.size > 0) {
-        const bucket = byPeer.get(input.peerUri);
-        if (bucket !== undefined) best = firstIn(bucket, input, best);
-      }
-      return best?.verdict;
-    },
-  };
-}
-
-function bucketOf(byPeer: Map<string, Bucket>, peer: string): Bucket {
-  let bucket = byPeer.get(peer);
-  if (bucket === undefined) byPeer.set(peer, (bucket = createBucket()));
-  return bucket;
-}
-
-function addTo(
-  bucket: Bucket,
-  paths: ReadonlySet<string> | undefined,
-  policy: CompiledPolicy,
-): void {
-  if (paths === undefined) {
-    bucket.others.push(policy);
-    return;
-  }
-  for (const path of paths) {
-    const known = bucket.byPath.get(path);
-    if (known === undefined) bucket.byPath.set(path, [policy]);
-    else known.push(policy);
-  }
-}
-
-function firstIn(
-  bucket: Bucket,
-  input: DecisionInput,
-  best: CompiledPolicy | undefined,
-): CompiledPolicy | undefined {
-  let found = firstOf(bucket.others, input, best);
-  if (bucket.byPath.size > 0 && input.path !== undefined) {
-    const exact = bucket.byPath.get(input.path);
-    if (exact !== undefined) found = firstOf(exact, input, found);
-  }
-  return found;
-}
-
-function firstOf(
-  policies: readonly CompiledPolicy[],
-  input: DecisionInput,
-  best: CompiledPolicy | undefined,
-): CompiledPolicy | undefined {
-  for (let at = 0; at < policies.length; at++) {
-    const policy = policies[at];
-    if (policy === undefined || (best !== undefined && policy.index > best.index)) break;
-    if (policy.test(input)) return policy;
-  }
-  return best;
+  return { isDeny, find: (input) => index.find(input)?.verdict };
 }
 
 /** One permission and one principal must match (rbac.proto, Policy). */
