@@ -141,6 +141,8 @@ test('an issuer that is away keeps its last good keys, with a warning; one that 
   bench.want(URI, other);
   await bench.settle();
   assert.deepEqual([bench.kids, bench.codes], [{ [URI]: ['one'] }, ['keys-missing']]);
+  const object = { kind: 'RequestAuthentication', namespace: 'shop', name: 'jwt' };
+  assert.deepEqual(bench.sets.problems()[0]?.object, object);
   bench.web.set(URI, found('<html>'));
   await bench.elapse(1_200_000);
   assert.deepEqual(bench.kids, { [URI]: ['one'] });

@@ -9,7 +9,7 @@ import {
   type RemoteKeySource,
   type RequestAuthentication,
 } from '@weft/model/policy/token-rules';
-import type { Problem } from '@weft/model/problem';
+import type { ObjectRef, Problem } from '@weft/model/problem';
 import { fetchDocument, type Fetched, type FetchOptions } from './fetch-document.ts';
 import { createAddressGuard } from './guard-address.ts';
 
@@ -30,6 +30,8 @@ const FIRST_RETRY_MS = 1_000;
 const LAST_RETRY_MS = 300_000;
 /** Sets of one mesh. Each is one address that somebody has us call. */
 export const MAX_SOURCES = 1_000;
+/** Policies that are told what is wrong with one set. */
+const MAX_TOLD = 16;
 /** Fetches at a time. */
 const MAX_FETCHES = 8;
 
@@ -54,6 +56,8 @@ export class KeySets implements Disposable {
   readonly #end = new AbortController();
   #fetches = 0;
   #keys: FetchedKeys = new Map();
+  /** Policies that ask for a set, by its key. */
+  #askers: ReadonlyMap<string, readonly ObjectRef[]> = new Map();
   #networks = '';
   #isAllowed = createAddressGuard([]);
   #tooMany = 0;
@@ -83,6 +87,7 @@ export class KeySets implements Disposable {
       this.#networks = networks;
       this.#isAllowed = createAddressGuard(allowedNetworks);
     }
+    this.#askers = askersOf(policies);
     const sources = [...remoteSources(policies)];
     const wanted = new Map(sources.slice(0, MAX_SOURCES));
     this.#tooMany = sources.length - wanted.size;
@@ -103,7 +108,12 @@ export class KeySets implements Disposable {
   }
 
   problems(): readonly Problem[] {
-    const problems = [...this.#entries.values()].flatMap((entry) => problemsOf(entry));
+    const problems = [...this.#entries.values()].flatMap((entry) => {
+      const askers = this.#askers.get(entry.key) ?? [];
+      return problemsOf(entry).flatMap((problem) =>
+        askers.slice(0, MAX_TOLD).map((object): Problem => ({ ...problem, object })),
+      );
+    });
     if (this.#tooMany > 0) {
       const message = `${this.#tooMany} key sets are not fetched: at most ${MAX_SOURCES} are`;
       problems.push({ severity: 'error', code: 'too-many-key-sets', message });
@@ -241,6 +251,21 @@ type KeysRead =
       readonly leftOut: readonly string[];
     }
   | Failure;
+
+function askersOf(
+  policies: readonly RequestAuthentication[],
+): ReadonlyMap<string, readonly ObjectRef[]> {
+  const askers = new Map<string, ObjectRef[]>();
+  for (const policy of policies) {
+    const { namespace, name } = policy;
+    for (const key of remoteSources([policy]).keys()) {
+      const refs = askers.get(key) ?? [];
+      refs.push({ kind: 'RequestAuthentication', namespace, name });
+      askers.set(key, refs);
+    }
+  }
+  return askers;
+}
 
 const createEntry = (key: string, source: RemoteKeySource): Entry => ({
   key,

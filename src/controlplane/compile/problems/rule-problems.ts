@@ -8,7 +8,7 @@ import type {
   SourceField,
 } from '@weft/model/policy/types';
 import type { ObjectRef, Problem } from '@weft/model/problem';
-import { warning } from './warning.ts';
+import { someOf, warning } from './warning.ts';
 
 const IDENTITY_FIELDS: ReadonlySet<SourceField> = new Set([
   'principals',
@@ -30,6 +30,14 @@ const HTTP_KEYS: ReadonlySet<ConditionKey['kind']> = new Set<ConditionKey['kind'
   'request.auth.principal',
   'request.auth.audiences',
   'request.auth.presenter',
+  'claim',
+]);
+
+const TOKEN_KEYS: ReadonlySet<ConditionKey['kind']> = new Set<ConditionKey['kind']>([
+  'request.auth.principal',
+  'request.auth.audiences',
+  'request.auth.presenter',
+  'claim',
 ]);
 
 /** Each kind of finding once for a rule: the first port that shows it. */
@@ -65,6 +73,25 @@ function usesOf(rule: Rule): Uses {
       operations.find(({ field }) => HTTP_OPERATIONS.has(field))?.field ??
       when(HTTP_KEYS),
   };
+}
+
+/** Without a RequestAuthentication nobody is anybody there: an ALLOW lets nobody in, a DENY keeps nobody out. */
+export function tokenProblems(
+  policy: AuthorizationPolicy,
+  selected: readonly Workload[],
+): readonly Problem[] {
+  const without = selected.filter(({ isInMesh, inbound }) => isInMesh && !inbound.tokens);
+  if (without.length === 0) return [];
+  return (policy.rules ?? []).flatMap((rule, index) => {
+    const source = (rule.from ?? []).flat().find(({ field }) => field === 'requestPrincipals');
+    const used = source?.field ?? rule.when.find(({ key }) => TOKEN_KEYS.has(key.kind))?.text;
+    if (used === undefined) return [];
+    const pods = someOf(without.map(({ name }) => name));
+    const message = `names ${used}, and no RequestAuthentication selects ${pods}: no request has one there`;
+    const cure = 'write a RequestAuthentication that selects the same workloads';
+    const field = `spec.rules[${index}]`;
+    return [warning(refOf(policy), 'identity-without-tokens', { field, message, cure })];
+  });
 }
 
 const distinctPorts = (workloads: readonly Workload[]): readonly InboundPort[] =>
