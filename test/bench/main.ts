@@ -1,14 +1,15 @@
 // `npm run bench`: runs the parts that are named, or all, and says what they gave as tables and, with --json FILE, as JSON.
 import { writeFile } from 'node:fs/promises';
 import { parseArgs } from 'node:util';
+import { measureDecisions } from './decisions.ts';
 import { measureDataPlane } from './dataplane.ts';
 import { describeMachine, machineText } from './machine.ts';
 import { measurePropagation } from './propagation.ts';
 import { profilePair } from './profile.ts';
-import { dataPlaneText, profileText, propagationText, startText } from './report.ts';
+import { dataPlaneText, decisionsText, profileText, propagationText, startText } from './report.ts';
 import { measureStart } from './start.ts';
 
-const USAGE = `npm run bench -- [dataplane] [start] [policy] [profile] [--json FILE] [--rounds N]
+const USAGE = `npm run bench -- [dataplane] [start] [policy] [decisions] [profile] [--json FILE] [--rounds N]
 
 Parts that are not named are left out; without any, all but profile are run. --rounds (default 5) is for the data plane.
 profile says where the CPU of two Weft sidecars goes; --keep FOLDER keeps its .cpuprofile files.
@@ -59,6 +60,15 @@ const PARTS: readonly Part[] = [
     run: async () => {
       const result = await measurePropagation({ sizes: FLEET_SIZES, edits: EDITS }, progress);
       say(propagationText(result));
+      return result;
+    },
+  },
+  {
+    name: 'decisions',
+    run: async () => {
+      progress('decisions');
+      const result = measureDecisions();
+      say(decisionsText(result));
       return result;
     },
   },

@@ -1,4 +1,5 @@
 // Writes what was measured as tables for a terminal.
+import type { DecisionCost } from './decisions.ts';
 import type { DataPlaneResult, PairMemory } from './dataplane.ts';
 import type { ProfileResult } from './profile.ts';
 import type { PropagationResult } from './propagation.ts';
@@ -79,6 +80,15 @@ function memoryText(memory: readonly PairMemory[]): string {
     ),
   );
   return table(['Memory of one proxy', 'resident MB', 'private MB', 'proportional MB'], rows);
+}
+
+export function decisionsText(costs: readonly DecisionCost[]): string {
+  const rows = costs.map(({ rules, compileMs, nsPerDecision, lowestNs, highestNs }) => [
+    String(rules),
+    round(compileMs),
+    `${nsPerDecision.toFixed(0)} (${lowestNs.toFixed(0)}–${highestNs.toFixed(0)})`,
+  ]);
+  return `Decisions: the evaluator alone\n\n${table(['rules', 'compiled in ms', 'ns a decision'], rows)}`;
 }
 
 export function startText(result: StartResult): string {
