@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
+import { httpRequests, rules } from '../../../test/support/rule-arbitraries.ts';
 import { decide, httpRequest, policyOf } from '../../../test/support/policies.ts';
 import { parseTrustDomain } from '../identity.ts';
 import { DEFAULT_MESH_CONFIG, type MeshConfig } from '../mesh/config.ts';
@@ -145,66 +146,6 @@ for (const [claim, policies, expected] of SHADOWS) {
   });
 }
 
-const some = <T>(values: readonly T[]) =>
-  fc.option(fc.uniqueArray(fc.constantFrom(...values), { minLength: 1, maxLength: 2 }), {
-    nil: undefined,
-  });
-const PATHS = ['/a', '/a/b', '/a*', '/a/*', '*b', '*', '/a/{*}', '/{**}/b'] as const;
-const fields = (record: Readonly<Record<string, unknown>>) =>
-  Object.fromEntries(Object.entries(record).filter(([, value]) => value !== undefined));
-const operation = fc
-  .record({
-    paths: some(PATHS),
-    notPaths: some(PATHS),
-    methods: some(['GET', 'POST', 'G*', '*']),
-    hosts: some(['web', 'WEB', 'w*', '*b', '*']),
-  })
-  .map(fields);
-const source = fc
-  .record({
-    principals: some([
-      'cluster.local/ns/shop/sa/a',
-      'cluster.local/ns/shop/sa/*',
-      '*/ns/shop/sa/a',
-      '*',
-    ]),
-    notNamespaces: some(['shop', 's*', 'x']),
-  })
-  .map(fields);
-const nonEmpty = (value: object): boolean => Object.keys(value).length > 0;
-const rule = fc
-  .record({
-    to: fc.option(fc.array(operation.filter(nonEmpty), { minLength: 1, maxLength: 2 }), {
-      nil: undefined,
-    }),
-    from: fc.option(fc.array(source.filter(nonEmpty), { minLength: 1, maxLength: 2 }), {
-      nil: undefined,
-    }),
-    header: fc.option(fc.constantFrom(['1'], ['1', '2'], ['*'], ['1*']), { nil: undefined }),
-  })
-  .map(({ to: operations, from: sources, header }) =>
-    fields({
-      to: operations?.map((one) => ({ operation: one })),
-      from: sources?.map((one) => ({ source: one })),
-      when: header && [{ key: 'request.headers[x-a]', values: header }],
-    }),
-  );
-const request = fc.record(
-  {
-    peer: fc.constantFrom(
-      'cluster.local/ns/shop/sa/a',
-      'cluster.local/ns/shop/sa/b',
-      'other.test/ns/shop/sa/a',
-      'cluster.local/ns/x/sa/a',
-    ),
-    method: fc.constantFrom('GET', 'POST'),
-    target: fc.constantFrom('/a', '/a/b', '/a/b/b', '/b', '/x', '/a/'),
-    authority: fc.constantFrom('web', 'Web', 'wb', 'x'),
-    headers: fc.constantFrom({}, { 'x-a': ['1'] }, { 'x-a': ['2'] }, { 'x-a': ['12'] }),
-  },
-  { requiredKeys: ['method', 'target', 'authority', 'headers'] },
-);
-
 const firstRule = (policy: AuthorizationPolicy): Rule => {
   const [first] = policy.rules ?? [];
   assert.ok(first !== undefined);
@@ -214,18 +155,23 @@ const firstRule = (policy: AuthorizationPolicy): Rule => {
 test('what coversRule() says holds: no request matches the narrow rule alone', () => {
   let covered = 0;
   fc.assert(
-    fc.property(rule, rule, fc.array(request, { minLength: 1, maxLength: 8 }), (a, b, requests) => {
-      const [wide, narrow] = [allow('a', a), allow('b', b)];
-      if (!coversRule(firstRule(wide), firstRule(narrow))) return;
-      covered++;
-      for (const one of requests) {
-        const input = httpRequest({
-          ...one,
-          ...(one.peer === undefined ? {} : { peer: one.peer }),
-        });
-        if (decide([narrow], input).isAllowed) assert.ok(decide([wide], input).isAllowed);
-      }
-    }),
+    fc.property(
+      rules,
+      rules,
+      fc.array(httpRequests, { minLength: 1, maxLength: 8 }),
+      (a, b, requests) => {
+        const [wide, narrow] = [allow('a', a), allow('b', b)];
+        if (!coversRule(firstRule(wide), firstRule(narrow))) return;
+        covered++;
+        for (const one of requests) {
+          const input = httpRequest({
+            ...one,
+            ...(one.peer === undefined ? {} : { peer: one.peer }),
+          });
+          if (decide([narrow], input).isAllowed) assert.ok(decide([wide], input).isAllowed);
+        }
+      },
+    ),
     { numRuns: 4_000 },
   );
   assert.ok(covered > 50, `only ${covered} pairs say something`);

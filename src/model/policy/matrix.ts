@@ -3,7 +3,7 @@ import { isHttp } from '../mesh/protocol.ts';
 import type { InboundPort, InboundSpec, Mesh, Workload } from '../mesh/mesh.ts';
 import { listCallers, type Caller } from './callers.ts';
 import { createJudge, type Judge } from './judge.ts';
-import { representRequests, type Representative } from './representatives.ts';
+import { ANY_OTHER, representRequests, type Representative } from './representatives.ts';
 
 export interface MatrixCell {
   readonly from: string;
@@ -85,7 +85,7 @@ export function mayCall(judge: Judge, { port, caller, request }: Asked): boolean
   const { extra, method, path } = request;
   const { shown: _, ...attributes } = extra;
   const call = { protocol: 'http', srcPrincipal: caller.principal, port: port.port } as const;
-  const host = { host: 'any-other' };
+  const host = { host: ANY_OTHER };
   return judge.judge({ ...call, method, path, ...host, ...attributes }).judgement.isAllowed;
 }
 
@@ -127,7 +127,7 @@ export function summarize(
     );
     return own.filter((text) => !known.has(text)).map((text) => `${text} ${extra.shown}`);
   });
-  return [...plain, ...more];
+  return [...plain, ...new Set(more)];
 }
 
 function textsOf(

@@ -1,5 +1,6 @@
 // Makes of rules the few requests that tell them apart: one for each text they name, and one for everything they do not.
-import type { AuthorizationPolicy, Condition, Rule } from './types.ts';
+import { compileTemplate } from './matchers.ts';
+import type { AuthorizationPolicy, Condition, Operation, Rule, Source } from './types.ts';
 
 /** A request without its caller and port; texts in `shown` are as rules write them. */
 export interface Representative {
@@ -34,13 +35,13 @@ interface Sample {
 
 const MAX_PATHS = 128;
 const MAX_METHODS = 10;
-const MAX_EXTRAS = 24;
+const MAX_EXTRAS = 48;
 /** Alternatives of one condition that are tried. */
 const MAX_VALUES = 4;
 
 const NO_EXTRA: Extra = { shown: '' };
-export const ANY_OTHER = 'any-other';
-const OTHER_PATH: Sample = { shown: 'any other path', value: `/${ANY_OTHER}` };
+/** Stands for texts that nobody names; begins and ends as few names do. */
+export const ANY_OTHER = 'zq-any-other-qz';
 const METHODS: readonly string[] = [
   'GET',
   'POST',
@@ -60,9 +61,9 @@ export function representRequests(policies: readonly AuthorizationPolicy[]): Rep
     operations.flatMap(({ field, values, notValues }) =>
       field === name ? [...values, ...notValues] : [],
     );
-  const paths = distinct([...textsOf('paths').flatMap(samplePath), OTHER_PATH]);
+  const paths = samplePaths([...new Set(textsOf('paths'))]);
   const methods = sampleMethods(textsOf('methods'));
-  const extras = distinctExtras(rules.flatMap((rule) => extrasOf(rule)));
+  const extras = sampleExtras(policies);
   const requests: Representative[] = [];
   for (const extra of [NO_EXTRA, ...extras.slice(0, MAX_EXTRAS)]) {
     for (const path of paths.slice(0, MAX_PATHS)) {
@@ -81,6 +82,37 @@ function distinct(samples: readonly Sample[]): readonly Sample[] {
   const byValue = new Map<string, Sample>();
   for (const sample of samples) if (!byValue.has(sample.value)) byValue.set(sample.value, sample);
   return [...byValue.values()];
+}
+
+/** The texts themselves, what begins and ends as two of them do, and a path that none of them is. */
+function samplePaths(texts: readonly string[]): readonly Sample[] {
+  const starts = texts.filter((text) => text.endsWith('*') && text.length > 1);
+  const ends = texts.filter((text) => text.startsWith('*') && text.length > 1);
+  const both = starts.flatMap((start) =>
+    ends.map((end) => ({
+      shown: `${start}${end.slice(1)}`,
+      value: `${start.slice(0, -1)}${ANY_OTHER}${end.slice(1)}`,
+    })),
+  );
+  const tests = texts.filter((text) => text !== '*').map(pathTest);
+  const other = OTHER_PATHS.find((path) => !tests.some((test) => test(path)));
+  return distinct([
+    ...texts.flatMap(samplePath),
+    ...both,
+    ...(other === undefined ? [] : [{ shown: 'any other path', value: other }]),
+  ]);
+}
+
+const OTHER_PATHS: readonly string[] = [
+  `/${ANY_OTHER}`,
+  '/',
+  `/-/${ANY_OTHER}/-`,
+  `/${ANY_OTHER}/${ANY_OTHER}/${ANY_OTHER}`,
+];
+
+function pathTest(text: string): (path: string) => boolean {
+  if (text.includes('{')) return compileTemplate(text, { isWide: true });
+  return (path) => matches(text, path);
 }
 
 /** `/a*` is `/a` and something longer; `{*}` and `{**}` are some segment. */
@@ -133,26 +165,43 @@ const sampleIp = (cidr: string): string => cidr.split('/', 1)[0] ?? cidr;
 /** A way to add a value to a request; several together make the request that one rule asks for. */
 type Part = Partial<Omit<Extra, 'shown'>> & { readonly shown: string };
 
-/** The request that satisfies the rule, and its variants by the other values of each condition. */
+/** Alternatives of `from` and of `to` that are tried together. */
+const MAX_ALTERNATIVES = 8;
+
+/** For each alternative the request that satisfies the rule, and its variants by the other values of each condition. */
 function extrasOf(rule: Rule): readonly Extra[] {
-  const choices: (readonly Part[])[] = [];
-  const add = (parts: readonly Part[]): void => {
-    if (parts.length > 0) choices.push(parts.slice(0, MAX_VALUES));
-  };
-  for (const { field, values, notValues } of (rule.to ?? []).flat()) {
-    if (field === 'hosts') add([...values, ...notValues].map(hostPart));
-  }
-  for (const { field, values, notValues } of (rule.from ?? []).flat()) {
+  const sources = (rule.from ?? [[]]).slice(0, MAX_ALTERNATIVES);
+  const operations = (rule.to ?? [[]]).slice(0, MAX_ALTERNATIVES);
+  return sources.flatMap((source) =>
+    operations.flatMap((operation) =>
+      variantsOf([
+        ...operationParts(operation),
+        ...sourceParts(source),
+        ...rule.when.map(conditionParts),
+      ]),
+    ),
+  );
+}
+
+const operationParts = (operation: Operation): readonly (readonly Part[])[] =>
+  operation
+    .filter(({ field }) => field === 'hosts')
+    .map(({ values, notValues }) => [...values, ...notValues].map(hostPart));
+
+const sourceParts = (source: Source): readonly (readonly Part[])[] =>
+  source.map(({ field, values, notValues }) => {
     const all = [...values, ...notValues];
-    if (field === 'requestPrincipals') add(all.map(requestPrincipalPart));
-    if (field === 'ipBlocks') add(all.map((text) => ipPart('srcIP', text)));
-    if (field === 'remoteIpBlocks') add(all.map((text) => ipPart('remoteIP', text)));
-  }
-  for (const condition of rule.when) add(conditionParts(condition));
+    if (field === 'requestPrincipals') return all.map(requestPrincipalPart);
+    if (field === 'ipBlocks') return all.map((text) => ipPart('srcIP', text));
+    return field === 'remoteIpBlocks' ? all.map((text) => ipPart('remoteIP', text)) : [];
+  });
+
+function variantsOf(parts: readonly (readonly Part[])[]): readonly Extra[] {
+  const choices = parts.filter(({ length }) => length > 0).map((one) => one.slice(0, MAX_VALUES));
   const first = choices.map(([part]) => part).filter((part) => part !== undefined);
   if (first.length === 0) return [];
-  const variants = choices.flatMap((parts, index) =>
-    parts.slice(1).map((part) => first.map((other, at) => (at === index ? part : other))),
+  const variants = choices.flatMap((own, index) =>
+    own.slice(1).map((part) => first.map((other, at) => (at === index ? part : other))),
   );
   return [first, ...variants].map(join);
 }
@@ -222,6 +271,40 @@ const join = (parts: readonly Part[]): Extra =>
     NO_EXTRA,
   );
 
-function distinctExtras(extras: readonly Extra[]): readonly Extra[] {
-  return [...new Map(extras.map((extra) => [JSON.stringify(extra), extra])).values()];
+/** Of each rule, and of each rule together with one that denies: that is where they meet. */
+function sampleExtras(policies: readonly AuthorizationPolicy[]): readonly Extra[] {
+  const of = (isDeny: boolean): readonly Extra[] =>
+    policies
+      .filter(({ action }) => (action === 'DENY') === isDeny)
+      .flatMap(({ rules }) => (rules ?? []).flatMap(extrasOf));
+  const [given, denied] = [of(false), of(true)];
+  const met = given.flatMap((one) => denied.flatMap((other) => meetings(one, other)));
+  const all = [...given, ...denied, ...met];
+  return [...new Map(all.map((extra) => [JSON.stringify(extra), extra])).values()];
 }
+
+/** Things that both name differently and that are tried in every mixture. */
+const MAX_CONFLICTS = 3;
+
+/** Both together: where they name one thing differently, once as the one and once as the other has it. */
+function meetings(one: Extra, other: Extra): readonly Extra[] {
+  const both = join([strip(one), strip(other)]);
+  const single = (['host', 'srcIP', 'remoteIP', 'sni'] as const).filter(
+    (name) => one[name] !== undefined && other[name] !== undefined && one[name] !== other[name],
+  );
+  const headers = Object.keys(one.headers ?? {}).filter(
+    (name) => other.headers?.[name] !== undefined,
+  );
+  let found: readonly Extra[] = [both];
+  for (const name of single.slice(0, MAX_CONFLICTS)) {
+    found = found.flatMap((extra) => [extra, { ...extra, [name]: one[name] }]);
+  }
+  for (const name of headers.slice(0, Math.max(0, MAX_CONFLICTS - single.length))) {
+    const own = { [name]: one.headers?.[name] ?? [] };
+    found = found.flatMap((extra) => [extra, { ...extra, headers: { ...extra.headers, ...own } }]);
+  }
+  return found;
+}
+
+/** Without the word that begins its name. */
+const strip = (extra: Extra): Part => ({ ...extra, shown: extra.shown.slice('with '.length) });
