@@ -1,17 +1,7 @@
 // Arbitrary xDS resources in the canonical form that decoding gives back: sorted, addresses canonical, globs merged.
-import { parseCidr } from '@weft/model/ip';
 import { AMBIGUOUS_PATHS } from '@weft/model/policy/ambiguous-path';
-import type {
-  CidrRange,
-  GlobPart,
-  HeaderMatcher,
-  MetadataMatcher,
-  Permission,
-  Principal,
-  RbacRules,
-  StringMatcher,
-  ValueMatcher,
-} from '@weft/model/policy/rbac';
+import type { DenialReply } from '@weft/model/policy/denials';
+import type { StringMatcher } from '@weft/model/policy/rbac';
 import type { ResourceByKind, ResourceKind } from '@weft/xds/resource';
 import type { Cluster, UpstreamTls } from '@weft/xds/resources/cluster';
 import type { ClusterLoadAssignment, Endpoint } from '@weft/xds/resources/endpoint';
@@ -19,173 +9,29 @@ import type {
   DownstreamTls,
   FilterChain,
   HttpConnectionManager,
+  HttpFilter,
   Listener,
 } from '@weft/xds/resources/listener';
 import type { RouteConfiguration } from '@weft/xds/resources/route';
 import type { Secret } from '@weft/xds/resources/secret';
+import { type ExtAuthz, extAuthzPrefix, type HttpAuthorizer } from '@weft/xds/resources/ext-authz';
 import { DRY_RUN_PREFIXES, type ShadowRules } from '@weft/xds/resources/shadow-rules';
 import fc from 'fast-check';
-
-/** `T` without the keys whose value is undefined, as exactOptionalPropertyTypes has them. */
-function present<T extends object>(record: { [K in keyof T]: T[K] | undefined }): T {
-  return Object.fromEntries(Object.entries(record).filter(([, value]) => value !== undefined)) as T;
-}
-
-/** Ordinary objects: those of `fc.record` may lack a prototype, which nothing decoded does. */
-function record<T>(model: { [K in keyof T]: fc.Arbitrary<T[K]> }): fc.Arbitrary<T> {
-  return fc.record<T>(model, { noNullPrototype: true });
-}
-
-const anyText = fc.string({ unit: 'binary', maxLength: 12 });
-const someText = fc.string({ unit: 'binary', minLength: 1, maxLength: 12 });
-const word = fc.stringMatching(/^[a-z][a-z0-9.|_-]{0,15}$/);
-const port = fc.integer({ min: 1, max: 65_535 });
-const durationMs = fc.oneof(fc.constant(0), fc.integer({ min: 1, max: 10_000_000 }));
-
-const cidr: fc.Arbitrary<CidrRange> = fc
-  .oneof(
-    fc.tuple(fc.ipV4(), fc.integer({ min: 0, max: 32 })),
-    fc.tuple(fc.ipV6(), fc.integer({ min: 0, max: 128 })),
-  )
-  .map(([address, length]) => parseCidr(`${address}/${length}`))
-  .filter((range) => range !== undefined);
-const address = cidr.map((range) => range.address);
-const socketAddress = record({ address, port: fc.integer({ min: 0, max: 65_535 }) });
-
-const globPart: fc.Arbitrary<GlobPart> = fc.oneof(
-  record({ kind: fc.constant('literal' as const), text: someText }),
-  record({ kind: fc.constantFrom('any' as const, 'some' as const, 'segment' as const) }),
-);
-
-/** Adjacent literals are one literal. */
-export const glob: fc.Arbitrary<readonly GlobPart[]> = fc
-  .array(globPart, { minLength: 1, maxLength: 6 })
-  .map((parts) => {
-    const merged: GlobPart[] = [];
-    for (const part of parts) {
-      const last = merged.at(-1);
-      if (part.kind === 'literal' && last?.kind === 'literal')
-        merged[merged.length - 1] = { kind: 'literal', text: last.text + part.text };
-      else merged.push(part);
-    }
-    return merged;
-  });
-
-export const stringMatcher: fc.Arbitrary<StringMatcher> = fc.oneof(
-  record({ kind: fc.constant('exact' as const), value: anyText, ignoreCase: fc.boolean() }),
-  record({
-    kind: fc.constantFrom('prefix' as const, 'suffix' as const, 'contains' as const),
-    value: someText,
-    ignoreCase: fc.boolean(),
-  }),
-  glob.map((parts): StringMatcher => ({ kind: 'glob', parts })),
-);
-
-const header: fc.Arbitrary<HeaderMatcher> = record({
-  name: fc.oneof(
-    fc.constantFrom(':authority', ':method', ':path'),
-    fc.stringMatching(/^[a-z][a-z0-9-]{0,9}$/),
-  ),
-  match: fc.oneof(
-    fc.constant({ kind: 'present' as const }),
-    record({ kind: fc.constant('string' as const), string: stringMatcher }),
-  ),
-  invert: fc.boolean(),
-});
-
-const { value: valueMatcher } = fc.letrec<{ value: ValueMatcher }>((tie) => ({
-  value: fc.oneof(
-    { maxDepth: 3 },
-    fc.constant({ kind: 'present' as const }),
-    stringMatcher.map((string): ValueMatcher => ({ kind: 'string', string })),
-    tie('value').map((oneOf): ValueMatcher => ({ kind: 'list', oneOf })),
-    fc
-      .array(tie('value'), { minLength: 2, maxLength: 3 })
-      .map((values): ValueMatcher => ({ kind: 'or', values })),
-  ),
-}));
-
-const metadata: fc.Arbitrary<MetadataMatcher> = record({
-  filter: word,
-  path: fc.array(someText, { minLength: 1, maxLength: 3 }),
-  value: valueMatcher,
-  invert: fc.boolean(),
-});
-
-export const template: fc.Arbitrary<string> = fc
-  .tuple(
-    fc.array(fc.oneof(fc.constant('{*}'), fc.stringMatching(/^[a-z0-9.%~]{1,6}$/)), {
-      minLength: 1,
-      maxLength: 4,
-    }),
-    fc.constantFrom('', '/', '/{**}', '/{**}/cart'),
-  )
-  .map(([segments, end]) => `/${segments.join('/')}${end}`);
-
-type Layer = 'http' | 'tcp';
-
-const permissionOf = (layer: Layer): fc.Arbitrary<Permission> =>
-  fc.letrec<{ permission: Permission }>((tie) => ({
-    permission: fc.oneof(
-      { maxDepth: 3 },
-      fc.constant({ kind: 'any' as const }),
-      port.map((value): Permission => ({ kind: 'destinationPort', port: value })),
-      cidr.map((range): Permission => ({ kind: 'destinationIp', cidr: range })),
-      stringMatcher.map((name): Permission => ({ kind: 'requestedServerName', name })),
-      metadata.map((value): Permission => ({ kind: 'metadata', metadata: value })),
-      ...(layer === 'tcp'
-        ? []
-        : [
-            header.map((value): Permission => ({ kind: 'header', header: value })),
-            stringMatcher.map((path): Permission => ({ kind: 'urlPath', path })),
-            template.map((value): Permission => ({ kind: 'uriTemplate', template: value })),
-          ]),
-      tie('permission').map((rule): Permission => ({ kind: 'not', rule })),
-      record({
-        kind: fc.constantFrom('and' as const, 'or' as const),
-        rules: fc.array(tie('permission'), { minLength: 1, maxLength: 3 }),
-      }),
-    ),
-  })).permission;
-
-const principalOf = (layer: Layer): fc.Arbitrary<Principal> =>
-  fc.letrec<{ principal: Principal }>((tie) => ({
-    principal: fc.oneof(
-      { maxDepth: 3 },
-      fc.constant({ kind: 'any' as const }),
-      fc.constant({ kind: 'authenticated' as const }),
-      stringMatcher.map((name): Principal => ({ kind: 'authenticated', name })),
-      cidr.map((range): Principal => ({ kind: 'directRemoteIp', cidr: range })),
-      cidr.map((range): Principal => ({ kind: 'remoteIp', cidr: range })),
-      metadata.map((value): Principal => ({ kind: 'metadata', metadata: value })),
-      ...(layer === 'tcp'
-        ? []
-        : [
-            header.map((value): Principal => ({ kind: 'header', header: value })),
-            stringMatcher.map((path): Principal => ({ kind: 'urlPath', path })),
-          ]),
-      tie('principal').map((id): Principal => ({ kind: 'not', id })),
-      record({
-        kind: fc.constantFrom('and' as const, 'or' as const),
-        ids: fc.array(tie('principal'), { minLength: 1, maxLength: 3 }),
-      }),
-    ),
-  })).principal;
-
-export const rbacRules = (layer: Layer): fc.Arbitrary<RbacRules> =>
-  record({
-    action: fc.constantFrom('ALLOW' as const, 'DENY' as const, 'LOG' as const),
-    policies: fc
-      .uniqueArray(
-        record({
-          name: fc.oneof(someText, fc.constantFrom('1', '__proto__', 'ns[a]-policy[b]-rule[0]')),
-          permissions: fc.array(permissionOf(layer), { minLength: 1, maxLength: 3 }),
-          principals: fc.array(principalOf(layer), { minLength: 1, maxLength: 3 }),
-        }),
-        { maxLength: 3, selector: ({ name }) => name },
-      )
-      .map((policies) => policies.sort((a, b) => (a.name < b.name ? -1 : 1))),
-  });
+import {
+  address,
+  anyText,
+  cidr,
+  durationMs,
+  port,
+  present,
+  rbacRules,
+  record,
+  socketAddress,
+  someText,
+  stringMatcher,
+  word,
+  type Layer,
+} from './rbac-arbitraries.ts';
 
 const downstreamTls: fc.Arbitrary<DownstreamTls> = record({
   alpn: fc.array(word, { maxLength: 3 }),
@@ -234,37 +80,97 @@ const shadowRules = (layer: Layer): fc.Arbitrary<ShadowRules> =>
 const httpRbac = rbacRules('http').map((rules) => ({ kind: 'rbac' as const, rules }));
 const httpShadow = shadowRules('http').map((shadow) => ({ kind: 'shadowRbac' as const, shadow }));
 
-const httpConnectionManager: fc.Arbitrary<HttpConnectionManager> = record({
-  statPrefix: word,
-  routes: fc.oneof(
-    word.map((name) => ({ kind: 'rds' as const, name })),
-    routeConfiguration(fc.oneof(word, fc.constant(''))).map((config) => ({
-      kind: 'inline' as const,
-      config,
-    })),
+const headerNames = fc.array(
+  record<StringMatcher>({
+    kind: fc.constantFrom('exact' as const, 'prefix' as const, 'suffix' as const),
+    value: fc.stringMatching(/^[a-z-]{1,9}$/),
+    ignoreCase: fc.constant(true),
+  }),
+  { maxLength: 2 },
+);
+
+const extAuthz: fc.Arbitrary<ExtAuthz> = record({
+  provider: fc.stringMatching(/^[a-zA-Z0-9._-]{1,9}$/),
+  cluster: word,
+  host: word,
+  timeoutMs: durationMs,
+  failOpen: fc.boolean(),
+  statusOnError: fc.constantFrom(403, 429, 503),
+  service: fc.oneof(
+    fc.constant({ kind: 'grpc' as const }),
+    record<HttpAuthorizer>({
+      kind: fc.constant('http' as const),
+      pathPrefix: fc.constantFrom('', '/check'),
+      requestHeaders: headerNames,
+      additionalHeaders: fc.array(fc.tuple(word, anyText), { maxLength: 2 }),
+      toUpstreamOnAllow: headerNames,
+      toDownstreamOnDeny: headerNames,
+    }),
   ),
-  filters: fc
-    .tuple(
-      fc.subarray([...AMBIGUOUS_PATHS], { minLength: 1 }),
-      fc.array(fc.oneof(httpRbac, httpShadow), { maxLength: 2 }),
-    )
-    .map(([refused, all]) => [
-      ...(refused.length === 1 ? [] : [{ kind: 'refusePaths' as const, refused }]),
-      ...all,
-      { kind: 'router' as const },
-    ]),
-  forwardClientCert: fc.constantFrom('sanitize' as const, 'sanitizeSet' as const),
-  trustedHops: fc.integer({ min: 0, max: 100 }),
-  pathNormalization: fc.constantFrom(
-    'NONE' as const,
-    'BASE' as const,
-    'MERGE_SLASHES' as const,
-    'DECODE_AND_MERGE_SLASHES' as const,
-  ),
-  upgrades: fc.array(fc.stringMatching(/^[a-z]{1,9}$/), { maxLength: 2 }),
-  requestHeadersTimeoutMs: durationMs,
-  streamIdleTimeoutMs: durationMs,
 });
+
+/** The rules that say about what, then who is asked. */
+const asking = fc
+  .tuple(extAuthz, rbacRules('http'))
+  .map(([authz, { policies }]): readonly HttpFilter[] => [
+    {
+      kind: 'shadowRbac',
+      shadow: {
+        statPrefix: extAuthzPrefix(authz.provider),
+        rules: { action: 'DENY', policies },
+      },
+    },
+    { kind: 'extAuthz', authz },
+  ]);
+
+const denials: fc.Arbitrary<readonly DenialReply[]> = fc.array(
+  fc
+    .record({
+      rules: fc.constantFrom('none', 'ns[a]-', 'ns[a]-policy[b]-', 'weft-ambiguous-path['),
+      status: fc.option(fc.integer({ min: 200, max: 599 }), { nil: undefined }),
+      body: fc.option(anyText, { nil: undefined }),
+      explain: fc.constantFrom(undefined, 'header' as const, 'problem' as const),
+    })
+    .map((reply) => present<DenialReply>(reply)),
+  { minLength: 1, maxLength: 3 },
+);
+
+const httpConnectionManager: fc.Arbitrary<HttpConnectionManager> = fc
+  .record({
+    statPrefix: word,
+    routes: fc.oneof(
+      word.map((name) => ({ kind: 'rds' as const, name })),
+      routeConfiguration(fc.oneof(word, fc.constant(''))).map((config) => ({
+        kind: 'inline' as const,
+        config,
+      })),
+    ),
+    filters: fc
+      .tuple(
+        fc.subarray([...AMBIGUOUS_PATHS], { minLength: 1 }),
+        fc.array(asking, { maxLength: 2 }),
+        fc.array(fc.oneof(httpRbac, httpShadow), { maxLength: 2 }),
+      )
+      .map(([refused, asked, all]): readonly HttpFilter[] => [
+        ...(refused.length === 1 ? [] : [{ kind: 'refusePaths' as const, refused }]),
+        ...asked.flat(),
+        ...all,
+        { kind: 'router' as const },
+      ]),
+    forwardClientCert: fc.constantFrom('sanitize' as const, 'sanitizeSet' as const),
+    trustedHops: fc.integer({ min: 0, max: 100 }),
+    pathNormalization: fc.constantFrom(
+      'NONE' as const,
+      'BASE' as const,
+      'MERGE_SLASHES' as const,
+      'DECODE_AND_MERGE_SLASHES' as const,
+    ),
+    upgrades: fc.array(fc.stringMatching(/^[a-z]{1,9}$/), { maxLength: 2 }),
+    requestHeadersTimeoutMs: durationMs,
+    streamIdleTimeoutMs: durationMs,
+    denials: fc.option(denials, { nil: undefined }),
+  })
+  .map((value) => present<HttpConnectionManager>(value));
 
 const tcpRbac = record({
   kind: fc.constant('rbac' as const),

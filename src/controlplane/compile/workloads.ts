@@ -11,6 +11,7 @@ import {
 } from '@weft/model/policy/token-rules';
 import type { Problem } from '@weft/model/problem';
 import { authorizersOf, findAuthorizers } from './authorizers.ts';
+import { explainedAt, readExplanations } from './explained-denials.ts';
 import { createInboundSpecs } from './inbound-specs.ts';
 import type { OrderedObjects } from './ordered-objects.ts';
 import { createScopes } from './policy-scopes.ts';
@@ -55,7 +56,8 @@ export function compileWorkloads(input: WorkloadInput): CompiledWorkloads {
   const intern = createInboundSpecs(previous);
   const { services } = input;
   const known = findAuthorizers({ policies: objects.policies.authorization, services, settings });
-  problems.push(...known.problems);
+  const explanations = readExplanations(objects.namespaces);
+  problems.push(...known.problems, ...explanations.problems);
   const workloads = new Map<string, Workload>();
   for (const pod of index.pods) {
     const { namespace, name, labels } = pod.meta;
@@ -71,6 +73,7 @@ export function compileWorkloads(input: WorkloadInput): CompiledWorkloads {
     const options = readPathOptions(pod, settings);
     const policies = scope.policiesFor(labels);
     const authorizers = authorizersOf(policies, known);
+    const explained = explainedAt(explanations.explained, [namespace, settings.rootNamespace]);
     problems.push(...clashes, ...options.problems);
     const id = `${name}.${namespace}`;
     const before = previous?.workloads.get(id);
@@ -95,6 +98,7 @@ export function compileWorkloads(input: WorkloadInput): CompiledWorkloads {
         settings,
         ...(options.paths && { paths: options.paths }),
         ...(authorizers.length > 0 && { authorizers }),
+        ...(explained.size > 0 && { explained }),
       }),
     };
     workloads.set(id, keep(before, workload));

@@ -1,6 +1,7 @@
 // The parts that a workload's inbound chains share: mutual TLS, the rules, and what a connection ends in.
 import type { InboundSpec, MeshSettings } from '@weft/model/mesh/mesh';
-import type { PathOptions } from '@weft/model/policy/ambiguous-path';
+import { AMBIGUOUS_PATH_RULES, type PathOptions } from '@weft/model/policy/ambiguous-path';
+import { compileDenials, type DenialReply } from '@weft/model/policy/denials';
 import { compileCandidates, compilePolicies } from '@weft/model/policy/compile';
 import type { RbacRules, StringMatcher } from '@weft/model/policy/rbac';
 import {
@@ -72,6 +73,21 @@ export function createChainParts(spec: InboundSpec): ChainParts {
 const jwtOf = ({ tokens: rules = [] }: InboundSpec): readonly HttpFilter[] =>
   rules.length === 0 ? [] : [{ kind: 'jwt', jwt: { rules } }];
 
+/** What is refused for its path is answered 400 by Envoys too, which refuse it by rules. */
+function denialsOf(spec: InboundSpec): { readonly denials?: readonly DenialReply[] } {
+  const { policies, explained = new Map(), namespace } = spec;
+  const denials = compileDenials(policies, explained, namespace);
+  const isRefusing = pathsOf(spec).refused.length > 0;
+  const all = isRefusing ? [AMBIGUOUS_PATH_REPLY, ...denials] : denials;
+  return all.length === 0 ? {} : { denials: all };
+}
+
+const AMBIGUOUS_PATH_REPLY: DenialReply = {
+  rules: AMBIGUOUS_PATH_RULES,
+  status: 400,
+  body: 'bad request: ambiguous path',
+};
+
 const pathsOf = ({ paths, settings }: InboundSpec): PathOptions =>
   paths ?? { normalization: settings.pathNormalization, refused: [] };
 
@@ -121,6 +137,7 @@ function httpFilter(
       upgrades: UPGRADES,
       requestHeadersTimeoutMs: REQUEST_HEADERS_TIMEOUT_MS,
       streamIdleTimeoutMs: STREAM_IDLE_TIMEOUT_MS,
+      ...denialsOf(of.spec),
     },
   };
 }

@@ -1,6 +1,7 @@
 // What happens to an HTTP request before it is passed on: the filters, in the one order they run in.
 import { formatIp, parseIp, type IpAddress } from '@weft/model/ip';
 import { AMBIGUITY_REASONS, findAmbiguity } from '@weft/model/policy/ambiguous-path';
+import { answerDenial } from '@weft/model/policy/denials';
 import { pathOnly, type Evaluator, type Verdict } from '@weft/model/policy/evaluate';
 import { formatNearMiss, nearestAllow } from '@weft/model/policy/explain';
 import { normalizeTarget } from '@weft/model/policy/path';
@@ -212,7 +213,8 @@ function decide(passage: Passage): HttpDecision {
   const known = { requestId, verdict, marks };
   if (verdict?.isAllowed === false) {
     const nearest = context.isExplaining ? explainRefusal(evaluator, facts, verdict) : undefined;
-    return answer(403, 'RBAC: access denied', 'rbac-denied', { ...known, nearest });
+    const { status, body, headers } = answerDenial(manager.denials ?? [], verdict.decidedBy);
+    return { ...answer(status, body, 'rbac-denied', { ...known, nearest }), headers };
   }
   const { routes } = manager;
   const configuration = routes.kind === 'inline' ? routes.config : context.route(routes.name);

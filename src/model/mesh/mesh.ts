@@ -3,6 +3,7 @@ import type { SpiffeId, TrustDomain } from '../identity.ts';
 import type { PathOptions } from '../policy/ambiguous-path.ts';
 import type { BrokenPolicy } from '../policy/compile.ts';
 import type { RequestAuthentication, TokenRule } from '../policy/token-rules.ts';
+import type { DenialExplanation } from '../policy/denials.ts';
 import type { ExtAuthzProvider } from '../policy/ext-authz.ts';
 import type { AuthorizationPolicy, MtlsMode, PeerAuthentication } from '../policy/types.ts';
 import type { Problem } from '../problem.ts';
@@ -46,6 +47,8 @@ export interface InboundSpec {
   readonly paths?: PathOptions;
   /** Whom its CUSTOM policies can ask, by name; policies that name others close it. Absent: nobody. */
   readonly authorizers?: readonly ExtAuthzProvider[];
+  /** Which namespaces have refused callers told the rule: of those whose policies hold here. */
+  readonly explained?: ReadonlyMap<string, DenialExplanation>;
 }
 
 export interface Workload {

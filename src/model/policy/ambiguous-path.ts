@@ -100,13 +100,14 @@ function hasDotSegment(path: string): boolean {
   });
 }
 
-const RULE_PREFIX = 'weft-ambiguous-path[';
+/** What the names of these rules begin with. */
+export const AMBIGUOUS_PATH_RULES = 'weft-ambiguous-path[';
 
-export const ambiguousPathRule = (kind: AmbiguousPath): string => `${RULE_PREFIX}${kind}]`;
+export const ambiguousPathRule = (kind: AmbiguousPath): string => `${AMBIGUOUS_PATH_RULES}${kind}]`;
 
 /** Whether rules are there to refuse ambiguous paths and nothing else. */
 export const areAmbiguousPathRules = ({ policies }: RbacRules): boolean =>
-  policies.some(({ name }) => name.startsWith(RULE_PREFIX));
+  policies.some(({ name }) => name.startsWith(AMBIGUOUS_PATH_RULES));
 
 /**
  * The same for proxies that know rules alone. They are asked after paths are normalised: dot segments are resolved

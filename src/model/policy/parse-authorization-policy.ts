@@ -2,6 +2,7 @@
 import type { Problem, Result } from '../problem.ts';
 import { checkConditionValues, checkValues, parseConditionKey } from './parse-values.ts';
 import { parseEnvelope, parseSelector } from './parse-metadata.ts';
+import { parseDenial } from './parse-denial.ts';
 import { Reader, shown, type PlainObject } from './reader.ts';
 import {
   OPERATION_FIELDS,
@@ -69,6 +70,7 @@ export function parseAuthorizationPolicy(object: PlainObject): Result<Authorizat
   const targetRefs = parseTargets(reader, spec);
   const rules = parseRules(reader, spec['rules'], action);
   const isDryRun = parseDryRun(reader, metadata.annotations, action);
+  const denial = parseDenial(reader, metadata.annotations, action);
   if (reader.problems.length > 0) return { ok: false, problems: reader.problems };
   const { namespace, name, createdAtMs } = metadata;
   const value = {
@@ -81,6 +83,7 @@ export function parseAuthorizationPolicy(object: PlainObject): Result<Authorizat
     rules,
     targetRefs,
     isDryRun,
+    ...(denial && { denial }),
   };
   return { ok: true, value, problems: [] };
 }

@@ -14,6 +14,8 @@ export interface AuthorizationPolicy {
   readonly rules: readonly Rule[] | undefined;
   readonly targetRefs: readonly TargetRef[];
   readonly isDryRun: boolean;
+  /** What a refused caller is told; absent: 403 and a fixed text. */
+  readonly denial?: { readonly status?: number; readonly body?: string };
 }
 
 export interface TargetRef {

@@ -29,6 +29,7 @@ import {
 } from './fields.ts';
 import { encodeJwtAuthentication, readJwtAuthentication } from './jwt-authn.ts';
 import { encodeExtAuthz, readExtAuthz } from './ext-authz.ts';
+import { encodeLocalReplies, readLocalReplies } from './local-replies.ts';
 import { encodeRbac, readRbac } from './rbac.ts';
 import { encodeRouteConfiguration, readRouteConfiguration } from './route.ts';
 import { encodeShadowRules, hasShadowRules, readShadowRules } from './shadow-rules.ts';
@@ -147,6 +148,7 @@ export function encodeHttpConnectionManager(http: HttpConnectionManager): PlainM
     forward_client_cert_details: sets ? 'SANITIZE_SET' : undefined,
     set_current_client_cert_details: sets ? { uri: true } : undefined,
     upgrade_configs: http.upgrades.map((upgrade) => ({ upgrade_type: upgrade })),
+    local_reply_config: encodeLocalReplies(http.denials),
     ...pathModeOf(http),
     request_headers_timeout: encodeDuration(http.requestHeadersTimeoutMs),
     stream_idle_timeout: encodeDuration(http.streamIdleTimeoutMs),
@@ -186,6 +188,7 @@ export const readHttpConnectionManager: Read<HttpConnectionManager> = (fields) =
   );
   const requestHeadersTimeoutMs = requiredDurationMs(fields, 'request_headers_timeout');
   const streamIdleTimeoutMs = requiredDurationMs(fields, 'stream_idle_timeout');
+  const denials = message(fields, 'local_reply_config', readLocalReplies);
   const routes = readRoutes(fields);
   if (routes === undefined || forwardClientCert === undefined || pathNormalization === undefined)
     return undefined;
@@ -199,6 +202,7 @@ export const readHttpConnectionManager: Read<HttpConnectionManager> = (fields) =
     upgrades,
     requestHeadersTimeoutMs,
     streamIdleTimeoutMs,
+    ...(denials && { denials }),
   };
 };
 

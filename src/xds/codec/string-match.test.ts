@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { GlobPart } from '@weft/model/policy/rbac';
 import fc from 'fast-check';
-import { glob, template } from '../../../test/support/xds-arbitraries.ts';
+import { glob, template } from '../../../test/support/rbac-arbitraries.ts';
 import { encodeMessage } from '../registry.ts';
 import { createReading, encodeAny, readMessage } from './fields.ts';
 import { encodeStringMatcher, formatGlob, parseGlob } from './string-match.ts';

@@ -1,5 +1,6 @@
 // What a proxy does with a connection: listeners, their filter chains and the filters in them, as Weft emits and reads them.
 import type { AmbiguousPath } from '@weft/model/policy/ambiguous-path';
+import type { DenialReply } from '@weft/model/policy/denials';
 import type { CidrRange, RbacRules, StringMatcher } from '@weft/model/policy/rbac';
 import type { JwtAuthentication } from './jwt-authn.ts';
 import type { ExtAuthz } from './ext-authz.ts';
@@ -101,6 +102,8 @@ export interface HttpConnectionManager {
   readonly upgrades: readonly string[];
   readonly requestHeadersTimeoutMs: number;
   readonly streamIdleTimeoutMs: number;
+  /** How requests that rules refuse are answered; absent: all alike. */
+  readonly denials?: readonly DenialReply[];
 }
 
 /** ALPN between sidecars: which protocol runs inside the mesh's mutual TLS. */
