@@ -28,22 +28,32 @@ export interface Matrix {
   readonly isCut: boolean;
 }
 
+/** About twenty seconds of judging. */
+const MAX_DECISIONS = 4_000_000;
+
 export function compileMatrix(mesh: Mesh): Matrix {
   const callers = listCallers([mesh], mesh.policies.authorization);
   let isCut = false;
+  let decisions = 0;
   const rows = [...groupBySpec(mesh)].flatMap(([spec, workloads]) => {
     const judge = createJudge(spec);
     const represented = representRequests(spec.policies);
     isCut ||= represented.isCut;
-    return spec.ports.map((port): MatrixRow => {
+    return spec.ports.flatMap((port): readonly MatrixRow[] => {
       const requests = requestsFor(port, represented.requests);
-      return {
+      decisions += requests.length * callers.length;
+      if (decisions > MAX_DECISIONS) {
+        isCut = true;
+        return [];
+      }
+      const row: MatrixRow = {
         workloads: workloads.map(({ id }) => id),
         port: port.port,
         protocol: port.protocol,
         mode: port.mode,
         cells: callers.map((caller) => cellOf(judge, { port, caller, requests })),
       };
+      return [row];
     });
   });
   return { rows, isCut };
