@@ -19,7 +19,7 @@ export interface Passed {
 export async function pass(
   gate: RequestGate,
   headers: Headers = {},
-  { path = '/', method = 'GET' } = {},
+  { path = '/', method = 'GET', atMs = Date.now() } = {},
 ): Promise<Passed> {
   const head: RequestHead = {
     method,
@@ -43,7 +43,7 @@ export async function pass(
   );
   facts.setRequest(head, path.split('?')[0] ?? '', path, facts.sourceIp);
   const edits = new HeadEdits();
-  const request = { facts, edits: () => edits, requestId: 'r', meshHeaders: () => [] };
+  const request = { facts, edits: () => edits, requestId: 'r', atMs, meshHeaders: () => [] };
   const first = gate.check(request);
   const outcome = first === 'later' ? await gate.checkLater(request) : first;
   facts.applyEdits(edits);

@@ -43,6 +43,8 @@ export interface Forward {
   readonly edits: HeadEdits | undefined;
   /** Under which it was decided: while these rules are in force the decision stands. */
   readonly runtime: HttpRuntime;
+  /** As of when; 0 where nothing asked. */
+  readonly atMs: number;
   readonly requestId: string;
   readonly verdict: Verdict | undefined;
   readonly marks: PolicyMarks | undefined;
@@ -85,6 +87,7 @@ class Passage implements GateRequest {
   readonly runtime: HttpRuntime;
   readonly facts: ConnectionFacts;
   readonly requestId: string;
+  readonly atMs: number;
   /** X-Forwarded-For to send on. */
   readonly forwardedLine: string;
   #edits: HeadEdits | undefined;
@@ -94,13 +97,14 @@ class Passage implements GateRequest {
   constructor(
     context: HttpContext,
     facts: ConnectionFacts,
-    known: { readonly requestId: string; readonly forwardedLine: string },
+    known: Pick<Passage, 'requestId' | 'forwardedLine' | 'atMs'>,
   ) {
     this.context = context;
     this.runtime = context.runtime;
     this.facts = facts;
     this.requestId = known.requestId;
     this.forwardedLine = known.forwardedLine;
+    this.atMs = known.atMs;
   }
 
   edits(): HeadEdits {
@@ -135,11 +139,13 @@ class Passage implements GateRequest {
  * 3. gates, in the listener's order: external authorization, then tokens, whose claims the rules read
  * 4. rbac: before anything that costs an upstream; AUDIT marks what it decides on, allowed or not
  * 5. route: last, it ends the chain
+ * @param atMs as of when; now, unless a request under way is judged again: what was good when it came stays so.
  * @returns a promise only where a gate has to wait for something.
  */
 export function runHttpFilters(
   context: HttpContext,
   head: RequestHead,
+  atMs: number = context.runtime.gates.length === 0 ? 0 : Date.now(),
 ): HttpDecision | Promise<HttpDecision> {
   const { facts, runtime } = context;
   const requestId = requestIdOf(head.header('x-request-id')?.[0]);
@@ -162,7 +168,7 @@ export function runHttpFilters(
     facts.sourceIp,
   );
   facts.setRequest(head, pathOnly(target), target, forwarded.client);
-  const known = { requestId, forwardedLine: forwarded.line };
+  const known = { requestId, forwardedLine: forwarded.line, atMs };
   return passGates(new Passage(context, facts, known), 0);
 }
 
@@ -206,7 +212,7 @@ function takeOutcome(passage: Passage, outcome: GateOutcome): LocalAnswer | unde
 }
 
 function decide(passage: Passage): HttpDecision {
-  const { context, runtime, facts, requestId } = passage;
+  const { context, runtime, facts, requestId, atMs } = passage;
   const { evaluator, manager } = runtime;
   const marks = withAuthorizers(markRequest(evaluator, facts), passage.authorizers);
   const verdict = evaluator?.decide(facts);
@@ -226,7 +232,8 @@ function decide(passage: Passage): HttpDecision {
   const edits = passage.edited;
   const own = passage.meshHeaders();
   const added = edits === undefined ? own : [...own, ...edits.added];
-  return { kind: 'forward', route, target: facts.target ?? '', added, edits, runtime, ...known };
+  const target = facts.target ?? '';
+  return { kind: 'forward', route, target, added, edits, runtime, atMs, ...known };
 }
 
 /** An external authorizer refused, or nobody could ask it. */

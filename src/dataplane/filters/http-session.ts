@@ -75,19 +75,24 @@ export class HttpSession implements HttpContext {
     return this.#options.route(name);
   }
 
-  decide(head: RequestHead): HttpDecision | Promise<HttpDecision> {
-    const decision = runHttpFilters(this, head);
-    return decision instanceof Promise ? this.#settle(head, decision) : decision;
+  /** @param atMs of a request under way: as of when it was decided first. */
+  decide(head: RequestHead, atMs?: number): HttpDecision | Promise<HttpDecision> {
+    const decision = runHttpFilters(this, head, atMs);
+    return decision instanceof Promise ? this.#settle(head, decision, atMs) : decision;
   }
 
   /** What was decided under rules that have gone meanwhile is decided again. */
-  async #settle(head: RequestHead, pending: Promise<HttpDecision>): Promise<HttpDecision> {
+  async #settle(
+    head: RequestHead,
+    pending: Promise<HttpDecision>,
+    atMs: number | undefined,
+  ): Promise<HttpDecision> {
     let decision: HttpDecision | Promise<HttpDecision> = pending;
     for (let round = 0; round < MAX_ROUNDS; round++) {
       const runtime = this.#runtime;
       const decided = await decision;
       if (this.#runtime === runtime) return decided;
-      decision = runHttpFilters(this, head);
+      decision = runHttpFilters(this, head, atMs);
     }
     return undecided(requestIdOf(head.header('x-request-id')?.[0]));
   }
@@ -95,7 +100,8 @@ export class HttpSession implements HttpContext {
   /** Whether a request under way may go on by the rules of now. @param earlier what was decided about it. */
   isStillAllowed(head: RequestHead, earlier: HttpDecision | undefined): boolean | Promise<boolean> {
     if (earlier?.kind === 'forward' && earlier.runtime === this.#runtime) return true;
-    const decision = this.decide(head);
+    const atMs = earlier?.kind === 'forward' && earlier.atMs !== 0 ? earlier.atMs : undefined;
+    const decision = this.decide(head, atMs);
     if (!(decision instanceof Promise)) return decision.kind === 'forward';
     return decision.then(({ kind }) => kind === 'forward');
   }

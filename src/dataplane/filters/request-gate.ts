@@ -40,6 +40,8 @@ export interface GateRequest {
   /** Made by the first gate that changes something; `facts.applyEdits` is called after the gate. */
   edits(): HeadEdits;
   readonly requestId: string;
+  /** As of when it is judged: when it came, also when new rules judge it again. */
+  readonly atMs: number;
   /** What the mesh itself says of the request: `[name, value, …]`, in lower case. */
   meshHeaders(): readonly string[];
 }

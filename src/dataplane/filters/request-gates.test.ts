@@ -228,3 +228,23 @@ test('what a gate takes out and puts in is what the rules see and what is sent o
   assert.equal(decision.edits?.isRemoved('x-user'), true);
   assert.deepEqual(decision.added.slice(-2), ['x-seen', 'nobody']);
 });
+
+test('a request under way is judged again as of when it came', async () => {
+  const times: number[] = [];
+  const gate: RequestGate = {
+    check: ({ atMs }) => {
+      times.push(atMs);
+      return PASSED;
+    },
+    checkLater: () => assert.fail('it never waits'),
+  };
+  const session = sessionOf(runtimeOf([gate], []));
+  const head = headOf('/a', 'ann');
+  const decision = await session.decide(head);
+  const startedAt = performance.now();
+  while (performance.now() - startedAt < 2) await Promise.resolve();
+  session.setRuntime(runtimeOf([gate], []));
+  assert.equal(await session.isStillAllowed(head, decision), true);
+  assert.equal(times.length, 2);
+  assert.equal(times[1], times[0]);
+});

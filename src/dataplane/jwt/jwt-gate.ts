@@ -39,17 +39,12 @@ interface Checked {
   readonly token: VerifiedToken;
 }
 
-/** @param now in milliseconds. */
-export function createJwtGate(
-  config: JwtAuthentication,
-  now: () => number = Date.now,
-): RequestGate {
-  return new JwtGate(config, now);
+export function createJwtGate(config: JwtAuthentication): RequestGate {
+  return new JwtGate(config);
 }
 
 class JwtGate implements RequestGate {
   readonly #config: JwtAuthentication;
-  readonly #now: () => number;
   readonly #rules: readonly RuleKeys[];
   readonly #places: readonly TokenPlace[];
   readonly #outputs: readonly string[];
@@ -62,9 +57,8 @@ class JwtGate implements RequestGate {
   /** Of tokens that are being verified: requests that come meanwhile wait for the same answer. */
   readonly #pending = new Map<string, Promise<TokenCheck>>();
 
-  constructor(config: JwtAuthentication, now: () => number) {
+  constructor(config: JwtAuthentication) {
     this.#config = config;
-    this.#now = now;
     this.#rules = config.rules.map(prepareRule);
     this.#places = placesOf(config.rules);
     this.#outputs = outputHeadersOf(config.rules);
@@ -77,7 +71,7 @@ class JwtGate implements RequestGate {
     if (tokens.length > MAX_TOKENS) return refuse('jwt-too-many');
     const checked: Checked[] = [];
     for (const found of tokens) {
-      const token = this.#known(found);
+      const token = this.#known(found, request.atMs);
       if (token === undefined) return 'later';
       checked.push({ found, token });
     }
@@ -86,7 +80,7 @@ class JwtGate implements RequestGate {
 
   async checkLater(request: GateRequest): Promise<GateOutcome> {
     const tokens = this.#tokensOf(request) ?? [];
-    const checks = await Promise.all(tokens.map((found) => this.#verify(found)));
+    const checks = await Promise.all(tokens.map((found) => this.#verify(found, request.atMs)));
     const checked: Checked[] = [];
     for (const [index, token] of checks.entries()) {
       if (!token.ok) return refuse(token.reasonCode);
@@ -106,22 +100,22 @@ class JwtGate implements RequestGate {
     return isPreflight ? undefined : findTokens(this.#places, request);
   }
 
-  #known(found: FoundToken): VerifiedToken | undefined {
+  #known(found: FoundToken, atMs: number): VerifiedToken | undefined {
     const key = keyOf(found);
     const token = this.#good.get(key);
-    if (token === undefined || token.notAfterMs >= this.#now()) return token;
+    if (token === undefined || token.notAfterMs >= atMs) return token;
     this.#good.delete(key);
     return undefined;
   }
 
-  async #verify(found: FoundToken): Promise<TokenCheck> {
-    const known = this.#known(found);
+  async #verify(found: FoundToken, atMs: number): Promise<TokenCheck> {
+    const known = this.#known(found, atMs);
     if (known !== undefined) return known;
     const key = keyOf(found);
     const waiting = this.#pending.get(key);
     if (waiting !== undefined) return waiting;
     const indexes = this.#places[found.place]?.rules ?? [];
-    const pending = verifyToken(found.token, this.#rules, indexes, this.#now());
+    const pending = verifyToken(found.token, this.#rules, indexes, atMs);
     this.#pending.set(key, pending);
     try {
       const check = await pending;
