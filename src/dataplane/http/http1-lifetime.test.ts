@@ -178,6 +178,33 @@ test('rejudge(): changed rules cut an answer that has begun', async () => {
   );
 });
 
+test('rejudge(): a judgement that comes later cuts its own request, and never the next', async () => {
+  const heads: Socket[] = [];
+  await using backend = await createBackend(onHeads((_head, socket) => void heads.push(socket)));
+  await using rig = await createRig(backend.port);
+  using client = new RawClient(rig.port);
+  const [first, second] = [Promise.withResolvers<boolean>(), Promise.withResolvers<boolean>()];
+  const isAsked = async (count: number): Promise<void> => {
+    while (heads.length < count) await new Promise((resolve) => setImmediate(resolve));
+  };
+  client.write(GET);
+  await isAsked(1);
+  rig.allow = () => first.promise;
+  rig.connections[0]?.rejudge();
+  heads[0]?.write(OK);
+  await rig.completed(1);
+  client.write(GET);
+  await isAsked(2);
+  first.resolve(false);
+  await first.promise;
+  rig.allow = () => second.promise;
+  rig.connections[0]?.rejudge();
+  assert.equal(rig.completions.length, 1, 'what was judged is over');
+  second.resolve(false);
+  await client.until((text) => text.endsWith('policy-changed\n'));
+  assert.equal(rig.completions[1]?.reasonCode, 'policy-changed');
+});
+
 test('an answer that ends with its connection is put into chunks, and ours goes on', async () => {
   await using backend = await createBackend(
     onHeads((_head, socket) => void socket.end('HTTP/1.1 200 OK\r\nX: y\r\n\r\nall of it')),

@@ -104,7 +104,7 @@ export interface Rig extends AsyncDisposable {
   readonly connections: Http1Connection[];
   readonly sockets: Socket[];
   closes: number;
-  allow: (head: RequestHead) => boolean;
+  allow: (head: RequestHead) => boolean | Promise<boolean>;
   completed(count: number): Promise<void>;
 }
 

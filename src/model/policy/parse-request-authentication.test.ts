@@ -227,3 +227,13 @@ test('a rule that is no mapping is refused', () => {
     assert.equal(parseRequestAuthentication(manifest({ jwtRules: [entry] })).ok, false);
   }
 });
+
+test('keys that come over http are taken, with a warning', () => {
+  const result = parseRequestAuthentication(
+    manifest({ jwtRules: [{ issuer: 'a', jwksUri: 'http://a.test/keys' }] }),
+  );
+  assert.deepEqual(
+    result.problems.map(({ severity, code }) => [severity, code]),
+    [['warning', 'keys-in-plaintext']],
+  );
+});

@@ -137,6 +137,7 @@ function parseSource(at: RuleReader, rule: PlainObject, issuer: string): KeySour
   if (jwks !== undefined) return parseInline(at, jwks);
   if (uri !== undefined) {
     checkUri(at, 'jwksUri', uri);
+    if (parseHttpUri(uri)?.isTls === false) at.warnings.push(plaintextKeys(at.at('jwksUri')));
     return { kind: 'jwks', uri, timeoutMs };
   }
   const base = issuer.endsWith('/') ? issuer.slice(0, -1) : issuer;
@@ -146,6 +147,14 @@ function parseSource(at: RuleReader, rule: PlainObject, issuer: string): KeySour
   }
   return { kind: 'discovery', uri: base + DISCOVERY_PATH, timeoutMs };
 }
+
+const plaintextKeys = (field: string): Problem => ({
+  severity: 'warning',
+  code: 'keys-in-plaintext',
+  field,
+  message: 'fetches keys over http: whoever is on the way can put in keys of their own',
+  cure: 'write https',
+});
 
 /** A private or a symmetric key in a manifest is worse than useless: who reads the manifest can sign. */
 function parseInline(at: RuleReader, text: string): KeySource {
