@@ -1,9 +1,11 @@
 // Runs recorded cases against a real Envoy that Weft's control plane drives; for a network namespace of its own, where connections to Pods are redirected to it. One line of JSON a case.
+import { readFileSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { callCase, openConformanceApp } from './conformance-caller.ts';
 import {
+  type CorpusGroup,
   destinationOf,
   manifestOf,
   portsOf,
@@ -27,8 +29,12 @@ const UPDATE_MS = 10_000;
 const lifeOf = ({ group }: WireGroup): string =>
   `${group.trustDomain} ${group.rootNamespace} ${group.workload.namespace}`;
 
-async function main(binary: string, variant: XdsVariant): Promise<void> {
-  const lives = Map.groupBy(readCorpusGroups().map(wireGroupOf), lifeOf);
+async function main(
+  groups: readonly CorpusGroup[],
+  binary: string,
+  variant: XdsVariant,
+): Promise<void> {
+  const lives = Map.groupBy(groups.map(wireGroupOf), lifeOf);
   for (const groups of lives.values()) await runLife(groups, { binary, variant });
 }
 
@@ -140,8 +146,12 @@ function report(
 
 const print = (value: object): void => void process.stdout.write(`${JSON.stringify(value)}\n`);
 
-const [, , binary, variant] = process.argv;
+/** A file of groups, else the recorded ones. */
+const groupsOf = (file: string | undefined): readonly CorpusGroup[] =>
+  file === undefined ? readCorpusGroups() : JSON.parse(readFileSync(file, 'utf8'));
+
+const [, , binary, variant, file] = process.argv;
 if (binary === undefined || (variant !== 'GRPC' && variant !== 'DELTA_GRPC')) {
   throw new Error('Cannot run: name the Envoy binary, then GRPC or DELTA_GRPC');
 }
-await main(binary, variant);
+await main(groupsOf(file), binary, variant);

@@ -181,7 +181,7 @@ const TARGETS = [
   '/a/*',
   '/a/b*',
   '/a%00',
-  '/a/\u00e9',
+  '/a/%c3%a9',
   '/ab',
 ] as const;
 
