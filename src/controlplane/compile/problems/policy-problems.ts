@@ -3,6 +3,7 @@ import type { Mesh, MeshPolicies, Workload } from '@weft/model/mesh/mesh';
 import { peerAuthenticationConflicts, selects } from '@weft/model/policy/select';
 import type { ObjectRef, Problem } from '@weft/model/problem';
 import { findRuleProblems, tokenProblems } from './rule-problems.ts';
+import { customProblems } from './custom-problems.ts';
 import { someOf, warning } from './warning.ts';
 
 export interface PolicyProblemInput {
@@ -37,7 +38,11 @@ export function findPolicyProblems(input: PolicyProblemInput): readonly Problem[
     if (policy.targetRefs.length > 0) continue;
     const { namespace, name, selector } = policy;
     const selected = check({ kind: 'AuthorizationPolicy', namespace, name, selector });
-    problems.push(...findRuleProblems(policy, selected), ...tokenProblems(policy, selected));
+    problems.push(
+      ...findRuleProblems(policy, selected),
+      ...customProblems(policy, selected),
+      ...tokenProblems(policy, selected),
+    );
   }
   for (const { namespace, name, selector, targetRefs } of requestAuthentication) {
     if (targetRefs.length > 0) continue;

@@ -94,13 +94,13 @@ export function tokenProblems(
   });
 }
 
-const distinctPorts = (workloads: readonly Workload[]): readonly InboundPort[] =>
+export const distinctPorts = (workloads: readonly Workload[]): readonly InboundPort[] =>
   [...new Set(workloads.filter(({ isInMesh }) => isInMesh).map(({ inbound }) => inbound))].flatMap(
     ({ ports }) => ports,
   );
 
 /** A rule whose every operation names ports holds for those alone. */
-function portsOfRule(rule: Rule): (port: InboundPort) => boolean {
+export function portsOfRule(rule: Rule): (port: InboundPort) => boolean {
   const lists = (rule.to ?? []).map((operation) =>
     operation.find(({ field, values }) => field === 'ports' && values.length > 0),
   );
