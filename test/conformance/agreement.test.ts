@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { evaluateGroup } from '@weft/model/policy/eval-cases';
-import { openConformanceApp } from '../support/conformance-caller.ts';
+import { isBadPath, openConformanceApp } from '../support/conformance-caller.ts';
 import {
   corpusSkip,
   EXCLUSIONS,
@@ -82,12 +82,14 @@ function sidecarTests(): void {
     test(`sidecars decide ${runnable(wire)} requests alike: ${wire.group.name}`, async () => {
       const mesh = meshes.get(wire.group.trustDomain);
       assert.ok(mesh !== undefined && app !== undefined);
+      let denials = 0;
       const outcomes = await runOnSidecars(wire, {
         mesh,
         app: { address: '127.0.0.1', port: app.port },
         podIp: `${NETWORK}.1`,
         callerIp: `${NETWORK}.2`,
         pod: `workload-${index}`,
+        onDenied: () => denials++,
       });
       const differing = outcomes.filter((outcome) => {
         const isAlike = outcome.verdict === outcome.case.expect;
@@ -95,6 +97,9 @@ function sidecarTests(): void {
         return !isAlike;
       });
       assert.deepEqual(differing, []);
+      // A connection that ends could have ended for another reason.
+      const denied = outcomes.filter((one) => one.verdict === 'deny' && !isBadPath(one));
+      assert.equal(denials, denied.length, 'denials in the access log');
     });
   }
 }
@@ -105,11 +110,14 @@ interface EnvoyLine {
   readonly verdict?: string;
   readonly detail?: string;
   readonly rejected?: Readonly<Record<string, number>>;
+  /** By RBAC's own counters. */
+  readonly denied?: number;
 }
 
 function envoyTests(place: keyof typeof VARIANTS): void {
   const outcomes = new Map<string, { readonly verdict: string; readonly detail: string }>();
   const rejected: string[] = [];
+  let denials = 0;
   let unavailable: string | undefined;
   before(
     async () => {
@@ -125,6 +133,7 @@ function envoyTests(place: keyof typeof VARIANTS): void {
           const { verdict = '', detail = '' } = line;
           outcomes.set(caseKey(line.group, line.case ?? ''), { verdict, detail });
         }
+        denials += line.denied ?? 0;
         for (const [stat, count] of Object.entries(line.rejected ?? {})) {
           if (count !== 0) rejected.push(`${stat}: ${count}`);
         }
@@ -135,6 +144,17 @@ function envoyTests(place: keyof typeof VARIANTS): void {
   test('Envoy refuses nothing that the control plane sends it', (t) => {
     if (unavailable !== undefined) t.skip(unavailable);
     else assert.deepEqual(rejected, []);
+  });
+  test("what was denied there was denied by Envoy's RBAC filters", (t) => {
+    if (unavailable !== undefined) {
+      t.skip(unavailable);
+      return;
+    }
+    // A connection that ends could have ended for another reason.
+    const denied = [...outcomes.values()].filter(
+      (one) => one.verdict === 'deny' && !one.detail.includes(' 400 '),
+    );
+    assert.equal(denials, denied.length);
   });
   for (const wire of wires) {
     test(`Envoy decides ${runnable(wire)} requests alike: ${wire.group.name}`, (t) => {

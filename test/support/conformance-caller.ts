@@ -34,6 +34,9 @@ const REFUSALS: ReadonlySet<string> = new Set(['400', '403']);
 /** `grpc-status` of PERMISSION_DENIED. */
 const GRPC_DENIED = '\r\ngrpc-status: 7\r\n';
 
+/** A path that is no path: refused before any policy is asked. */
+export const isBadPath = ({ detail }: Outcome): boolean => detail.includes(' 400 ');
+
 /** Answers HTTP/1 and the question over TCP, whichever comes. The bytes of a request's target are sent back. */
 export async function openConformanceApp(
   host: string,

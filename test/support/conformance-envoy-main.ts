@@ -76,7 +76,11 @@ async function runLife(
   const rejected = await envoy.stats('update_rejected');
   /** What Envoy has of a resource whose last version it refused. */
   const errors = JSON.stringify(await envoy.configDump()).split('"error_state"').length - 1;
-  print({ rejected: { ...Object.fromEntries(rejected), 'error_state in config_dump': errors } });
+  const denied = [...(await envoy.stats('rbac\\.denied$')).values()].reduce((a, b) => a + b, 0);
+  print({
+    denied,
+    rejected: { ...Object.fromEntries(rejected), 'error_state in config_dump': errors },
+  });
 }
 
 /** @returns why the control plane will not have it. */

@@ -3,6 +3,7 @@ import { createJoinToken } from '@weft/ca/join-tokens';
 import type { SidecarOptions } from '@weft/dataplane/options';
 import { Sidecar } from '@weft/dataplane/sidecar';
 import { systemClock } from '@weft/model/clock';
+import { isPlainObject } from '@weft/model/policy/reader';
 import { pino } from 'pino';
 import { callCase, type Outcome } from './conformance-caller.ts';
 import {
@@ -32,6 +33,8 @@ export interface GroupRun {
   readonly podIp: string;
   /** Of those that call. */
   readonly callerIp: string;
+  /** Called for each line of the workload's access log that says that a policy denied. */
+  readonly onDenied?: () => void;
   readonly pod: string;
 }
 
@@ -46,7 +49,7 @@ export async function runOnSidecars(
   await run.mesh.set(manifestOf(wire, { name: run.pod, ips: [...ips] }, callers));
   await using stack = new AsyncDisposableStack();
   const start = async (options: Parameters<typeof optionsOf>[1]) => {
-    const sidecar = stack.use(new Sidecar(await optionsOf(run.mesh, options)));
+    const sidecar = stack.use(new Sidecar(await optionsOf(run, options)));
     return sidecar.start();
   };
   const inbound = [...portsOf(wire.group).keys()].map((port) => ({ port, app: run.app }));
@@ -105,7 +108,23 @@ interface SidecarSpec {
   readonly outbound?: SidecarOptions['outbound'];
 }
 
-async function optionsOf(mesh: ConformanceMesh, spec: SidecarSpec): Promise<SidecarOptions> {
+/** Counts what the access log says was denied, and keeps no line. */
+function denialLogger({ onDenied }: GroupRun): SidecarOptions['log'] {
+  if (onDenied === undefined) return pino({ level: 'silent' });
+  return pino(
+    { level: 'info' },
+    {
+      write: (text: string) => {
+        const line: unknown = JSON.parse(text);
+        if (!isPlainObject(line) || line['msg'] !== 'access') return;
+        if (line['direction'] === 'inbound' && line['decision'] === 'deny') onDenied();
+      },
+    },
+  );
+}
+
+async function optionsOf(run: GroupRun, spec: SidecarSpec): Promise<SidecarOptions> {
+  const { mesh } = run;
   const { pod, namespace, serviceAccount, podIp } = spec;
   const { xds, enrolment } = mesh.controlPlane.addresses;
   const { token } = await createJoinToken({ stateDir: mesh.stateDir, namespace, serviceAccount });
@@ -127,10 +146,10 @@ async function optionsOf(mesh: ConformanceMesh, spec: SidecarSpec): Promise<Side
     admin: { host: '127.0.0.1', port: 0 },
     probes: undefined,
     metrics: undefined,
-    accessLog: 'off',
+    accessLog: 'errors',
     drainLimitMs: 0,
     version: 'test',
-    log: pino({ level: 'silent' }),
+    log: denialLogger(run),
     clock: systemClock,
     random: Math.random,
   };
