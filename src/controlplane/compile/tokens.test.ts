@@ -108,6 +108,16 @@ test('a rule that asks for a token where none is read is told', () => {
   assert.ok(!codesOf(mesh).includes('identity-without-tokens'));
 });
 
+test('rules that are too large to be carried close what they select, and say so', () => {
+  const audiences = Array.from({ length: 64 }, (_, at) => `${at}`.padEnd(1_100, 'x'));
+  const large = tokensOf({ spec: { jwtRules: [{ issuer: 'a', jwksUri: URI, audiences }] } });
+  const mesh = compile([podOf('web'), large]);
+  const { tokens, broken } = mesh.workloads.get('web-1.shop')?.inbound ?? {};
+  assert.equal(tokens, undefined);
+  assert.deepEqual(broken, [{ namespace: 'shop', name: 'jwt', action: undefined }]);
+  assert.ok(mesh.problems.some(({ code }) => code === 'token-rules-too-large'));
+});
+
 test('keys are asked for by what is in force, and their arrival changes what proxies get', async () => {
   const wanted: string[] = [];
   let arrived = (): void => undefined;

@@ -1,14 +1,10 @@
 // Makes workloads of Pods: whether they are in the mesh, which ports they have, and what they let in.
 import { isDnsLabel, isDnsSubdomain, spiffeIdOf, type SpiffeId } from '@weft/model/identity';
-import type { InboundPort, InboundSpec, Mesh, MeshSettings, Workload } from '@weft/model/mesh/mesh';
+import type { InboundPort, Mesh, MeshSettings, Workload } from '@weft/model/mesh/mesh';
 import type { NamespaceObject, PodObject } from '@weft/model/mesh/objects';
 import { detectProtocol, type PortProtocol } from '@weft/model/mesh/protocol';
 import { composePeerAuthentication, modeOfPort, type MtlsModes } from '@weft/model/policy/select';
-import {
-  composeTokenRules,
-  type FetchedKeys,
-  type RequestAuthentication,
-} from '@weft/model/policy/token-rules';
+import type { FetchedKeys } from '@weft/model/policy/token-rules';
 import type { Problem } from '@weft/model/problem';
 import { authorizersOf, findAuthorizers } from './authorizers.ts';
 import { explainedAt, readExplanations } from './explained-denials.ts';
@@ -19,6 +15,7 @@ import { readPathOptions } from './path-options.ts';
 import type { PodIndex } from './pod-index.ts';
 import { healthOf, type ServiceMembers } from './service-members.ts';
 import { keep } from './structural-sharing.ts';
+import { createTokenComposer } from './workload-tokens.ts';
 
 /** Label or annotation of a Pod, label of a Namespace: `"false"` keeps out of the mesh. The Pod's own word holds. */
 const INJECT = 'weft.dev/inject';
@@ -37,14 +34,6 @@ export interface CompiledWorkloads {
   readonly problems: readonly Problem[];
 }
 
-function tokensOf(
-  policies: readonly RequestAuthentication[],
-  keys: FetchedKeys,
-): Pick<InboundSpec, 'tokens'> {
-  const tokens = composeTokenRules(policies, keys);
-  return tokens.length === 0 ? {} : { tokens };
-}
-
 /** What a Service in the Pod's own namespace says its port is for; others have no say over it. */
 type PortDeclarations = ReadonlyMap<PodObject, ReadonlyMap<number, ReadonlySet<PortProtocol>>>;
 
@@ -54,6 +43,7 @@ export function compileWorkloads(input: WorkloadInput): CompiledWorkloads {
   const declared = declarePorts(input.services);
   const scopes = createScopes(objects.policies, settings.rootNamespace);
   const intern = createInboundSpecs(previous);
+  const tokenRules = createTokenComposer(input.keys);
   const { services } = input;
   const known = findAuthorizers({ policies: objects.policies.authorization, services, settings });
   const explanations = readExplanations(objects.namespaces);
@@ -64,6 +54,7 @@ export function compileWorkloads(input: WorkloadInput): CompiledWorkloads {
     const identity = identityOf(pod, settings);
     if (identity === undefined) problems.push(badIdentity(pod));
     const scope = scopes(namespace);
+    const tokens = tokenRules.compose(scope.tokensFor(labels));
     const modes = composePeerAuthentication(
       scope.peerAuthentication,
       { namespace, labels },
@@ -93,8 +84,8 @@ export function compileWorkloads(input: WorkloadInput): CompiledWorkloads {
         mode: modes.mode,
         ports: keep(before?.inbound.ports, ports),
         policies,
-        broken: scope.brokenFor(labels),
-        ...tokensOf(scope.tokensFor(labels), input.keys),
+        broken: [...scope.brokenFor(labels), ...tokens.broken],
+        ...tokens.spec,
         settings,
         ...(options.paths && { paths: options.paths }),
         ...(authorizers.length > 0 && { authorizers }),
@@ -103,7 +94,7 @@ export function compileWorkloads(input: WorkloadInput): CompiledWorkloads {
     };
     workloads.set(id, keep(before, workload));
   }
-  return { workloads, problems };
+  return { workloads, problems: [...problems, ...tokenRules.problems] };
 }
 
 function identityOf(pod: PodObject, { trustDomain }: MeshSettings): SpiffeId | undefined {
