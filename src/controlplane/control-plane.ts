@@ -29,6 +29,7 @@ import { ReportService } from './report/report-service.ts';
 import { AdsServer } from './serve/ads-server.ts';
 import { serverOptions } from './serve/limits.ts';
 import { PolicyStatus } from './status/policy-status.ts';
+import { ReplayWatch } from './status/replay-watch.ts';
 
 export interface ListenAddress {
   readonly host: string;
@@ -47,6 +48,8 @@ export interface ControlPlaneOptions {
   readonly enrolment: ListenAddress;
   readonly admin: ListenAddress;
   readonly svidTtlMs: number;
+  /** How often proxies report who called whom; whole seconds, default 10 s. */
+  readonly reportIntervalMs?: number;
   /** How long requests on older connections may take before a previous root is retired. */
   readonly rotationGraceMs?: number;
   /** Further names at which clients dial, for their TLS. */
@@ -160,7 +163,16 @@ export async function openControlPlane(options: ControlPlaneOptions): Promise<Co
       views,
       clock,
       log: log.child({ component: 'report' }),
+      ...(options.reportIntervalMs !== undefined && { intervalMs: options.reportIntervalMs }),
       onEdges: (proxy, seen) => edges.note(proxy, seen),
+    }),
+  );
+  const replay = stack.use(
+    new ReplayWatch({
+      views,
+      edges,
+      log: log.child({ component: 'replay' }),
+      now: () => clock.now(),
     }),
   );
   const policies = stack.use(
@@ -199,6 +211,7 @@ export async function openControlPlane(options: ControlPlaneOptions): Promise<Co
         authority,
         policies,
         edges,
+        replay,
         metrics,
         startedAtMs,
         version: options.version,
@@ -336,12 +349,13 @@ function scrapedState({ views, ads, authority, policies: status }: Parts): Scrap
 function createApi(
   parts: Parts & {
     readonly edges: EdgeLedger;
+    readonly replay: ReplayWatch;
     readonly metrics: ReturnType<typeof createControlPlaneMetrics>;
     readonly startedAtMs: number;
     readonly version: string;
   },
 ): AdminApi {
-  const { views, ads, authority, policies, edges, metrics, startedAtMs, version } = parts;
+  const { views, ads, authority, policies, edges, replay, metrics, startedAtMs, version } = parts;
   type Change = () => ReturnType<Authority['startRotation']>;
   const change = (run: Change) => async (): Promise<ActionOutcome> => {
     const outcome = await run();
@@ -362,6 +376,7 @@ function createApi(
       ads,
       policies,
       edges,
+      replay,
       ca: () => authority.status(),
     }),
     questions: new Map([['/v1/explain', (query) => answerExplain(views, query)]]),

@@ -17,6 +17,7 @@ interface Flags extends LogFlags {
   readonly admin: HostPort;
   readonly svidTtl: number;
   readonly rotationGrace: number;
+  readonly reportInterval: number;
   readonly dnsName?: readonly string[];
   readonly ipAddress?: readonly string[];
 }
@@ -52,6 +53,7 @@ async function controlPlane(flags: Flags): Promise<void> {
     admin: flags.admin,
     svidTtlMs: flags.svidTtl,
     rotationGraceMs: flags.rotationGrace,
+    reportIntervalMs: flags.reportInterval,
     dnsNames: ['weft-control-plane', 'localhost', ...(flags.dnsName ?? [])],
     ipAddresses: flags.ipAddress ?? [LOOPBACK],
     version: VERSION,
@@ -92,6 +94,11 @@ export function addControlPlaneCommand(program: Command): void {
         '--rotation-grace <duration>',
         'how long requests on older connections may take before a previous root is retired',
       )
+        .argParser(parseDuration)
+        .default(10_000, '10s'),
+    )
+    .addOption(
+      new Option('--report-interval <duration>', 'how often sidecars report who called whom')
         .argParser(parseDuration)
         .default(10_000, '10s'),
     )

@@ -1,10 +1,19 @@
 // `weft policy suggest` and `unused`: what traffic says about policies, asked of the control plane.
+import { newlyRefused } from '@weft/controlplane/status/replay';
 import { isPlainObject, type PlainObject } from '@weft/model/policy/reader';
 import { formatSuggestion, type SeenCall, suggestPolicies } from '@weft/model/policy/suggest';
 import { Option, type Command } from 'commander';
 import { askAdminJson } from '../admin-client.ts';
-import { complain, print, printJson } from '../output.ts';
+import { complain, print, printJson, table } from '../output.ts';
 import { type HostPort, parseHostPort } from '../parse.ts';
+import {
+  addMeshOptions,
+  compileManifests,
+  loadManifests,
+  type Manifests,
+  type MeshFlags,
+} from '../policy/load-manifests.ts';
+import { warnOfErrors } from './policy-compare.ts';
 
 interface Flags {
   readonly admin: HostPort;
@@ -29,7 +38,17 @@ Example:
   weft policy unused
 `;
 
+const REPLAY_EXAMPLE = `
+Example:
+  cp -r manifests changed     # and edit there
+  weft policy replay manifests changed && cp changed/* manifests/
+
+Calls are judged by caller, port, method and path. What headers and tokens decide is not in the summaries.
+`;
+
 interface SeenEdge extends SeenCall {
+  /** The Pod that was called. */
+  readonly proxy: string;
   readonly rule: string;
 }
 
@@ -47,6 +66,7 @@ function readEdge(edge: PlainObject): SeenEdge {
   const labels = new Map(Object.entries(selector).map(([key, value]) => [key, String(value)]));
   const [name] = labels.values();
   return {
+    proxy: textOf(edge, 'proxy'),
     workload: name ?? textOf(edge, 'proxy').split('.', 1)[0] ?? '',
     selector: labels,
     namespace: textOf(edge, 'namespace'),
@@ -110,7 +130,62 @@ async function unused({ admin, json }: Flags): Promise<void> {
   print(`${idle.length} of ${rules.length} rules decided nothing since ${since}`);
 }
 
+/** Exit status when somebody would be refused. */
+const REFUSED = 2;
+
+async function replay(
+  paths: { readonly old: string; readonly new: string },
+  flags: Flags & MeshFlags,
+): Promise<void> {
+  const [before, after, { since, edges }] = await Promise.all([
+    loadManifests([paths.old]),
+    loadManifests([paths.new]),
+    askEdges(flags.admin),
+  ]);
+  warnOfErrors(after.problems, paths.new);
+  const meshOf = ({ snapshot }: Manifests) =>
+    compileManifests(snapshot, flags, { isSupposing: false }).mesh;
+  const refused = newlyRefused(edges, { before: meshOf(before), after: meshOf(after) });
+  if (refused.length > 0) process.exitCode = REFUSED;
+  if (flags.json === true) {
+    printJson({
+      since,
+      refused: refused.map(({ call: { selector: _selector, ...call }, ...why }) => ({
+        call,
+        ...why,
+      })),
+    });
+    return;
+  }
+  const rows = refused.map(({ call, decidedBy, reason }) => [
+    call.source === '' ? '(no certificate)' : call.source.slice('spiffe://'.length),
+    `${call.proxy}:${call.port}`,
+    `${call.method} ${call.path}`.trim() || 'TCP',
+    String(call.count),
+    decidedBy ?? reason,
+  ]);
+  if (rows.length > 0) print(table([['FROM', 'TO', 'CALL', 'SEEN', 'REFUSED BY'], ...rows]));
+  print(
+    `${rows.length} of ${edges.length} kinds of calls seen since ${since} would newly be refused`,
+  );
+}
+
 export function addPolicyLearnCommands(policy: Command): void {
+  addMeshOptions(
+    policy
+      .command('replay')
+      .description(
+        'which callers that were seen a change would newly refuse; exits 2 when there are any',
+      )
+      .argument('<old>', 'folder of manifests as it is')
+      .argument('<new>', 'folder of manifests as it would be')
+      .addOption(adminOption())
+      .option('--json', 'as JSON'),
+  )
+    .addHelpText('after', REPLAY_EXAMPLE)
+    .action((old: string, changed: string, flags: Flags & MeshFlags) =>
+      replay({ old, new: changed }, flags),
+    );
   policy
     .command('suggest')
     .description('least-privilege ALLOW policies from the calls that were seen')

@@ -8,6 +8,7 @@ import type { MeshViews } from '../compile/mesh-views.ts';
 import type { AdsServer } from '../serve/ads-server.ts';
 import { countCurrent, describePolicies } from './policy-conditions.ts';
 import type { EdgeLedger } from '../report/edge-ledger.ts';
+import type { ReplayWatch } from '../status/replay-watch.ts';
 import type { PolicyStatus } from '../status/policy-status.ts';
 
 export interface DocumentSources {
@@ -17,6 +18,7 @@ export interface DocumentSources {
   readonly ads: AdsServer;
   readonly policies: Pick<PolicyStatus, 'reports'>;
   readonly edges: EdgeLedger;
+  readonly replay: Pick<ReplayWatch, 'reports'>;
   readonly ca: () => AuthorityStatus;
 }
 
@@ -56,6 +58,7 @@ export function createDocuments(sources: DocumentSources): ReadonlyMap<string, (
       () => ({ services: [...views.mesh().destinations.values()].map(describeService) }),
     ],
     ['/v1/edges', () => reportEdges(sources)],
+    ['/v1/replay', () => ({ changes: sources.replay.reports() })],
     ['/v1/rules', () => ({ rules: rulesOf(views.mesh().policies.authorization) })],
     ['/v1/ca', ca],
   ]);

@@ -15,14 +15,15 @@ export interface ReportServiceOptions {
   readonly views: Pick<ViewSource, 'resolve'>;
   readonly clock: Clock;
   readonly log: Logger;
+  /** How long proxies wait between reports; default 10 s. */
+  readonly intervalMs?: number;
   readonly onEdges: (proxy: ProxyRef, edges: readonly ReportedEdge[]) => void;
 }
 
 export type ReportCall = ServerDuplexStream<PlainMessage, PlainMessage>;
 
 const SERVICE = 'weft.report.v1.Reports';
-/** How long proxies wait between reports. */
-const INTERVAL_SECONDS = 10;
+const DEFAULT_INTERVAL_MS = 10_000;
 /** A proxy has a handful of listeners. */
 const MAX_EVALUATED = 16;
 const MAX_TEXT = 256;
@@ -72,7 +73,8 @@ export class ReportService implements Disposable {
     });
     call.on('end', () => call.end());
     call.on('close', () => this.#closed(reporting));
-    call.write({ interval_seconds: INTERVAL_SECONDS });
+    const { intervalMs = DEFAULT_INTERVAL_MS } = this.#options;
+    call.write({ interval_seconds: Math.max(1, Math.round(intervalMs / 1_000)) });
   }
 
   #take(reporting: Reporting, identity: SpiffeId, report: PlainMessage): void {
