@@ -40,8 +40,7 @@ Example:
 
 const REPLAY_EXAMPLE = `
 Example:
-  cp -r manifests changed     # and edit there
-  weft policy replay manifests changed && cp changed/* manifests/
+  weft policy replay manifests changed     # changed: a copy of the folder, edited
 
 Calls are judged by caller, port, method and path. What headers and tokens decide is not in the summaries.
 `;
