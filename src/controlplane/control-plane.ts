@@ -182,6 +182,7 @@ export async function openControlPlane(options: ControlPlaneOptions): Promise<Co
       evaluationOf: (proxyId, listener) => reports.evaluationOf(proxyId, listener),
       onReport: (listener) => reports.onReport(listener),
       clock,
+      writtenAtMs: () => source.state.writtenAtMs,
       onEnforced: (durationMs) => metrics.policyEnforced(durationMs),
     }),
   );

@@ -6,6 +6,8 @@ export interface SourceState {
   readonly snapshot: Snapshot;
   /** What is wrong with what the source was given; in the order of files, lines and fields. */
   readonly problems: readonly Problem[];
+  /** When the newest of what changed last was written, by the writer's clock; absent when the source cannot tell. */
+  readonly writtenAtMs?: number;
 }
 
 export interface Source extends AsyncDisposable {

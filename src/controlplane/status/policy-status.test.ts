@@ -32,6 +32,7 @@ function createRig() {
     placements: [placementOf('v2')] as readonly PolicyPlacement[],
     acked: [] as Acked,
     evaluations: new Map<string, Evaluation>(),
+    writtenAtMs: undefined as number | undefined,
   };
   const told: number[] = [];
   const listeners = { view: new Set<() => void>(), answer: new Set<() => void>() };
@@ -59,6 +60,7 @@ function createRig() {
     evaluationOf: (proxyId) => state.evaluations.get(proxyId) ?? { isReporting: false },
     onReport: () => ({ [Symbol.dispose]: () => undefined }),
     clock,
+    writtenAtMs: () => state.writtenAtMs,
     onEnforced: (durationMs) => told.push(durationMs),
   });
   const first = () => {
@@ -151,5 +153,21 @@ test('how long a change took is told once, when the last proxy enforces it', () 
   rig.state.acked = BOTH.map(([proxy]) => [proxy, 'v3']);
   answer();
   assert.equal(rig.told.length, 2);
+  rig.status[Symbol.dispose]();
+});
+
+test('a change counts from when it was written, unless its file is older than it can have been waited for', () => {
+  const rig = createRig();
+  const change = (version: string, writtenAgoMs: number): void => {
+    rig.state.writtenAtMs = rig.clock.now() - writtenAgoMs;
+    rig.state.placements = [placementOf(version)];
+    for (const listener of rig.listeners.view) listener();
+    rig.state.acked = BOTH.map(([proxy]) => [proxy, version]);
+    for (const listener of rig.listeners.answer) listener();
+    rig.clock.turn(10);
+  };
+  change('v3', 25);
+  change('v4', 60_000);
+  assert.deepEqual(rig.told, [35, 10]);
   rig.status[Symbol.dispose]();
 });

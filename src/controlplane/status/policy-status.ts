@@ -36,6 +36,8 @@ export interface PolicyStatusOptions {
   readonly evaluationOf: (proxyId: string, listener: string) => Evaluation;
   readonly onReport: (listener: () => void) => Disposable;
   readonly clock: Clock;
+  /** When what changed last was written; `undefined` when nobody can tell. */
+  readonly writtenAtMs?: () => number | undefined;
   /** A change of a policy is enforced by every proxy that it selects. */
   readonly onEnforced: (durationMs: number) => void;
 }
@@ -48,6 +50,8 @@ interface Tracked {
 
 /** Acknowledgements come by the thousand after a change; they are looked at together. */
 const LOOK_MS = 10;
+/** 5 s: a file that is found later than that was not missed, but brought with its time. */
+const MAX_WRITTEN_AGO_MS = 5_000;
 
 type AckedVersions = ReadonlyMap<string, ReadonlySet<string>>;
 
@@ -68,10 +72,18 @@ export class PolicyStatus implements Disposable {
     this.#follow();
   }
 
+  /** From the writing of it, when that was just now; files that were moved here carry an older time. */
+  #changedAtMs(): number {
+    const { clock, writtenAtMs } = this.#options;
+    const nowMs = clock.now();
+    const writtenMs = writtenAtMs?.() ?? nowMs;
+    return writtenMs <= nowMs && nowMs - writtenMs < MAX_WRITTEN_AGO_MS ? writtenMs : nowMs;
+  }
+
   /** Notes which policies are new or carried by other versions than before. */
   #follow(): void {
-    const { views, clock } = this.#options;
-    const nowMs = clock.now();
+    const { views } = this.#options;
+    const nowMs = this.#changedAtMs();
     const seen = new Set<string>();
     for (const placement of views.policies()) {
       const key = keyOf(placement);

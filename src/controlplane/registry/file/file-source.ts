@@ -203,12 +203,15 @@ class FileSource implements Source {
   async #readFolder({ isFirst }: { readonly isFirst: boolean }): Promise<void> {
     const scan = await scanFolder(this.#directory);
     const read: ReadFile[] = [];
+    let writtenAtMs: number | undefined;
     for (const [name, scanned] of scan.files) {
       if (this.#isClosed) return;
       if (this.#known.get(name) === scanned.signature) this.#doubts.delete(name);
       else {
         const file = await this.#readChanged(name, scanned, isFirst);
-        if (file !== undefined) read.push(file);
+        if (file === undefined) continue;
+        read.push(file);
+        writtenAtMs = Math.max(writtenAtMs ?? 0, scanned.modifiedMs);
       }
     }
     const gone = this.#findGone(scan);
@@ -217,7 +220,7 @@ class FileSource implements Source {
     const isSame = isDeepStrictEqual(problems, this.#folderProblems);
     if (!isFirst && read.length + gone.length === 0 && isSame) return;
     this.#folderProblems = problems;
-    this.#advance(mergeFolder(this.#folder, { read, gone, problems }));
+    this.#advance(mergeFolder(this.#folder, { read, gone, problems }), writtenAtMs);
   }
 
   /** @returns `undefined` while it is in doubt. */
@@ -267,12 +270,16 @@ class FileSource implements Source {
     return gone;
   }
 
-  #advance(folder: FolderState): void {
+  #advance(folder: FolderState, writtenAtMs: number | undefined): void {
     if (this.#isClosed) return;
     const { snapshot, problems } = this.#folder;
     this.#folder = folder;
     if (folder.snapshot === snapshot && folder.problems === problems) return;
-    this.#state = { snapshot: folder.snapshot, problems: folder.problems };
+    this.#state = {
+      snapshot: folder.snapshot,
+      problems: folder.problems,
+      ...(writtenAtMs !== undefined && { writtenAtMs }),
+    };
     const { revision, objects } = folder.snapshot;
     this.#log?.info(
       { revision, objects: objects.size, problems: folder.problems.length },
