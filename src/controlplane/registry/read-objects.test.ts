@@ -201,7 +201,7 @@ test('readObjects() stops at its limit of documents and says so', () => {
 });
 
 test('readObjects() reads the example shop without a problem', () => {
-  for (const name of ['shop.yaml', 'policies.yaml']) {
+  for (const name of ['shop.yaml', 'pods.yaml', 'policies.yaml']) {
     const url = new URL(`../../../deploy/examples/shop/${name}`, import.meta.url);
     const { objects, problems, ignored } = read(readFileSync(url, 'utf8'));
     assert.deepEqual(
