@@ -14,7 +14,11 @@ export function resolveProxy(mesh: Mesh, claim: NodeClaim, identity: SpiffeId): 
   }
   const workload = mesh.workloads.get(claim.id);
   if (workload === undefined) {
-    return { ok: false, code: 'unknown-workload', reason: `no Pod ${claim.id} is known` };
+    return {
+      ok: false,
+      code: 'unknown-workload',
+      reason: `no Pod ${claim.id} is known; put it into the manifests`,
+    };
   }
   if (workload.identity !== identity) {
     const reason = `${identity} is not the identity of Pod ${claim.id}`;

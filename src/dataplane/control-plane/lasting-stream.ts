@@ -4,6 +4,7 @@ import type { Clock } from '@weft/model/clock';
 import type { PlainMessage } from '@weft/xds/registry';
 import type { Logger } from 'pino';
 import { Backoff } from './backoff.ts';
+import { whyNoAnswer } from './why-no-answer.ts';
 
 export interface LastingStreamOptions {
   /** A channel with the certificate of now; asked for at each new stream, closed when that stream has ended. */
@@ -80,7 +81,7 @@ export class LastingStream implements Disposable {
       if (this.#stream === stream) onMessage(message);
     });
     stream.on('error', (error) => {
-      reason = error.message;
+      reason = whyNoAnswer(error.message);
     });
     /** The last event of a call, however it went. */
     stream.on('status', () => {

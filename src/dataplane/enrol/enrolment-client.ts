@@ -5,6 +5,7 @@ import type { SpiffeId } from '@weft/model/identity';
 import { messageOf } from '@weft/xds/protocol/fields';
 import { type PlainMessage, serviceDefinition } from '@weft/xds/registry';
 import { openChannel } from '../control-plane/link.ts';
+import { whyNoAnswer } from '../control-plane/why-no-answer.ts';
 import { checkSvid, type ExpectedIdentity, readBundle, type Svid } from './check-svid.ts';
 import { createKeyAndRequest } from './csr.ts';
 
@@ -69,7 +70,7 @@ export async function enrol(options: EnrolOptions): Promise<Enrolled> {
     return { ok: true, svid: check.svid, bundleVersion: bundle.version };
   } catch (error) {
     if (!isServiceError(error)) throw error;
-    return { ok: false, isFinal: !PASSING.has(error.code), reason: error.details };
+    return { ok: false, isFinal: !PASSING.has(error.code), reason: whyNoAnswer(error.details) };
   } finally {
     client.close();
   }

@@ -116,7 +116,7 @@ export class IdentityKeeper implements Disposable {
       }
       const delayMs = backoff.next();
       log.warn(
-        { reason: outcome.reason, retryInMs: Math.round(delayMs) },
+        { address: enrolmentAddress, reason: outcome.reason, retryInMs: Math.round(delayMs) },
         'not enrolled yet; trying again',
       );
       await this.#wait(delayMs, signal);
