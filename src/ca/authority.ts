@@ -88,7 +88,7 @@ export async function openAuthority(options: AuthorityOptions): Promise<Authorit
   const { store, trustDomain, clock = systemClock, svidTtlMs = DEFAULT_SVID_TTL_MS, log } = options;
   if (!(svidTtlMs >= MIN_SVID_TTL_MS && svidTtlMs <= MAX_SVID_TTL_MS)) {
     throw new RangeError(
-      `Cannot issue SVIDs for ${svidTtlMs} ms: between ${MIN_SVID_TTL_MS} and ${MAX_SVID_TTL_MS} are allowed`,
+      `Cannot issue certificates for ${svidTtlMs} ms (--svid-ttl): ${MIN_SVID_TTL_MS / 1_000}s to ${MAX_SVID_TTL_MS / 3_600_000}h are allowed`,
     );
   }
   const loaded = await store.load();

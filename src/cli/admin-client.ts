@@ -31,7 +31,7 @@ export function askAdmin(
     const where = describeTarget(target);
     reject(
       new Error(
-        `Cannot ask ${where}${path}: ${cause.message}; is it running, and is this its admin address?`,
+        `Cannot ask ${where}${path.split('?', 1)[0] ?? ''}: ${cause.message}; is it running, and is this its ${'socketPath' in target ? 'state directory' : 'admin address'}?`,
         { cause },
       ),
     );
@@ -66,11 +66,23 @@ export async function askAdminJson(
   method: 'GET' | 'POST' = 'GET',
 ): Promise<unknown> {
   const { status, body } = await askAdmin(target, path, method);
+  if (status === 404 && !path.includes('?')) {
+    throw new Error(
+      `Cannot get ${path} from ${describeTarget(target)}: it has none; ${path.startsWith('/v1/') ? "a control plane's admin address is needed (by default 127.0.0.1:15014)" : "a sidecar's admin address is needed (by default 127.0.0.1:15000)"}`,
+    );
+  }
   if (status < 200 || status >= 300) {
     throw new Error(
       `Cannot get ${path} from ${describeTarget(target)}: it answered ${status}: ${body.trim()}`,
     );
   }
-  const value: unknown = JSON.parse(body);
-  return value;
+  try {
+    const value: unknown = JSON.parse(body);
+    return value;
+  } catch (cause) {
+    throw new Error(
+      `Cannot read the answer of ${describeTarget(target)}: it is no JSON; is this the admin address of a control plane or sidecar?`,
+      { cause },
+    );
+  }
 }

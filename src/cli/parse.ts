@@ -41,6 +41,9 @@ export function parseHostPort(text: string, defaultHost?: string): HostPort {
     if (defaultHost === undefined) {
       throw new InvalidArgumentError(`"${text}" has no port; write HOST:PORT`);
     }
+    if (!/^\d+$/.test(text)) {
+      throw new InvalidArgumentError(`"${text}" has no port; write HOST:PORT, or PORT alone`);
+    }
     return { host: defaultHost, port: parsePort(text) };
   }
   const raw = text.slice(0, colon);
@@ -93,6 +96,21 @@ export function parseCidrText(text: string): string {
   const bits = /^\d{1,3}$/.test(length) ? Number(length) : Number.NaN;
   if (family === 0 || rest.length > 0 || !(bits <= (family === 4 ? 32 : 128))) {
     throw new InvalidArgumentError(`"${text}" is no CIDR; write for example 10.0.0.0/8`);
+  }
+  return text;
+}
+
+/** `NAME=VALUE`, split at the first equals sign. */
+export function parsePair(text: string): readonly [string, string] {
+  const at = text.indexOf('=');
+  if (at < 1) throw new InvalidArgumentError(`"${text}" has no value; write NAME=VALUE`);
+  return [text.slice(0, at), text.slice(at + 1)];
+}
+
+/** An address of either family, without a port. */
+export function parseIp(text: string): string {
+  if (isIP(text) === 0) {
+    throw new InvalidArgumentError(`"${text}" is no IP address; write for example 10.0.0.7`);
   }
   return text;
 }

@@ -28,6 +28,7 @@ import { EdgeLedger } from './report/edge-ledger.ts';
 import { ReportService } from './report/report-service.ts';
 import { AdsServer } from './serve/ads-server.ts';
 import { serverOptions } from './serve/limits.ts';
+import { whyNoPort } from './serve/why-no-port.ts';
 import { PolicyStatus } from './status/policy-status.ts';
 import { ReplayWatch } from './status/replay-watch.ts';
 
@@ -88,7 +89,12 @@ const ENROLMENT_OPTIONS: ChannelOptions = {
 export async function openControlPlane(options: ControlPlaneOptions): Promise<ControlPlane> {
   await using stack = new AsyncDisposableStack();
   const { log, clock = systemClock, trustDomain, rootNamespace, stateDir } = options;
-  await mkdir(stateDir, { recursive: true });
+  await mkdir(stateDir, { recursive: true }).catch((cause: unknown) => {
+    const why = cause instanceof Error ? cause.message : String(cause);
+    throw new Error(`Cannot keep state in ${stateDir}: ${why}; --state-dir names a folder`, {
+      cause,
+    });
+  });
   const { manifests } = options;
   const source =
     typeof manifests === 'string'
@@ -246,10 +252,7 @@ async function bind(
     server.bindAsync(address, credentials, (error, port) => {
       if (error === null) resolve(port);
       else {
-        const cure = 'is another process there? Choose another port, or 0 for any';
-        reject(
-          new Error(`Cannot listen on ${address}: ${error.message}; ${cure}`, { cause: error }),
-        );
+        reject(new Error(`Cannot listen on ${address}: ${whyNoPort(error)}`, { cause: error }));
       }
     });
   });

@@ -1,9 +1,11 @@
 // What the command says to people and scripts: help with examples, one line for what is wrong, and exit statuses.
 import assert from 'node:assert/strict';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
+import { startHttpApp } from '../support/lab-clients.ts';
 import { runWeft } from '../support/lab-daemon.ts';
 import { startLab } from '../support/lab.ts';
 
@@ -187,4 +189,114 @@ test('status, certs, ready and config-dump tell what runs, and no key', async ()
   const ca = await runWeft(['ca', 'status', '--admin', lab.addresses.admin]);
   assert.equal(ca.code, 0);
   assert.match(ca.stdout, /"phase": "stable"/);
+});
+
+for (const [what, args, message] of [
+  [
+    'a token for a state directory that is not there',
+    [
+      'token',
+      'create',
+      '--state-dir',
+      'FOLDER/none',
+      '--namespace',
+      'shop',
+      '--service-account',
+      'web',
+    ],
+    /there is no folder .*none; give the --state-dir/,
+  ],
+  [
+    'a token for a state directory that is a file',
+    ['token', 'create', '--state-dir', 'FILE', '--namespace', 'shop', '--service-account', 'web'],
+    /file\.yaml is no folder; give the --state-dir/,
+  ],
+  [
+    'a control plane whose state directory is a file',
+    ['control-plane', '--manifests', 'FOLDER', '--state-dir', 'FILE'],
+    /Cannot keep state in .*file\.yaml: .*--state-dir names a folder/,
+  ],
+  [
+    'certificates that live too short',
+    ['control-plane', '--manifests', 'FOLDER', '--state-dir', 'FOLDER/s', '--svid-ttl', '1s'],
+    /\(--svid-ttl\): 10s to 24h/,
+  ],
+  [
+    'an --ip-address that is none',
+    ['control-plane', '--manifests', 'FOLDER', '--state-dir', 'FOLDER/s', '--ip-address', 'nope'],
+    /--ip-address.*"nope" is no IP address/,
+  ],
+  [
+    'an address without its port',
+    ['status', '--admin', 'localhost'],
+    /has no port; write HOST:PORT/,
+  ],
+  [
+    'a header without a value',
+    ['policy', 'explain', '--from', 'a/b', '--to', 'a/c', '--header', 'x', '-f', 'FOLDER'],
+    /--header.*"x" has no value; write NAME=VALUE/,
+  ],
+  [
+    'manifests where expectations are wanted',
+    ['policy', 'test', 'FILE'],
+    /several documents; expectations are one of kind PolicyTest/,
+  ],
+  [
+    'a policy to promote that is not in the file',
+    ['policy', 'promote', 'nope', '-f', 'FILE', '--admin', '127.0.0.1:1'],
+    /has no AuthorizationPolicy default\/nope/,
+  ],
+] as const) {
+  test(`${what}: refused with the cure, and nothing is made`, async () => {
+    const file = await save('file.yaml', `${POLICY}---\n${POLICY}`);
+    const filled = args.map((arg) => arg.replace('FOLDER', folder).replace('FILE', file));
+    const { code, stderr, stdout } = await runWeft(filled);
+    assert.equal(code, 1);
+    assert.match(stderr, message);
+    assert.doesNotMatch(stderr, /^ +at /m);
+    assert.equal(stdout, '');
+    assert.equal(existsSync(join(folder, 'none')), false);
+  });
+}
+
+test('tabs in a manifest are named with their line, and spaces asked for', async () => {
+  const file = await save('tabs.yaml', 'apiVersion: v1\nkind: Pod\nmetadata:\n\tname: x\n');
+  const { code, stdout } = await runWeft(['policy', 'check', file]);
+  assert.equal(code, 1);
+  assert.match(stdout, /tabs\.yaml:4\).*write spaces instead of tabs/);
+});
+
+test('an admin address of the wrong process is named, and the right one asked for', async () => {
+  await using lab = await startLab();
+  const { admin } = lab.addresses;
+  const certs = await runWeft(['certs', '--admin', admin]);
+  assert.equal(certs.code, 1);
+  assert.match(certs.stderr, /it has none; a sidecar's admin address is needed/);
+  await using app = await startHttpApp({ handle: (_, response) => response.end('hello') });
+  const status = await runWeft(['status', '--admin', app.address]);
+  assert.equal(status.code, 1);
+  assert.match(status.stderr, /is this the admin address of a control plane or sidecar\?/);
+});
+
+test('a control plane whose port is taken says so in words', async () => {
+  await using lab = await startLab();
+  for (const flag of ['--xds', '--enrolment', '--admin']) {
+    const daemon = lab.spawnControlPlane({
+      args: ['--state-dir', join(folder, 'other'), flag, lab.addresses.xds],
+    });
+    assert.equal((await daemon.exit()).code, 1);
+    assert.match(daemon.stderr, /Cannot listen on 127\.0\.0\.1:\d+: another process listens there/);
+  }
+});
+
+test('the Pods that the README names are those of the example', async () => {
+  const read = (path: string) => readFile(new URL(`../../${path}`, import.meta.url), 'utf8');
+  const pods = await read('deploy/examples/shop/pods.yaml');
+  const readme = await read('README.md');
+  const named = [...readme.matchAll(/--pod (\S+) --namespace shop --pod-ip (\S+)/g)];
+  assert.equal(named.length, 2);
+  for (const [, pod, ip] of named) {
+    const document = pods.split('---\n').find((text) => text.includes(`name: ${pod}\n`));
+    assert.match(document ?? '', new RegExp(`podIP: ${ip}\n`));
+  }
 });

@@ -24,7 +24,9 @@ interface CaptureFlags {
 function optionsOf(flags: CaptureFlags): CaptureOptions {
   const proxyUid = Number(flags.proxyUid);
   if (!Number.isInteger(proxyUid) || proxyUid < 0) {
-    throw new RangeError(`Cannot capture: "${flags.proxyUid}" is no user id`);
+    throw new RangeError(
+      `Cannot capture: "${flags.proxyUid}" is no user id; write a number, for example 1337`,
+    );
   }
   return {
     ...DEFAULT_CAPTURE,

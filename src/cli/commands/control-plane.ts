@@ -4,7 +4,7 @@ import { parseTrustDomain } from '@weft/model/identity';
 import { Option, type Command } from 'commander';
 import { failLoudly, onStop, printReady } from '../daemon.ts';
 import { addLogOptions, createLogger, type LogFlags } from '../logger.ts';
-import { type HostPort, parseDuration, parseHostPort } from '../parse.ts';
+import { type HostPort, parseDuration, parseHostPort, parseIp } from '../parse.ts';
 import { VERSION } from '../version.ts';
 
 interface Flags extends LogFlags {
@@ -103,7 +103,14 @@ export function addControlPlaneCommand(program: Command): void {
         .default(10_000, '10s'),
     )
     .option('--dns-name <name...>', 'further names at which sidecars reach it')
-    .option('--ip-address <ip...>', 'addresses at which sidecars reach it')
+    .addOption(
+      new Option('--ip-address <ip...>', 'addresses at which sidecars reach it').argParser(
+        (text: string, previous: readonly string[] | undefined) => [
+          ...(previous ?? []),
+          parseIp(text),
+        ],
+      ),
+    )
     .addHelpText('after', EXAMPLE)
     .action(controlPlane);
 }

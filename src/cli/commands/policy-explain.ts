@@ -1,17 +1,12 @@
 // `weft policy explain`: says who may do what and why, from a folder of manifests or from a running control plane.
 import { explainCalls, formatQuestionProblems } from '@weft/model/policy/explain-calls';
 import { formatExplanation, ruleText } from '@weft/model/policy/format-explanation';
-import {
-  DEFAULT_QUESTION,
-  splitPair,
-  writeQuestion,
-  type CallQuestion,
-} from '@weft/model/policy/question';
+import { DEFAULT_QUESTION, writeQuestion, type CallQuestion } from '@weft/model/policy/question';
 import { isPlainObject, type PlainObject } from '@weft/model/policy/reader';
 import { Option, type Command } from 'commander';
 import { askAdmin, askAdminJson, describeTarget } from '../admin-client.ts';
 import { examples, print, printJson } from '../output.ts';
-import { collect, parseHostPort, parsePort, type HostPort } from '../parse.ts';
+import { collect, parseHostPort, parsePair, parsePort, type HostPort } from '../parse.ts';
 import {
   addMeshOptions,
   compileManifests,
@@ -212,5 +207,3 @@ export function addExplainCommand(policy: Command): void {
     .addHelpText('after', EXAMPLE)
     .action(explain);
 }
-
-const parsePair = (value: string): readonly [string, string] => splitPair(value);

@@ -115,7 +115,9 @@ function withoutDryRun(
   const [document] = found;
   const what = `AuthorizationPolicy ${at.namespace}/${at.name}`;
   if (document === undefined || found.length > 1) {
-    throw new Error(`Cannot promote ${at.name}: ${at.file} has ${found.length} times ${what}`);
+    throw new Error(
+      `Cannot promote ${at.name}: ${at.file} has ${document === undefined ? 'no' : `${found.length} times`} ${what}`,
+    );
   }
   const path = ['metadata', 'annotations'];
   const keys = DRY_RUN_ANNOTATIONS.filter((key) => document.hasIn([...path, key]));

@@ -86,7 +86,12 @@ async function readExpectations(file: string): Promise<ExpectationFile> {
     throw new Error(`Cannot read ${file}: there is no such file`, { cause });
   });
   const document = parseDocument(text, { uniqueKeys: true });
-  const [wrong] = document.errors;
+  const [wrong, ...more] = document.errors;
+  if ([wrong, ...more].some((error) => error?.code === 'MULTIPLE_DOCS')) {
+    throw new Error(
+      `Cannot read ${file}: it holds several documents; expectations are one of kind PolicyTest (see weft policy test --help)`,
+    );
+  }
   if (wrong !== undefined) throw new Error(`Cannot read ${file}: ${wrong.message}`);
   const value: unknown = document.toJS({ maxAliasCount: 100 });
   if (!isPlainObject(value)) {

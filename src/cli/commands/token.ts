@@ -1,4 +1,5 @@
 // `weft token`: join tokens, written straight into the control plane's state directory.
+import { stat } from 'node:fs/promises';
 import { createJoinToken } from '@weft/ca/join-tokens';
 import { Option, type Command } from 'commander';
 import { print, printJson } from '../output.ts';
@@ -16,9 +17,25 @@ const DEFAULT_TTL_MS = 600_000;
 
 async function create(flags: CreateFlags): Promise<void> {
   const { stateDir, namespace, serviceAccount, ttl: ttlMs } = flags;
+  await checkStateDir(stateDir);
   const made = await createJoinToken({ stateDir, namespace, serviceAccount, ttlMs });
   if (flags.json === true) printJson({ ...made, namespace, serviceAccount });
   else print(made.token);
+}
+
+/** A mistyped folder would get a token that no control plane ever reads. */
+async function checkStateDir(stateDir: string): Promise<void> {
+  const stats = await stat(stateDir).catch((cause: unknown) => {
+    throw new Error(
+      `Cannot make a token: there is no folder ${stateDir}; give the --state-dir with which the control plane runs`,
+      { cause },
+    );
+  });
+  if (!stats.isDirectory()) {
+    throw new Error(
+      `Cannot make a token: ${stateDir} is no folder; give the --state-dir with which the control plane runs`,
+    );
+  }
 }
 
 export function addTokenCommands(program: Command): void {

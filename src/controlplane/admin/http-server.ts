@@ -4,6 +4,7 @@ import { chmod, rm } from 'node:fs/promises';
 import http, { type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { isLocalHost } from '@weft/model/local-host';
+import { whyNoPort } from '../serve/why-no-port.ts';
 
 /** What is shown; asked at each request. */
 export interface AdminApi {
@@ -161,10 +162,8 @@ export async function openAdminServers(options: {
   try {
     await once(open, 'listening');
   } catch (cause) {
-    const reason = cause instanceof Error ? cause.message : String(cause);
-    const cure = 'is another process there? Choose another port, or 0 for any';
     const where = `${options.host}:${options.port}`;
-    throw new Error(`Cannot listen on ${where}: ${reason}; ${cure}`, { cause });
+    throw new Error(`Cannot listen on ${where}: ${whyNoPort(cause)}`, { cause });
   }
   try {
     /** The state directory is locked by this process: a socket left there has no owner. */

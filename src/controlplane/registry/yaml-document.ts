@@ -61,7 +61,8 @@ export function readYamlDocument(text: string): YamlDocument {
     const options = { lineCounter: lines, prettyErrors: false, uniqueKeys: false } as const;
     const document = parseDocument<Node, false>(text, { ...options, logLevel: 'silent' });
     for (const error of [...document.errors, ...document.warnings]) {
-      find(error.pos[0], 'bad-yaml', `is no valid YAML: ${oneLine(error.message)}`);
+      const cure = error.code === 'TAB_AS_INDENT' ? 'write spaces instead of tabs' : undefined;
+      find(error.pos[0], 'bad-yaml', `is no valid YAML: ${oneLine(error.message)}`, cure);
     }
     root = document.contents;
   } catch (error) {
