@@ -1,6 +1,20 @@
 // Writes to the terminal: results to standard output, everything else to standard error.
 
+let isGuarded = false;
+
+/** A reader that has enough (`| head`) is no failure; a full disk is one, and no reason for a stack trace. */
+function guardOutput(): void {
+  if (isGuarded) return;
+  isGuarded = true;
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code === 'EPIPE') process.exit();
+    complain(`weft: Cannot write the result: ${error.message}`);
+    process.exit(1);
+  });
+}
+
 export const print = (text: string): void => {
+  guardOutput();
   process.stdout.write(`${text}\n`);
 };
 

@@ -1,10 +1,12 @@
 // What the command says to people and scripts: help with examples, one line for what is wrong, and exit statuses.
 import assert from 'node:assert/strict';
-import { existsSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import { closeSync, existsSync, openSync } from 'node:fs';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
 import { startHttpApp } from '../support/lab-clients.ts';
 import { runWeft } from '../support/lab-daemon.ts';
 import { startLab } from '../support/lab.ts';
@@ -298,5 +300,24 @@ test('the Pods that the README names are those of the example', async () => {
   for (const [, pod, ip] of named) {
     const document = pods.split('---\n').find((text) => text.includes(`name: ${pod}\n`));
     assert.match(document ?? '', new RegExp(`podIP: ${ip}\n`));
+  }
+});
+
+test('a result that cannot be written is one line and status 1', {
+  skip: !existsSync('/dev/full'),
+}, async () => {
+  const weft = fileURLToPath(new URL('../../bin/weft', import.meta.url));
+  const full = openSync('/dev/full', 'w');
+  try {
+    const file = await save('full.yaml', POLICY);
+    const { status, stderr } = spawnSync(weft, ['policy', 'check', file], {
+      stdio: ['ignore', full, 'pipe'],
+      encoding: 'utf8',
+      timeout: 20_000,
+    });
+    assert.equal(status, 1);
+    assert.match(stderr, /^weft: Cannot write the result: ENOSPC[^\n]*\n$/);
+  } finally {
+    closeSync(full);
   }
 });

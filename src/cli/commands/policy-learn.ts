@@ -94,7 +94,9 @@ async function suggest(namespace: string, { admin, json }: Flags): Promise<void>
   const { since, edges } = await askEdges(admin);
   const seen = edges.filter((edge) => edge.namespace === namespace);
   if (seen.length === 0) {
-    complain(`no call to a workload of ${namespace} has been seen since ${since}`);
+    complain(
+      `no call to a workload of ${namespace} has been seen since ${since}; sidecars report every 10 s unless the control plane's --report-interval says otherwise`,
+    );
     process.exitCode = 1;
     return;
   }
