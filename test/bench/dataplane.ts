@@ -125,7 +125,7 @@ const memoryOfAll = (pairs: readonly Pair[], when: PairMemory['when']): PairMemo
     .filter(({ pids }) => pids.length > 0)
     .map(({ name, pids }) => ({ pair: name, when, proxies: pids.map(memoryOf) }));
 
-interface Setting {
+export interface Setting {
   readonly scenario: Scenario;
   readonly pairs: readonly Pair[];
   readonly generator: LoadGenerator;
@@ -133,7 +133,7 @@ interface Setting {
   readonly effort: Effort;
 }
 
-async function measureScenario(setting: Setting): Promise<ScenarioResult> {
+export async function measureScenario(setting: Setting): Promise<ScenarioResult> {
   const { scenario, effort } = setting;
   const isHandshake = scenario.newConnection === 'handshake';
   const pairs = setting.pairs.filter(({ inbound }) => !isHandshake || inbound !== undefined);

@@ -2,8 +2,7 @@
 import { parseIp } from '@weft/model/ip';
 import { compilePolicies } from '@weft/model/policy/compile';
 import { compileRbac, type DecisionInput, type Evaluator } from '@weft/model/policy/evaluate';
-import { parseAuthorizationPolicy } from '@weft/model/policy/parse-authorization-policy';
-import type { PlainObject } from '@weft/model/policy/reader';
+import { manifestOf, parsePolicy, specOf } from './rule-sets.ts';
 
 export interface DecisionCost {
   readonly rules: number;
@@ -19,47 +18,10 @@ const ROUNDS = 9;
 const DECISIONS_A_ROUND = 200_000;
 const CALLERS = 64;
 
-/**
- * Rules as teams write them: a policy a caller, by principal or namespace, for a method and an exact path or a prefix;
- * one in ten a DENY.
- */
-function specOf(at: number): PlainObject {
-  return {
-    action: at % 10 === 0 ? 'DENY' : 'ALLOW',
-    rules: [
-      {
-        from: [
-          {
-            source:
-              at % 3 === 0
-                ? { namespaces: [`team${at}`] }
-                : { principals: [`cluster.local/ns/team${at % 200}/sa/app${at}`] },
-          },
-        ],
-        to: [
-          {
-            operation:
-              at % 2 === 0
-                ? { methods: ['GET'], paths: [`/status/${at}`] }
-                : { methods: ['GET', 'POST'], paths: [`/api/v1/thing${at}/*`] },
-          },
-        ],
-      },
-    ],
-  };
-}
-
 function evaluatorOf(rules: number): { readonly evaluator: Evaluator; readonly compileMs: number } {
-  const policies = Array.from({ length: rules }, (_, at) => {
-    const parsed = parseAuthorizationPolicy({
-      apiVersion: 'security.weft.dev/v1',
-      kind: 'AuthorizationPolicy',
-      metadata: { namespace: 'shop', name: `p${at}` },
-      spec: specOf(at),
-    });
-    if (!parsed.ok) throw new Error(`Cannot measure: ${JSON.stringify(parsed.problems)}`);
-    return parsed.value;
-  });
+  const policies = Array.from({ length: rules }, (_, at) =>
+    parsePolicy(manifestOf(`p${at}`, specOf(at))),
+  );
   const startedAt = performance.now();
   const chain = compilePolicies(policies, [], {
     trustDomain: 'cluster.local',

