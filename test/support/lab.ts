@@ -51,6 +51,8 @@ export interface Addresses {
 
 /** Processes of other test files run at the same time: each has a network of its own, and the demo's are left alone. */
 const NETWORK = `127.${64 + ((process.pid >> 8) & 127)}.${process.pid & 255}`;
+/** Nobody's connections come from this address: after a restart its ports are still free. */
+const ANY_PORT = `${NETWORK}.1:0`;
 let lastHost = 1;
 
 const textField = (value: PlainObject, key: string): string => {
@@ -196,9 +198,9 @@ export class Lab implements AsyncDisposable {
       ...flags({
         manifests: this.manifests,
         'state-dir': this.state,
-        xds: xds ?? '127.0.0.1:0',
-        enrolment: enrolment ?? '127.0.0.1:0',
-        admin: admin ?? '127.0.0.1:0',
+        xds: xds ?? ANY_PORT,
+        enrolment: enrolment ?? ANY_PORT,
+        admin: admin ?? ANY_PORT,
       }),
       ...(spec.svidTtl === undefined ? [] : ['--svid-ttl', spec.svidTtl]),
       ...(spec.args ?? []),

@@ -33,11 +33,14 @@ export const ADMIN_PORT = 15_000;
 
 export interface Layout {
   readonly addressOf: Readonly<Record<WorkloadName, string>>;
+  /** Where the control plane listens. */
+  readonly controlPlane: string;
 }
 
 const HOST_NUMBER: Readonly<Record<WorkloadName, number>> = { web: 2, prices: 3, stock: 4 };
 
 const layoutAt = (base: string): Layout => ({
+  controlPlane: `${base}.1`,
   addressOf: {
     web: `${base}.${HOST_NUMBER.web}`,
     prices: `${base}.${HOST_NUMBER.prices}`,
@@ -69,7 +72,7 @@ function isFree(host: string, port: number): Promise<boolean> {
 }
 
 /** The Pods of the three services, as the manifests' last file. */
-export function podManifests(layout: Layout): string {
+export function podManifests(layout: Pick<Layout, 'addressOf'>): string {
   return WORKLOADS.map((name) => {
     const port = WORKLOAD_PORT[name];
     return `apiVersion: v1

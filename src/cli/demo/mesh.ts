@@ -32,7 +32,7 @@ export interface Folders {
   readonly policies: string;
 }
 
-export async function makeFolders(layout: Layout): Promise<Folders> {
+export async function makeFolders(layout: Pick<Layout, 'addressOf'>): Promise<Folders> {
   const root = await mkdtemp(join(tmpdir(), 'weft-demo-'));
   const folders = {
     root,
@@ -84,6 +84,8 @@ export class DemoMesh implements AsyncDisposable {
   /** The same ports again after a restart, so that sidecars find it. */
   async startControlPlane(): Promise<PlainObject> {
     const { manifests, state, logs } = this.folders;
+    /** Nobody's connections come from this address: after a restart its ports are still free. */
+    const anyPort = `${this.layout.controlPlane}:0`;
     const daemon = new DaemonProcess({
       name: 'control plane',
       args: [
@@ -95,11 +97,11 @@ export class DemoMesh implements AsyncDisposable {
         '--rotation-grace',
         '2s',
         '--xds',
-        this.#addresses?.xds ?? '127.0.0.1:0',
+        this.#addresses?.xds ?? anyPort,
         '--enrolment',
-        this.#addresses?.enrolment ?? '127.0.0.1:0',
+        this.#addresses?.enrolment ?? anyPort,
         '--admin',
-        this.#addresses?.admin ?? '127.0.0.1:0',
+        this.#addresses?.admin ?? anyPort,
       ],
       logFile: join(logs, 'control-plane.log'),
     });

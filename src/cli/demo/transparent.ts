@@ -39,7 +39,7 @@ export async function transparent(story: Story): Promise<void> {
     story.skip('the same three services, each in a network namespace of its own', reason);
     return;
   }
-  const layout: Layout = { addressOf: ADDRESS };
+  const layout = { addressOf: ADDRESS };
   const folders = await makeFolders(layout);
   const before = story.failed;
   try {
