@@ -287,7 +287,10 @@ test('a control plane whose port is taken says so in words', async () => {
       args: ['--state-dir', join(folder, 'other'), flag, lab.addresses.xds],
     });
     assert.equal((await daemon.exit()).code, 1);
-    assert.match(daemon.stderr, /Cannot listen on 127\.\d+\.\d+\.1:\d+: another process listens there/);
+    assert.match(
+      daemon.stderr,
+      /Cannot listen on 127\.\d+\.\d+\.1:\d+: another process listens there/,
+    );
   }
 });
 
