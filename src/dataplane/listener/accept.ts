@@ -16,7 +16,7 @@ import {
 } from '../state/chain.ts';
 import type { OpenConnection, OpenConnections } from '../state/open-connections.ts';
 import type { AcceptorPool } from '../tls/acceptor-pool.ts';
-import { isStillTrusted, type MeshContexts } from '../tls/credentials.ts';
+import { trustEndMs, type MeshContexts } from '../tls/credentials.ts';
 import type { MeshPeer } from '../tls/peer.ts';
 import { inspect, traitsOf, type Inspected } from './inspect.ts';
 import type { Destination } from './original-dst.ts';
@@ -106,6 +106,7 @@ class Attempt {
   readonly #destination: Destination;
   readonly #options: AcceptOptions;
   readonly #source: { readonly address: string; readonly port: number };
+  #trust: { readonly roots: MeshContexts['roots']; readonly endMs: number } | undefined;
   #traits: ConnectionTraits = RAW;
   #inspected: Inspected | undefined;
 
@@ -265,7 +266,10 @@ class Attempt {
     if (peer === undefined || chain.tls === undefined) return undefined;
     const contexts = this.#options.contexts();
     if (contexts === undefined) return 'no-certificate';
-    if (!isStillTrusted(peer.chain, contexts.roots, this.#options.now())) return 'peer-not-trusted';
+    const { roots } = contexts;
+    // A change of policy judges every connection again: signatures are verified when the roots change alone.
+    if (this.#trust?.roots !== roots) this.#trust = { roots, endMs: trustEndMs(peer.chain, roots) };
+    if (this.#trust.endMs < this.#options.now()) return 'peer-not-trusted';
     return isExpectedBy(chain.tls.peerUris)(peer.spiffeId) ? undefined : 'peer-identity-unexpected';
   }
 

@@ -53,25 +53,29 @@ export function splitPem(pem: string): readonly string[] {
     .map((part) => `${part}\n${PEM_END}\n`);
 }
 
+const NEVER = Number.NEGATIVE_INFINITY;
+
 /**
- * Whether a peer that was verified once still is, under other roots: the chain it presented (leaf first)
- * must lead to one of them, and none of it may have expired. Used to judge open connections again.
+ * Until when a peer that was verified once is trusted under these roots: the chain it presented (leaf first) must lead
+ * to one of them, and holds until the first certificate on the way expires. Verifies signatures: keep the answer for as
+ * long as the roots are the same.
+ * @returns milliseconds since the epoch; before all time when the chain leads to none of the roots.
  */
-export function isStillTrusted(
+export function trustEndMs(
   chain: readonly X509Certificate[],
   roots: readonly X509Certificate[],
-  nowMs: number,
-): boolean {
+): number {
   const leaf = chain[0];
-  if (leaf === undefined) return false;
+  if (leaf === undefined) return NEVER;
   let current = leaf;
+  let endMs = Number.POSITIVE_INFINITY;
   const candidates = chain.slice(1);
   /** One step a certificate at the most: a chain cannot be longer than what was presented. */
   for (let step = 0; step <= chain.length; step++) {
-    if (Date.parse(current.validTo) < nowMs) return false;
+    endMs = Math.min(endMs, Date.parse(current.validTo));
     const issued = current;
     if (roots.some((root) => issued.checkIssued(root) && issued.verify(root.publicKey)))
-      return true;
+      return endMs;
     const issuer = candidates.find(
       (candidate) =>
         candidate !== issued &&
@@ -79,8 +83,15 @@ export function isStillTrusted(
         issued.checkIssued(candidate) &&
         issued.verify(candidate.publicKey),
     );
-    if (issuer === undefined) return false;
+    if (issuer === undefined) return NEVER;
     current = issuer;
   }
-  return false;
+  return NEVER;
 }
+
+/** Whether a chain leads to one of the roots and none of it has expired. */
+export const isStillTrusted = (
+  chain: readonly X509Certificate[],
+  roots: readonly X509Certificate[],
+  nowMs: number,
+): boolean => trustEndMs(chain, roots) >= nowMs;
