@@ -75,7 +75,7 @@ export function createControlPlaneMetrics(state: () => ScrapedState): ControlPla
     buckets: SECONDS,
     registers,
   });
-  addScraped(registry, state);
+  const setScraped = addScraped(registry);
   return {
     xds: {
       streamOpened: (variant) => opened.inc({ variant }),
@@ -95,18 +95,19 @@ export function createControlPlaneMetrics(state: () => ScrapedState): ControlPla
     },
     compiled: (durationMs) => compile.observe(durationMs / 1_000),
     policyEnforced: (durationMs) => propagation.observe(durationMs / 1_000),
-    text: () => registry.metrics(),
+    async text() {
+      setScraped(state());
+      return registry.metrics();
+    },
   };
 }
 
-function addScraped(registry: Registry, state: () => ScrapedState): void {
+/** @returns sets every gauge; the state is asked for once a scrape, whatever the number of gauges. */
+function addScraped(registry: Registry): (now: ScrapedState) => void {
+  const setters: ((now: ScrapedState) => void)[] = [];
   const gauge = (name: string, help: string, read: (now: ScrapedState) => number): void => {
-    const made: Gauge = new Gauge({
-      name: `weft_${name}`,
-      help,
-      registers: [registry],
-      collect: () => made.set(read(state())),
-    });
+    const made = new Gauge({ name: `weft_${name}`, help, registers: [registry] });
+    setters.push((now) => made.set(read(now)));
   };
   gauge('xds_sessions', 'Proxies that are connected', (now) => now.sessions);
   gauge('problem_errors', 'Objects that are not in force', (now) => now.problems.error);
@@ -134,4 +135,7 @@ function addScraped(registry: Registry, state: () => ScrapedState): void {
     'When the first of the trusted roots ends',
     (now) => now.rootExpiryUnixSeconds,
   );
+  return (now) => {
+    for (const set of setters) set(now);
+  };
 }
