@@ -1,4 +1,5 @@
 // At every change of the mesh: says which callers that were seen lately are refused from now on.
+import type { Clock } from '@weft/model/clock';
 import type { Mesh } from '@weft/model/mesh/mesh';
 import type { Logger } from 'pino';
 import type { Edge, EdgeLedger } from '../report/edge-ledger.ts';
@@ -8,7 +9,7 @@ export interface ReplayWatchOptions {
   readonly views: { mesh(): Mesh; subscribe(listener: () => void): Disposable };
   readonly edges: Pick<EdgeLedger, 'edges'>;
   readonly log: Logger;
-  readonly now: () => number;
+  readonly clock: Clock;
 }
 
 export interface ReplayReport {
@@ -17,6 +18,8 @@ export interface ReplayReport {
   readonly newlyRefused: readonly NewlyRefused<Edge>[];
 }
 
+/** 250 ms: proxies are told of a change first, and changes that come together are looked at together. */
+export const REPLAY_DELAY_MS = 250;
 /** Lines of one change; the document has all. */
 const MAX_LINES = 10;
 /** Changes that are remembered. */
@@ -25,24 +28,32 @@ const MAX_REPORTS = 20;
 export class ReplayWatch implements Disposable {
   readonly #options: ReplayWatchOptions;
   readonly #subscription: Disposable;
+  #timer: Disposable | undefined;
   readonly #reports: ReplayReport[] = [];
   #mesh: Mesh;
 
   constructor(options: ReplayWatchOptions) {
     this.#options = options;
     this.#mesh = options.views.mesh();
-    this.#subscription = options.views.subscribe(() => this.#look());
+    this.#subscription = options.views.subscribe(() => this.#soon());
+  }
+
+  #soon(): void {
+    this.#timer ??= this.#options.clock.setTimeout(() => {
+      this.#timer = undefined;
+      this.#look();
+    }, REPLAY_DELAY_MS);
   }
 
   #look(): void {
-    const { views, edges, log, now } = this.#options;
+    const { views, edges, log, clock } = this.#options;
     const before = this.#mesh;
     const after = views.mesh();
     if (before === after) return;
     this.#mesh = after;
     const refused = newlyRefused(edges.edges(), { before, after });
     if (refused.length === 0) return;
-    const at = new Date(now()).toISOString();
+    const at = new Date(clock.now()).toISOString();
     this.#reports.push({ at, revision: after.revision, newlyRefused: refused });
     if (this.#reports.length > MAX_REPORTS) this.#reports.shift();
     for (const { call, decidedBy, reason } of refused.slice(0, MAX_LINES)) {
@@ -72,6 +83,7 @@ export class ReplayWatch implements Disposable {
   }
 
   [Symbol.dispose](): void {
+    this.#timer?.[Symbol.dispose]();
     this.#subscription[Symbol.dispose]();
   }
 }

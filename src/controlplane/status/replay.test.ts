@@ -1,6 +1,7 @@
 // Which callers a change newly refuses, told from calls that were seen.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { createTurnableClock } from '@weft/ca/testing/turnable-clock';
 import { parseTrustDomain } from '@weft/model/identity';
 import type { Mesh } from '@weft/model/mesh/mesh';
 import { pino } from 'pino';
@@ -9,7 +10,7 @@ import { EMPTY_FOLDER, mergeFolder } from '../registry/file/merge.ts';
 import { readObjects } from '../registry/read-objects.ts';
 import type { Edge } from '../report/edge-ledger.ts';
 import { newlyRefused, type ReplayedCall } from './replay.ts';
-import { ReplayWatch } from './replay-watch.ts';
+import { REPLAY_DELAY_MS, ReplayWatch } from './replay-watch.ts';
 
 const POD = `
 apiVersion: v1
@@ -98,6 +99,7 @@ test('a call that the rules before are thought to refuse says nothing: its heade
 });
 
 test('ReplayWatch tells at each change, once', () => {
+  const clock = createTurnableClock();
   let mesh = OPEN;
   const listeners = new Set<() => void>();
   const seen: Edge = {
@@ -117,10 +119,11 @@ test('ReplayWatch tells at each change, once', () => {
     },
     edges: { edges: () => [seen] },
     log: pino({ level: 'silent' }),
-    now: () => 0,
+    clock,
   });
   const change = (): void => {
     for (const listener of listeners) listener();
+    clock.turn(REPLAY_DELAY_MS);
   };
   change();
   assert.equal(watch.reports().length, 0);
