@@ -287,6 +287,7 @@ export class Authority implements AsyncDisposable {
     return this.#exclusively(async () => {
       const { state, bundle, active } = this.#opened;
       const { phase } = state.rotation;
+      if (phase === 'stable') return { ok: true, phase, waitsFor: this.#waitsFor };
       const gate = {
         connected: connected(),
         bundleVersion: bundle.version,
@@ -296,9 +297,7 @@ export class Authority implements AsyncDisposable {
       const isRenewed = waitsFor(state.rotation, { ...gate, graceLeftMs: 0 }).length === 0;
       const graceLeftMs = phase === 'sign' ? this.#grace.leftMs(isRenewed) : 0;
       this.#waitsFor = waitsFor(state.rotation, { ...gate, graceLeftMs });
-      if (phase === 'stable' || this.#waitsFor.length > 0) {
-        return { ok: true, phase, waitsFor: this.#waitsFor };
-      }
+      if (this.#waitsFor.length > 0) return { ok: true, phase, waitsFor: this.#waitsFor };
       return this.#commit({ ...state, rotation: nextRotationState(state.rotation) });
     });
   }

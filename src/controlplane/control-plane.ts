@@ -178,7 +178,7 @@ export async function openControlPlane(options: ControlPlaneOptions): Promise<Co
       views,
       edges,
       log: log.child({ component: 'replay' }),
-      now: () => clock.now(),
+      clock,
     }),
   );
   const policies = stack.use(
@@ -305,7 +305,6 @@ function driveRotation(parts: {
 }): Disposable {
   const { authority, renewal, ads, clock, log } = parts;
   const advance = (): void => {
-    if (authority.status().rotation.phase === 'stable') return;
     authority
       .advance(() => connectedProxies({ renewal, ads, bundle: authority.bundle() }))
       .catch((error: unknown) => log.error({ error: String(error) }, 'rotation did not advance'));
