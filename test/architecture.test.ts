@@ -26,7 +26,7 @@ const readLaw = (folder: string): PackageLaw => {
   return { name: read.name, dependencies: new Set(Object.keys(read.dependencies ?? {})) };
 };
 
-const FOLDERS = ['model', 'xds', 'ca', 'controlplane', 'dataplane', 'cli'] as const;
+const FOLDERS = ['model', 'kube', 'xds', 'ca', 'controlplane', 'dataplane', 'cli'] as const;
 const laws = new Map(FOLDERS.map((name) => [`src/${name}`, readLaw(`src/${name}`)]));
 const lawOf = (path: string): PackageLaw | undefined =>
   laws.get(path.split('/').slice(0, 2).join('/'));
@@ -43,14 +43,22 @@ test('there are source files to judge, of every package', () => {
   }
 });
 
-test('no package.json allows an import against the one-way rule model <- xds <- {ca, controlplane, dataplane}, controlplane -> ca, cli -> all', () => {
+test('no package.json allows an import against the one-way rule model <- xds <- {ca, controlplane, dataplane}, model <- kube <- {ca, controlplane}, controlplane -> ca, cli -> all', () => {
   const allowed: Readonly<Record<(typeof FOLDERS)[number], readonly string[]>> = {
     model: [],
+    kube: ['@weft/model'],
     xds: ['@weft/model'],
-    ca: ['@weft/model', '@weft/xds'],
-    controlplane: ['@weft/ca', '@weft/model', '@weft/xds'],
+    ca: ['@weft/kube', '@weft/model', '@weft/xds'],
+    controlplane: ['@weft/ca', '@weft/kube', '@weft/model', '@weft/xds'],
     dataplane: ['@weft/model', '@weft/xds'],
-    cli: ['@weft/ca', '@weft/controlplane', '@weft/dataplane', '@weft/model', '@weft/xds'],
+    cli: [
+      '@weft/ca',
+      '@weft/controlplane',
+      '@weft/dataplane',
+      '@weft/kube',
+      '@weft/model',
+      '@weft/xds',
+    ],
   };
   for (const name of FOLDERS) {
     const own = [...(laws.get(`src/${name}`)?.dependencies ?? [])].sort();
