@@ -2,8 +2,9 @@
 import { join } from 'node:path';
 import { Option, type Command } from 'commander';
 import { askAdminJson } from '../admin-client.ts';
+import { controlPlaneAdminOption } from '../admin-option.ts';
 import { examples, printJson } from '../output.ts';
-import { parseHostPort, type HostPort } from '../parse.ts';
+import type { HostPort } from '../parse.ts';
 
 /** Inside the state directory; only its owner may open it. */
 export const ADMIN_SOCKET = 'admin.sock';
@@ -15,11 +16,7 @@ export function addCaCommands(program: Command): void {
   const ca = program.command('ca').description('the certificate authority and its roots');
   ca.command('status')
     .description('roots, issuers, and the phase of a rotation with what it waits for')
-    .addOption(
-      new Option('--admin <host:port>', "the control plane's admin address")
-        .argParser((text: string) => parseHostPort(text, '127.0.0.1'))
-        .default({ host: '127.0.0.1', port: 15_014 }, '127.0.0.1:15014'),
-    )
+    .addOption(controlPlaneAdminOption())
     .addHelpText('after', examples('weft ca status --admin 127.0.0.1:15014'))
     .action(async (flags: { readonly admin: HostPort }) => {
       printJson(await askAdminJson(flags.admin, '/v1/ca'));

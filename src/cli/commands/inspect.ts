@@ -1,17 +1,10 @@
 // `weft status`, `config-dump`, `certs`, `ca`: what runs, what is configured, who is trusted, asked of the admin endpoints.
-import { Option, type Command } from 'commander';
+import type { Command } from 'commander';
 import { isPlainObject, type PlainObject } from '@weft/model/policy/reader';
 import { askAdmin, askAdminJson, type AdminTarget } from '../admin-client.ts';
+import { controlPlaneAdminOption, sidecarAdminOption } from '../admin-option.ts';
 import { examples, print, printJson, table } from '../output.ts';
-import { parseHostPort, type HostPort } from '../parse.ts';
-
-const CONTROL_PLANE_ADMIN: HostPort = { host: '127.0.0.1', port: 15_014 };
-const SIDECAR_ADMIN: HostPort = { host: '127.0.0.1', port: 15_000 };
-
-const adminOption = (fallback: HostPort): Option =>
-  new Option('--admin <host:port>', 'admin address')
-    .argParser((text: string) => parseHostPort(text, '127.0.0.1'))
-    .default(fallback, `${fallback.host}:${fallback.port}`);
+import type { HostPort } from '../parse.ts';
 
 const listOf = (value: unknown, key: string): readonly PlainObject[] => {
   const list = isPlainObject(value) ? value[key] : undefined;
@@ -90,26 +83,26 @@ export function addInspectCommands(program: Command): void {
   program
     .command('status')
     .description('what the control plane knows: proxies, policies in force, problems')
-    .addOption(adminOption(CONTROL_PLANE_ADMIN))
+    .addOption(controlPlaneAdminOption())
     .option('--json', 'as JSON')
     .addHelpText('after', examples('weft status', 'weft status --admin 127.0.0.1:15014 --json'))
     .action(status);
   program
     .command('config-dump')
     .description('what a sidecar runs with; keys are never in it')
-    .addOption(adminOption(SIDECAR_ADMIN))
+    .addOption(sidecarAdminOption())
     .addHelpText('after', examples('weft config-dump --admin 127.0.0.1:15000'))
     .action((options: { readonly admin: HostPort }) => printAnswer(options.admin, '/config_dump'));
   program
     .command('certs')
     .description("a sidecar's certificate and the roots it trusts, with expiry")
-    .addOption(adminOption(SIDECAR_ADMIN))
+    .addOption(sidecarAdminOption())
     .addHelpText('after', examples('weft certs --admin 127.0.0.1:15000'))
     .action((options: { readonly admin: HostPort }) => printAnswer(options.admin, '/certs'));
   program
     .command('ready')
     .description('whether a sidecar is ready; exits 1 with the reason when it is not')
-    .addOption(adminOption(SIDECAR_ADMIN))
+    .addOption(sidecarAdminOption())
     .addHelpText('after', examples('weft ready --admin 127.0.0.1:15000'))
     .action(async (options: { readonly admin: HostPort }) => {
       const answer = await askAdmin(options.admin, '/ready');

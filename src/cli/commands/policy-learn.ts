@@ -2,10 +2,11 @@
 import { newlyRefused } from '@weft/controlplane/status/replay';
 import { isPlainObject, type PlainObject } from '@weft/model/policy/reader';
 import { formatSuggestion, type SeenCall, suggestPolicies } from '@weft/model/policy/suggest';
-import { Option, type Command } from 'commander';
+import type { Command } from 'commander';
 import { askAdminJson } from '../admin-client.ts';
-import { complain, print, printJson, table } from '../output.ts';
-import { type HostPort, parseHostPort } from '../parse.ts';
+import { controlPlaneAdminOption } from '../admin-option.ts';
+import { complain, examples, print, printJson, table } from '../output.ts';
+import type { HostPort } from '../parse.ts';
 import {
   addMeshOptions,
   compileManifests,
@@ -20,28 +21,16 @@ interface Flags {
   readonly json?: boolean;
 }
 
-const adminOption = (): Option =>
-  new Option('--admin <host:port>', "the control plane's admin address")
-    .argParser((text: string) => parseHostPort(text, '127.0.0.1'))
-    .default({ host: '127.0.0.1', port: 15_014 }, '127.0.0.1:15014');
-
-const SUGGEST_EXAMPLE = `
-Example:
-  weft policy suggest shop > shop-allow.yaml
-  weft policy check shop-allow.yaml
-
+const SUGGEST_EXAMPLE = `${examples(
+  'weft policy suggest shop > shop-allow.yaml',
+  'weft policy check shop-allow.yaml',
+)}
 Only what was seen since the control plane started is in it: leave it running for as long as your rarest call takes.
 `;
 
-const UNUSED_EXAMPLE = `
-Example:
-  weft policy unused
-`;
-
-const REPLAY_EXAMPLE = `
-Example:
-  weft policy replay manifests changed     # changed: a copy of the folder, edited
-
+const REPLAY_EXAMPLE = `${examples(
+  'weft policy replay manifests changed     # changed: a copy of the folder, edited',
+)}
 Calls are judged by caller, port, method and path. What headers and tokens decide is not in the summaries.
 `;
 
@@ -180,7 +169,7 @@ export function addPolicyLearnCommands(policy: Command): void {
       )
       .argument('<old>', 'folder of manifests as it is')
       .argument('<new>', 'folder of manifests as it would be')
-      .addOption(adminOption())
+      .addOption(controlPlaneAdminOption())
       .option('--json', 'as JSON'),
   )
     .addHelpText('after', REPLAY_EXAMPLE)
@@ -191,15 +180,15 @@ export function addPolicyLearnCommands(policy: Command): void {
     .command('suggest')
     .description('least-privilege ALLOW policies from the calls that were seen')
     .argument('<namespace>', 'of the workloads that were called')
-    .addOption(adminOption())
+    .addOption(controlPlaneAdminOption())
     .option('--json', 'as JSON')
     .addHelpText('after', SUGGEST_EXAMPLE)
     .action(suggest);
   policy
     .command('unused')
     .description('rules that have decided nothing')
-    .addOption(adminOption())
+    .addOption(controlPlaneAdminOption())
     .option('--json', 'as JSON')
-    .addHelpText('after', UNUSED_EXAMPLE)
+    .addHelpText('after', examples('weft policy unused'))
     .action(unused);
 }

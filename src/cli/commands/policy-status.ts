@@ -4,8 +4,9 @@ import { policyDigest } from '@weft/model/policy/digest';
 import { isPlainObject, type PlainObject } from '@weft/model/policy/reader';
 import { InvalidArgumentError, Option, type Command } from 'commander';
 import { askAdminJson } from '../admin-client.ts';
+import { controlPlaneAdminOption } from '../admin-option.ts';
 import { complain, examples, print, printJson, table } from '../output.ts';
-import { parseDuration, parseHostPort, type HostPort } from '../parse.ts';
+import { parseDuration, type HostPort } from '../parse.ts';
 import { loadManifests } from '../policy/load-manifests.ts';
 
 interface StatusFlags {
@@ -13,16 +14,10 @@ interface StatusFlags {
   readonly json?: boolean;
 }
 
-const CONTROL_PLANE_ADMIN: HostPort = { host: '127.0.0.1', port: 15_014 };
 /** Where an answer takes long, the control plane is left alone for so many times as long. */
 const PATIENCE = 4;
 /** Short beside what people notice, long beside what an answer costs. */
 const POLL_MS = 50;
-
-const adminOption = (): Option =>
-  new Option('--admin <host:port>', 'admin address of the control plane')
-    .argParser((text: string) => parseHostPort(text, '127.0.0.1'))
-    .default(CONTROL_PLANE_ADMIN, `${CONTROL_PLANE_ADMIN.host}:${CONTROL_PLANE_ADMIN.port}`);
 
 interface State {
   readonly policies: readonly PlainObject[];
@@ -190,7 +185,7 @@ export function addStatusCommands(policy: Command): void {
     .command('status')
     .description('where each policy is enforced, since when, and why not')
     .argument('[name]', 'NAME, NAMESPACE/NAME or KIND/NAMESPACE/NAME; default: all')
-    .addOption(adminOption())
+    .addOption(controlPlaneAdminOption())
     .option('--json', 'as JSON')
     .addHelpText('after', examples('weft policy status', 'weft policy status shop/web-callers'))
     .action(status);
@@ -211,7 +206,7 @@ export function addStatusCommands(policy: Command): void {
         .default(30_000, '30s'),
     )
     .option('-f, --files <path...>', 'manifests: wait for exactly the version in them')
-    .addOption(adminOption())
+    .addOption(controlPlaneAdminOption())
     .addHelpText(
       'after',
       examples(

@@ -1,0 +1,16 @@
+// The `--admin` option of the commands that ask a running control plane or sidecar, with where each listens by default.
+import { Option } from 'commander';
+import { type HostPort, parseHostPort } from './parse.ts';
+
+const LOOPBACK = '127.0.0.1';
+
+const adminOption = (whose: string, fallback: HostPort): Option =>
+  new Option('--admin <host:port>', `admin address of the ${whose}`)
+    .argParser((text: string) => parseHostPort(text, LOOPBACK))
+    .default(fallback, `${fallback.host}:${fallback.port}`);
+
+export const controlPlaneAdminOption = (): Option =>
+  adminOption('control plane', { host: LOOPBACK, port: 15_014 });
+
+export const sidecarAdminOption = (): Option =>
+  adminOption('sidecar', { host: LOOPBACK, port: 15_000 });
