@@ -2,7 +2,7 @@
 import { type Clock, systemClock } from '@weft/model/clock';
 import { type SpiffeId, spiffeIdOf, type TrustDomain } from '@weft/model/identity';
 import type { Logger } from 'pino';
-import { type AuditEntry, writeAudit } from './audit.ts';
+import { type AuditEntry, AuditLedger } from './audit.ts';
 import {
   createGeneration,
   createState,
@@ -125,10 +125,9 @@ export class Authority implements AsyncDisposable {
   readonly #renewListeners = new Listeners<RenewNow>();
   /** From when nobody is late any more. */
   readonly #grace: Grace;
+  readonly #ledger: AuditLedger;
   #opened: OpenedState;
   #waitsFor: readonly string[] = [];
-  #issued = 0;
-  #refused = 0;
   /** Changes of state happen one after the other. */
   #last: Promise<unknown> = Promise.resolve();
   #renewal: Disposable | undefined;
@@ -146,6 +145,7 @@ export class Authority implements AsyncDisposable {
     this.#options = options;
     this.#live = options.live;
     this.#grace = createGrace(options.rotationGraceMs ?? DEFAULT_GRACE_MS, options.clock);
+    this.#ledger = new AuditLedger(options.log);
     this.#clock = options.clock;
     this.#svidTtlMs = options.svidTtlMs;
     this.#opened = openState(options.state);
@@ -194,14 +194,12 @@ export class Authority implements AsyncDisposable {
 
   /** Counts and writes down a decision on a request; `issue` does it for its own. */
   audit(entry: AuditEntry): void {
-    if (entry.ok) this.#issued++;
-    else this.#refused++;
-    writeAudit(this.#options.log, entry);
+    this.#ledger.write(entry);
   }
 
   /** For those that are too many to be written down. */
-  countRefusal(): void {
-    this.#refused++;
+  countRefusal(reasonCode: string): void {
+    this.#ledger.countRefusal(reasonCode);
   }
 
   /** For the control plane's own servers: its SPIFFE id, and the names at which clients dial it. @throws when the issuing CA has expired. */
@@ -250,8 +248,9 @@ export class Authority implements AsyncDisposable {
       roots: rootStatus(this.#opened),
       issuers: issuerStatus(this.#opened),
       rotation: { phase: this.#opened.state.rotation.phase, waitsFor: this.#waitsFor },
-      issued: this.#issued,
-      refused: this.#refused,
+      issued: this.#ledger.issued,
+      refused: this.#ledger.refused,
+      refusedByReason: this.#ledger.refusedByReason,
     };
   }
 

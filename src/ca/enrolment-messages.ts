@@ -2,6 +2,7 @@
 import type { MethodDefinition } from '@grpc/grpc-js';
 import { bytesOf, textOf } from '@weft/xds/protocol/fields';
 import { type PlainMessage, serviceDefinition } from '@weft/xds/registry';
+import type { Evidence } from './attest/attestor.ts';
 import type { Svid } from './issuance.ts';
 import type { Bundle } from './opened-state.ts';
 
@@ -32,6 +33,39 @@ export function enrolmentMethod(name: 'Enrol' | 'Renew'): {
     }
   };
   return { [name]: { ...method, requestDeserialize: bounded } };
+}
+
+export type EnrolRequest =
+  | { readonly ok: true; readonly csrDer: Uint8Array; readonly evidence: Evidence }
+  | {
+      readonly ok: false;
+      readonly reasonCode: 'evidence-missing' | 'evidence-ambiguous' | 'evidence-incomplete';
+      readonly reason: string;
+    };
+
+/** Exactly one kind of evidence: of two, it would be a guess which one speaks. */
+export function readEnrolRequest(message: PlainMessage): EnrolRequest {
+  const csrDer = bytesOf(message, 'csr_der');
+  const joinToken = textOf(message, 'join_token');
+  const token = textOf(message, 'service_account_token');
+  const pod = textOf(message, 'pod');
+  const namespace = textOf(message, 'namespace');
+  if (joinToken !== '' && token !== '') {
+    const reason = 'the request has both a join token and a service account token';
+    return { ok: false, reasonCode: 'evidence-ambiguous', reason };
+  }
+  if (joinToken !== '') {
+    return { ok: true, csrDer, evidence: { kind: 'join-token', token: joinToken } };
+  }
+  if (token === '') {
+    const reason = 'the request has neither a join token nor a service account token';
+    return { ok: false, reasonCode: 'evidence-missing', reason };
+  }
+  if (pod === '' || namespace === '') {
+    const reason = 'the request does not say which Pod it is from: pod and namespace are needed';
+    return { ok: false, reasonCode: 'evidence-incomplete', reason };
+  }
+  return { ok: true, csrDer, evidence: { kind: 'service-account-token', token, pod, namespace } };
 }
 
 export type RenewRequest =

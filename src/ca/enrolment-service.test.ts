@@ -82,7 +82,7 @@ test('Enrol says the same of wrong, used and unknown tokens, and the log says wh
   const fresh = await mesh.token();
   const wrong = `${fresh.slice(0, -2)}${fresh.endsWith('AA') ? 'BB' : 'AA'}`;
   const unknown = `weft-join.${'A'.repeat(22)}.${'A'.repeat(43)}`;
-  for (const join_token of [used, wrong, unknown, '', 'x'.repeat(10_000)]) {
+  for (const join_token of [used, wrong, unknown, 'x', 'x'.repeat(10_000)]) {
     await assert.rejects(enrol(mesh, { csr_der, join_token }), {
       code: status.UNAUTHENTICATED,
       details: 'the join token is not accepted: it may be wrong, used or expired',
@@ -99,6 +99,40 @@ test('Enrol says the same of wrong, used and unknown tokens, and the log says wh
   assert.equal(issued[0]!['attestor'], 'join-token');
   const text = JSON.stringify(mesh.lines);
   for (const token of [used, fresh]) assert.ok(!text.includes(token.split('.')[2]!));
+});
+
+test('Enrol takes exactly one kind of evidence, and only a kind that it has an attestor for', async () => {
+  await using mesh = await createTestMesh();
+  const csr_der = opensslRequest().csrDer;
+  const join_token = await mesh.token();
+  const service_account_token = 'x.y.z';
+  for (const [fields, code, details] of [
+    [{}, status.INVALID_ARGUMENT, /neither/],
+    [{ join_token: '', pod: 'web-1', namespace: 'shop' }, status.INVALID_ARGUMENT, /neither/],
+    [{ join_token, service_account_token }, status.INVALID_ARGUMENT, /both/],
+    [{ service_account_token, pod: 'web-1' }, status.INVALID_ARGUMENT, /which Pod/],
+    [
+      { service_account_token, pod: 'web-1', namespace: 'shop' },
+      status.UNAUTHENTICATED,
+      /takes no service account token: give a join token/,
+    ],
+  ] as const) {
+    await assert.rejects(
+      enrol(mesh, { csr_der, ...fields }),
+      (error: { code: number; details: string }) => {
+        assert.equal(error.code, code);
+        assert.match(error.details, details);
+        return true;
+      },
+    );
+  }
+  assert.deepEqual(Object.fromEntries(mesh.authority.status().refusedByReason), {
+    'evidence-missing': 2,
+    'evidence-ambiguous': 1,
+    'evidence-incomplete': 1,
+    'evidence-not-accepted': 1,
+  });
+  await enrol(mesh, { csr_der, join_token });
 });
 
 test('Enrol refuses a token of the identity that the control plane itself has', async () => {

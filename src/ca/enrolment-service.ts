@@ -1,16 +1,16 @@
 // Serves identities over gRPC: the first one for evidence, further ones for the certificate of the connection.
 import { type sendUnaryData, type Server, type ServerUnaryCall, status } from '@grpc/grpc-js';
 import { type Clock, systemClock } from '@weft/model/clock';
-import { textOf, bytesOf } from '@weft/xds/protocol/fields';
 import type { PlainMessage } from '@weft/xds/registry';
 import type { Logger } from 'pino';
 import { attestPeer } from './attest/certificate.ts';
-import type { Attestation, Attestor } from './attest/attestor.ts';
+import type { Attestation, Attestor, EvidenceKind } from './attest/attestor.ts';
 import type { Authority } from './authority.ts';
 import { DEFAULT_ENROLMENT_LIMITS, type EnrolmentLimits } from './enrolment-limits.ts';
 import {
   bundleMessage,
   enrolmentMethod,
+  readEnrolRequest,
   type Received,
   svidMessage,
 } from './enrolment-messages.ts';
@@ -25,7 +25,8 @@ import { peerOf } from './server-credentials.ts';
 
 export interface EnrolmentDeps {
   readonly authority: Authority;
-  readonly attestor: Attestor;
+  /** One for each kind of evidence that is accepted. */
+  readonly attestors: readonly Attestor[];
   readonly clock?: Clock;
   readonly log?: Logger;
   readonly limits?: Partial<EnrolmentLimits>;
@@ -39,6 +40,7 @@ interface Refusal {
   readonly details: string;
   /** For the log; absent when the audit line is written already. */
   readonly audit?: { readonly reasonCode: string; readonly reason: string };
+  readonly attestor?: string;
 }
 
 type Enrolled =
@@ -46,27 +48,41 @@ type Enrolled =
   | ({ readonly ok: false } & Refusal);
 
 /** Of whatever is wrong with evidence: who guesses must not learn which part was right. */
-const NOT_ACCEPTED = 'the join token is not accepted: it may be wrong, used or expired';
+const NOT_ACCEPTED: Readonly<Record<EvidenceKind, string>> = {
+  'join-token': 'the join token is not accepted: it may be wrong, used or expired',
+  'service-account-token':
+    'the service account token is not accepted for this Pod: the log of the control plane says why',
+};
+const KIND_NAMES: Readonly<Record<EvidenceKind, string>> = {
+  'join-token': 'a join token',
+  'service-account-token': 'a service account token',
+};
+/** In audit lines of what came before any attestor. */
+const NO_ATTESTOR = 'none';
 
 /** For a port that authenticates itself and asks for no client certificate. */
 export function addEnrolmentService(server: Server, deps: EnrolmentDeps): void {
-  const { authority, attestor, clock = systemClock, log } = deps;
+  const { authority, clock = systemClock, log } = deps;
+  const attestors = byKind(deps.attestors);
   const limits = { ...DEFAULT_ENROLMENT_LIMITS, ...deps.limits };
   const rate = createRateLimit({ ...limits, clock });
   const limitedAudits = createBucket(limits.limitedAudits, clock);
-  const audit = (peer: string, entry: { reasonCode: string; reason: string }): void =>
-    authority.audit({ ok: false, ...entry, attestor: attestor.name, peer });
 
   const answer = async (call: EnrolCall): Promise<Enrolled> => {
     const peer = call.getPeer();
     if (!rate.admits(addressOf(peer))) {
       const reason = 'too many enrolments; try again later';
-      if (limitedAudits.take()) audit(peer, { reasonCode: 'rate-limited', reason });
-      else authority.countRefusal();
+      const reasonCode = 'rate-limited';
+      if (limitedAudits.take()) {
+        authority.audit({ ok: false, reasonCode, reason, attestor: NO_ATTESTOR, peer });
+      } else authority.countRefusal(reasonCode);
       return { ok: false, code: status.RESOURCE_EXHAUSTED, details: reason };
     }
-    const enrolled = await enrol(call.request, { authority, attestor, peer });
-    if (!enrolled.ok && enrolled.audit !== undefined) audit(peer, enrolled.audit);
+    const enrolled = await enrol(call.request, { authority, attestors, peer });
+    if (!enrolled.ok && enrolled.audit !== undefined) {
+      const { audit, attestor = NO_ATTESTOR } = enrolled;
+      authority.audit({ ok: false, ...audit, attestor, peer });
+    }
     return enrolled;
   };
   server.addService(enrolmentMethod('Enrol'), {
@@ -85,30 +101,45 @@ export function addEnrolmentService(server: Server, deps: EnrolmentDeps): void {
   });
 }
 
+type Attestors = ReadonlyMap<EvidenceKind, Attestor>;
+
+function byKind(attestors: readonly Attestor[]): Attestors {
+  const made = new Map(attestors.map((attestor) => [attestor.kind, attestor]));
+  if (made.size === attestors.length && made.size > 0) return made;
+  throw new TypeError('Cannot serve enrolment: each kind of evidence needs one attestor');
+}
+
+const badRequest = (audit: { reasonCode: string; reason: string }, attestor?: string): Enrolled => {
+  const { reason } = audit;
+  const refusal = { ok: false, code: status.INVALID_ARGUMENT, details: reason, audit } as const;
+  return attestor === undefined ? refusal : { ...refusal, attestor };
+};
+
 async function enrol(
   received: Received,
-  context: { readonly authority: Authority; readonly attestor: Attestor; readonly peer: string },
+  context: { readonly authority: Authority; readonly attestors: Attestors; readonly peer: string },
 ): Promise<Enrolled> {
-  const { authority, attestor, peer } = context;
+  const { authority, attestors, peer } = context;
   if (!received.ok) {
     const reason = 'not an EnrolRequest, or larger than 16 KiB';
-    const audit = { reasonCode: 'message-malformed', reason };
-    return { ok: false, code: status.INVALID_ARGUMENT, details: reason, audit };
+    return badRequest({ reasonCode: 'message-malformed', reason });
   }
-  const token = textOf(received.message, 'join_token');
-  const csrDer = bytesOf(received.message, 'csr_der');
-  const attested = await attestor.attest({ kind: 'join-token', token });
-  if (!attested.ok) return notAttested(attested);
+  const request = readEnrolRequest(received.message);
+  if (!request.ok) return badRequest({ reasonCode: request.reasonCode, reason: request.reason });
+  const { csrDer, evidence } = request;
+  const attestor = attestors.get(evidence.kind);
+  if (attestor === undefined) return kindNotAccepted(evidence.kind, attestors);
+  const attested = await attestor.attest(evidence);
+  if (!attested.ok) return notAttested(attested, attestor);
   const { identity } = attested;
   // A request that cannot be granted must not cost its owner the token.
   const flaw = authority.review(csrDer, identity);
   if (flaw !== undefined) {
     const { reasonCode, reason } = flaw;
-    const audit = { reasonCode, reason, ...identity };
-    return { ok: false, code: status.INVALID_ARGUMENT, details: reason, audit };
+    return badRequest({ reasonCode, reason, ...identity }, attestor.name);
   }
   const redeemed = await attested.redeem();
-  if (!redeemed.ok) return notAttested(redeemed);
+  if (!redeemed.ok) return notAttested(redeemed, attestor);
   const issuance = authority.issue(csrDer, identity, attestor.name, peer);
   if (!issuance.ok) return { ok: false, code: status.UNAVAILABLE, details: issuance.reason };
   return {
@@ -117,12 +148,23 @@ async function enrol(
   };
 }
 
-function notAttested(refusal: Extract<Attestation, { readonly ok: false }>): Enrolled {
+function kindNotAccepted(kind: EvidenceKind, attestors: Attestors): Enrolled {
+  const accepted = [...attestors.keys()].map((each) => KIND_NAMES[each]).join(' or ');
+  const reason = `this control plane takes no ${kind.replaceAll('-', ' ')}: give ${accepted}`;
+  const audit = { reasonCode: 'evidence-not-accepted', reason };
+  return { ok: false, code: status.UNAUTHENTICATED, details: reason, audit };
+}
+
+function notAttested(
+  refusal: Extract<Attestation, { readonly ok: false }>,
+  { name, kind }: Attestor,
+): Enrolled {
   const { reasonCode, reason, isTemporary } = refusal;
   const audit = { reasonCode, reason };
-  return isTemporary
-    ? { ok: false, code: status.UNAVAILABLE, details: 'tokens cannot be checked now', audit }
-    : { ok: false, code: status.UNAUTHENTICATED, details: NOT_ACCEPTED, audit };
+  const told = isTemporary
+    ? { code: status.UNAVAILABLE, details: 'tokens cannot be checked now' }
+    : { code: status.UNAUTHENTICATED, details: NOT_ACCEPTED[kind] };
+  return { ok: false, ...told, audit, attestor: name };
 }
 
 export interface RenewalDeps {

@@ -51,6 +51,7 @@ export interface AuthorityStatus {
   };
   readonly issued: number;
   readonly refused: number;
+  readonly refusedByReason: ReadonlyMap<string, number>;
 }
 
 /** 64 bits of a hash: versions are compared, and seen by people. */

@@ -2,10 +2,17 @@
 import type { WorkloadName } from '../issuance.ts';
 
 /** What a workload brings to its first enrolment. */
-export interface Evidence {
-  readonly kind: 'join-token';
-  readonly token: string;
-}
+export type Evidence =
+  | { readonly kind: 'join-token'; readonly token: string }
+  | {
+      readonly kind: 'service-account-token';
+      readonly token: string;
+      /** The Pod that the proxy says it is in. */
+      readonly pod: string;
+      readonly namespace: string;
+    };
+
+export type EvidenceKind = Evidence['kind'];
 
 export interface AttestationRefusal {
   readonly ok: false;
@@ -28,6 +35,15 @@ export type Attestation =
 export interface Attestor {
   /** In the audit lines. */
   readonly name: string;
-  readonly kind: Evidence['kind'];
+  readonly kind: EvidenceKind;
+  /** Refuses evidence of another kind. */
   attest(evidence: Evidence): Promise<Attestation>;
 }
+
+/** Of an attestor that was handed what is not for it. */
+export const notMine = (evidence: Evidence): AttestationRefusal => ({
+  ok: false,
+  reasonCode: 'evidence-kind',
+  reason: `evidence of kind ${evidence.kind} is not for this attestor`,
+  isTemporary: false,
+});

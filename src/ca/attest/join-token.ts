@@ -1,12 +1,14 @@
 // Attests by join token: whoever holds one is what it was made for, once.
 import type { JoinTokens, TokenCheck } from '../join-tokens.ts';
-import type { AttestationRefusal, Attestor } from './attestor.ts';
+import { type AttestationRefusal, type Attestor, notMine } from './attestor.ts';
 
 export function joinTokenAttestor(tokens: JoinTokens): Attestor {
   return {
     name: 'join-token',
     kind: 'join-token',
-    async attest({ token }) {
+    async attest(evidence) {
+      if (evidence.kind !== 'join-token') return notMine(evidence);
+      const { token } = evidence;
       const checked = await tokens.check(token);
       if (!checked.ok) return refusalOf(checked);
       return {

@@ -15,6 +15,7 @@ import { parseTrustDomain } from '@weft/model/identity';
 import { bytesOf, messageOf } from '@weft/xds/protocol/fields';
 import { type PlainMessage, serviceDefinition } from '@weft/xds/registry';
 import { pino } from 'pino';
+import type { Attestor } from '../attest/attestor.ts';
 import { joinTokenAttestor } from '../attest/join-token.ts';
 import { type Authority, type AuthorityOptions, openAuthority } from '../authority.ts';
 import type { EnrolmentLimits } from '../enrolment-limits.ts';
@@ -46,6 +47,8 @@ export interface TestMesh extends AsyncDisposable {
 export interface TestMeshOptions {
   readonly authority?: Partial<AuthorityOptions>;
   readonly limits?: Partial<EnrolmentLimits>;
+  /** Default: join tokens. */
+  readonly attestors?: readonly Attestor[];
   /** Of the services alone; the authority's is the real one. */
   readonly clock?: Clock;
 }
@@ -63,7 +66,7 @@ export async function createTestMesh(options: TestMeshOptions = {}): Promise<Tes
     await openAuthority({ store, trustDomain, log, ...options.authority }),
   );
   const { limits = {}, clock = systemClock } = options;
-  const attestor = joinTokenAttestor(await openJoinTokens({ stateDir }));
+  const { attestors = [joinTokenAttestor(await openJoinTokens({ stateDir }))] } = options;
 
   const listen = async (mode: 'server-auth' | 'mutual', server: Server): Promise<number> => {
     const creds = owned.use(createServerCredentials({ mode, authority, ...NAMES }));
@@ -75,7 +78,7 @@ export async function createTestMesh(options: TestMeshOptions = {}): Promise<Tes
     });
   };
   const enrolmentServer = new Server();
-  addEnrolmentService(enrolmentServer, { authority, attestor, log, limits, clock });
+  addEnrolmentService(enrolmentServer, { authority, attestors, log, limits, clock });
   const renewalServer = new Server();
   const renewal = addRenewalService(renewalServer, { authority, limits, clock });
   const enrolmentPort = await listen('server-auth', enrolmentServer);
