@@ -1,11 +1,16 @@
 // Finds the API server and the credentials for it, as kubectl does: kubeconfig, or the Pod's own service account.
+import type { OutgoingHttpHeaders } from 'node:http';
 import { Agent, type RequestOptions } from 'node:https';
 import { KubeConfig } from '@kubernetes/client-node';
+
+export interface CredentialedOptions extends Omit<RequestOptions, 'headers'> {
+  readonly headers: OutgoingHttpHeaders;
+}
 
 export interface Connection extends Disposable {
   readonly server: string;
   /** TLS material and credentials as they are now: a token file is read again when it is older than a minute. */
-  requestOptions(): Promise<RequestOptions>;
+  requestOptions(): Promise<CredentialedOptions>;
 }
 
 export interface ConnectOptions {
@@ -47,7 +52,7 @@ export function connect(options: ConnectOptions = {}): Connection {
   return {
     server: cluster.server,
     async requestOptions() {
-      const made: RequestOptions = {};
+      const made = { headers: {} };
       await config.applyToHTTPSOptions(made);
       // Behind a proxy the client library's own agent knows the way.
       return cluster.proxyUrl === undefined ? { ...made, agent } : made;

@@ -121,15 +121,13 @@ function parse(bytes: Buffer): KubeObject | undefined {
 async function open(connection: Connection, send: Send): Promise<IncomingMessage> {
   const options = await connection.requestOptions();
   const { promise, resolve, reject } = Promise.withResolvers<IncomingMessage>();
-  // What the credentials add is a plain object: an array of lines is for other callers of Node's.
-  const own = Array.isArray(options.headers) ? {} : options.headers;
   const body = send.body === undefined ? undefined : Buffer.from(JSON.stringify(send.body));
   const outgoing = httpsRequest(`${connection.server}${send.path}`, {
     ...options,
     method: send.method,
     ...(send.signal && { signal: send.signal }),
     headers: {
-      ...own,
+      ...options.headers,
       accept: JSON_TYPE,
       'user-agent': 'weft',
       ...(body && {
