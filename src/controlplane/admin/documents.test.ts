@@ -78,18 +78,18 @@ test('no key, no token and no hash of one is in any answer or log line (CVE-2026
   const secrets = [...(await secretsUnder(stateDir)), token, token.split('.').at(-1) ?? token];
   assert.ok(secrets.length > 4, 'the state has keys and a token');
   const listing: { readonly try: readonly string[] } = JSON.parse(
-    await get(plane.addresses.admin, '/'),
+    await get(plane.addresses.admin ?? '', '/'),
   );
   assert.ok(listing.try.includes('/v1/ca') && listing.try.includes('/v1/sessions'));
   for (const path of listing.try) {
-    const body = await get(plane.addresses.admin, path);
+    const body = await get(plane.addresses.admin ?? '', path);
     assert.ok(body.length > 1, path);
     for (const text of [body, ...lines]) {
       assert.ok(!text.includes('PRIVATE KEY'), path);
       for (const secret of secrets) assert.ok(!text.includes(secret), `${path}: ${secret}`);
     }
   }
-  const { policies } = JSON.parse(await get(plane.addresses.admin, '/v1/policies'));
+  const { policies } = JSON.parse(await get(plane.addresses.admin ?? '', '/v1/policies'));
   assert.deepEqual(
     policies.map((one: { readonly enforced: string }) => one.enforced),
     ['0/1'],

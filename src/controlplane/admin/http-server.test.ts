@@ -10,6 +10,7 @@ import { type AdminApi, openAdminServers } from './http-server.ts';
 
 interface Rig extends AsyncDisposable {
   readonly port: number;
+  readonly healthPort: number;
   readonly socketPath: string;
   readonly done: readonly string[];
 }
@@ -20,9 +21,10 @@ async function openRig(overrides: Partial<AdminApi> = {}): Promise<Rig> {
   /** As a control plane that was killed leaves it. */
   await writeFile(socketPath, '');
   const done: string[] = [];
+  const loopback = { host: '127.0.0.1', port: 0 };
   const servers = await openAdminServers({
-    host: '127.0.0.1',
-    port: 0,
+    admin: loopback,
+    health: loopback,
     socketPath,
     api: {
       isReady: () => ({ isReady: true, reasons: [] }),
@@ -41,7 +43,8 @@ async function openRig(overrides: Partial<AdminApi> = {}): Promise<Rig> {
     },
   });
   return {
-    port: servers.address.port,
+    port: servers.addresses.admin?.port ?? 0,
+    healthPort: servers.addresses.health?.port ?? 0,
     socketPath,
     done,
     async [Symbol.asyncDispose]() {
@@ -96,6 +99,25 @@ for (const [method, path, status] of OPEN) {
     assert.deepEqual(rig.done, []);
     assert.equal(got.headers['cache-control'], 'no-store');
     if (method === 'HEAD') assert.equal(got.body, '');
+  });
+}
+
+const HEALTH: readonly (readonly [string, string, number])[] = [
+  ['GET', '/healthz', 200],
+  ['GET', '/readyz', 200],
+  ['GET', '/metrics', 200],
+  ['GET', '/v1/status', 404],
+  ['GET', '/v1/explain', 404],
+  ['POST', '/v1/ca/rotation', 405],
+];
+for (const [method, path, status] of HEALTH) {
+  test(`the health port answers ${status} to ${method} ${path} from another machine (CVE-2026-31838)`, async () => {
+    await using rig = await openRig();
+    const headers = { host: '10.0.0.1:15014' };
+    const got = await ask({ host: '127.0.0.1', port: rig.healthPort, method, path, headers });
+    assert.equal(got.status, status);
+    assert.deepEqual(rig.done, []);
+    assert.ok(!got.body.includes('"version"'));
   });
 }
 
@@ -154,8 +176,6 @@ test('the socket is never open to others, not for a moment', async () => {
   const empty = { documents: new Map(), actions: new Map() };
   try {
     await using _servers = await openAdminServers({
-      host: '127.0.0.1',
-      port: 0,
       socketPath,
       api: { ...api, ...empty },
     });
@@ -221,9 +241,13 @@ test('a port that is taken is an error, and leaves no server behind', async () =
     actions: new Map(),
   };
   await assert.rejects(
-    openAdminServers({ host: '127.0.0.1', port: rig.port, socketPath: `${rig.socketPath}2`, api }),
+    openAdminServers({
+      admin: { host: '127.0.0.1', port: rig.port },
+      socketPath: `${rig.socketPath}2`,
+      api,
+    }),
     /another process listens there/,
   );
   const nowhere = join(rig.socketPath, 'no', 'folder');
-  await assert.rejects(openAdminServers({ host: '127.0.0.1', port: 0, socketPath: nowhere, api }));
+  await assert.rejects(openAdminServers({ socketPath: nowhere, api }));
 });

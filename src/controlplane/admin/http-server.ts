@@ -56,16 +56,23 @@ function queryOf(request: IncomingMessage): URLSearchParams {
   return new URLSearchParams(query === -1 ? '' : target.slice(query + 1));
 }
 
+/**
+ * - `health`: from anywhere, and nothing but health and metrics.
+ * - `local`: from this machine, everything that is shown.
+ * - `private`: over the Unix socket, changes too.
+ */
+type Audience = 'health' | 'local' | 'private';
+
 async function answer(
   api: AdminApi,
   request: IncomingMessage,
-  isPrivate: boolean,
+  audience: Audience,
 ): Promise<Answer> {
-  if (!isPrivate && !isLocalHost(request.headers.host)) {
+  if (audience === 'local' && !isLocalHost(request.headers.host)) {
     return json(403, { error: `Host ${request.headers.host} is not this machine` });
   }
   const path = pathOf(request);
-  const action = isPrivate ? api.actions.get(path) : undefined;
+  const action = audience === 'private' ? api.actions.get(path) : undefined;
   if (action !== undefined && request.method === 'POST') {
     const { status, body } = await action();
     return json(status, body);
@@ -83,6 +90,10 @@ async function answer(
       : { status: 503, type: TEXT, body: `not ready: ${reasons.join('; ')}\n` };
   }
   if (path === '/metrics') return { status: 200, type: METRICS, body: await api.metrics() };
+  if (audience === 'health') {
+    const error = `no ${path} here: health and metrics alone are served to other machines`;
+    return json(404, { error, try: ['/healthz', '/readyz', '/metrics'] });
+  }
   const document = api.documents.get(path);
   if (document !== undefined) return json(200, document());
   const question = api.questions?.get(path);
@@ -112,10 +123,10 @@ function respond(request: IncomingMessage, response: ServerResponse, result: Ans
   response.end(request.method === 'HEAD' ? undefined : result.body);
 }
 
-function createServer(api: AdminApi, isPrivate: boolean): http.Server {
+function createServer(api: AdminApi, audience: Audience): http.Server {
   const server = http.createServer((request, response) => {
     request.resume();
-    answer(api, request, isPrivate).then(
+    answer(api, request, audience).then(
       (result) => respond(request, response, result),
       (error: unknown) => respond(request, response, json(500, { error: String(error) })),
     );
@@ -138,50 +149,58 @@ function listenPrivately(server: http.Server, path: string): void {
 }
 
 export interface AdminServers extends AsyncDisposable {
-  readonly address: AddressInfo;
+  readonly addresses: { readonly admin?: AddressInfo; readonly health?: AddressInfo };
+}
+
+interface TcpAddress {
+  readonly host: string;
+  readonly port: number;
+}
+
+async function close(server: http.Server): Promise<void> {
+  if (!server.listening) return;
+  const closed = once(server, 'close');
+  server.close();
+  server.closeAllConnections();
+  await closed;
+}
+
+async function listen(server: http.Server, { host, port }: TcpAddress): Promise<AddressInfo> {
+  server.listen(port, host);
+  try {
+    await once(server, 'listening');
+  } catch (cause) {
+    throw new Error(`Cannot listen on ${host}:${port}: ${whyNoPort(cause)}`, { cause });
+  }
+  const address = server.address();
+  if (address === null || typeof address === 'string') throw new TypeError('Cannot serve: no port');
+  return address;
 }
 
 /** @throws Error with the cure when an address cannot be bound. */
 export async function openAdminServers(options: {
-  readonly host: string;
-  readonly port: number;
+  /** For callers on this machine; absent: not over TCP. */
+  readonly admin?: TcpAddress;
+  /** For probes and scrapers from other machines. */
+  readonly health?: TcpAddress;
   /** Mode 0600: who may open it may change things. */
   readonly socketPath: string;
   readonly api: AdminApi;
 }): Promise<AdminServers> {
-  const open = createServer(options.api, false);
-  const own = createServer(options.api, true);
-  const close = async (server: http.Server): Promise<void> => {
-    if (!server.listening) return;
-    const closed = once(server, 'close');
-    server.close();
-    server.closeAllConnections();
-    await closed;
+  const { admin, health, socketPath, api } = options;
+  await using stack = new AsyncDisposableStack();
+  const open = (audience: Audience, at: TcpAddress): Promise<AddressInfo> =>
+    listen(stack.adopt(createServer(api, audience), close), at);
+  const addresses = {
+    ...(admin && { admin: await open('local', admin) }),
+    ...(health && { health: await open('health', health) }),
   };
-  open.listen(options.port, options.host);
-  try {
-    await once(open, 'listening');
-  } catch (cause) {
-    const where = `${options.host}:${options.port}`;
-    throw new Error(`Cannot listen on ${where}: ${whyNoPort(cause)}`, { cause });
-  }
-  try {
-    /** The state directory is locked by this process: a socket left there has no owner. */
-    await rm(options.socketPath, { force: true });
-    listenPrivately(own, options.socketPath);
-    await once(own, 'listening');
-    await chmod(options.socketPath, 0o600);
-  } catch (error) {
-    await close(open);
-    throw error;
-  }
-  const address = open.address();
-  if (address === null || typeof address === 'string') throw new TypeError('Cannot serve: no port');
-  return {
-    address,
-    async [Symbol.asyncDispose]() {
-      await close(open);
-      await close(own);
-    },
-  };
+  const own = stack.adopt(createServer(api, 'private'), close);
+  /** The state directory is locked by this process: a socket left there has no owner. */
+  await rm(socketPath, { force: true });
+  listenPrivately(own, socketPath);
+  await once(own, 'listening');
+  await chmod(socketPath, 0o600);
+  const owned = stack.move();
+  return { addresses, [Symbol.asyncDispose]: () => owned.disposeAsync() };
 }

@@ -1,0 +1,40 @@
+// Takes a root rotation from step to step as proxies acknowledge.
+import type { Authority } from '@weft/ca/authority';
+import type { RenewalService } from '@weft/ca/enrolment-service';
+import type { Clock } from '@weft/model/clock';
+import type { Logger } from 'pino';
+import { connectedProxies } from '../rotation-gate.ts';
+import type { AdsServer } from '../serve/ads-server.ts';
+
+/** What a rotation waits for is looked at again so often, besides at every acknowledgement. */
+const ROTATION_CHECK_MS = 500;
+
+export function driveRotation(parts: {
+  readonly authority: Authority;
+  readonly renewal: RenewalService;
+  readonly ads: AdsServer;
+  readonly clock: Clock;
+  readonly log: Logger;
+  /** Of several control planes one alone takes the steps. */
+  readonly isLeader: () => boolean;
+}): Disposable {
+  const { authority, renewal, ads, clock, log } = parts;
+  const advance = (): void => {
+    if (!parts.isLeader()) return;
+    authority
+      .advance(() => connectedProxies({ renewal, ads, bundle: authority.bundle() }))
+      .catch((error: unknown) => log.error({ error: String(error) }, 'rotation did not advance'));
+  };
+  const onProgress = renewal.onProgress(advance);
+  let timer = clock.setTimeout(tick, ROTATION_CHECK_MS);
+  function tick(): void {
+    advance();
+    timer = clock.setTimeout(tick, ROTATION_CHECK_MS);
+  }
+  return {
+    [Symbol.dispose]: () => {
+      onProgress[Symbol.dispose]();
+      timer[Symbol.dispose]();
+    },
+  };
+}

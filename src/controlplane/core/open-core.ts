@@ -1,0 +1,290 @@
+// The control plane whatever it runs on: CA, mesh, streams and admin joined over a source, a store and attestors that are given.
+import { type ChannelOptions, Server, type ServerCredentials } from '@grpc/grpc-js';
+import type { Attestor } from '@weft/ca/attest/attestor';
+import { type Authority, openAuthority } from '@weft/ca/authority';
+import {
+  addEnrolmentService,
+  addRenewalService,
+  type RenewalService,
+} from '@weft/ca/enrolment-service';
+import { createServerCredentials, peerOf } from '@weft/ca/server-credentials';
+import type { CaStore } from '@weft/ca/store/store';
+import { type Clock, systemClock } from '@weft/model/clock';
+import type { TrustDomain } from '@weft/model/identity';
+import type { Logger } from 'pino';
+import { openAdminServers } from '../admin/http-server.ts';
+import {
+  type ControlPlaneMetrics,
+  createControlPlaneMetrics,
+  type ScrapedState,
+} from '../admin/metrics.ts';
+import { createMeshViews, type MeshViews } from '../compile/mesh-views.ts';
+import { KeySets } from '../jwks/key-sets.ts';
+import type { Source } from '../registry/source.ts';
+import { EdgeLedger } from '../report/edge-ledger.ts';
+import { ReportService } from '../report/report-service.ts';
+import { AdsServer } from '../serve/ads-server.ts';
+import { serverOptions } from '../serve/limits.ts';
+import { whyNoPort } from '../serve/why-no-port.ts';
+import { PolicyStatus } from '../status/policy-status.ts';
+import { ReplayWatch } from '../status/replay-watch.ts';
+import { createApi, scrapedState } from './admin-api.ts';
+import { driveRotation } from './drive-rotation.ts';
+import { logProblems } from './log-problems.ts';
+
+export interface ListenAddress {
+  readonly host: string;
+  readonly port: number;
+}
+
+/** What every control plane is told, whatever it runs on. */
+export interface CoreOptions {
+  readonly trustDomain: TrustDomain;
+  readonly rootNamespace: string;
+  /** Port 0 takes a free one, here and below. */
+  readonly xds: ListenAddress;
+  readonly enrolment: ListenAddress;
+  /** Health, metrics and documents, for callers on this machine; absent: over the Unix socket alone. */
+  readonly admin?: ListenAddress;
+  /** Health and metrics alone, for callers from outside. */
+  readonly health?: ListenAddress;
+  readonly svidTtlMs: number;
+  /** How often proxies report who called whom; whole seconds, default 10 s. */
+  readonly reportIntervalMs?: number;
+  /** How long requests on older connections may take before a previous root is retired. */
+  readonly rotationGraceMs?: number;
+  /** Further names at which clients dial, for their TLS. */
+  readonly dnsNames: readonly string[];
+  readonly ipAddresses: readonly string[];
+  readonly version: string;
+  readonly log: Logger;
+  readonly clock?: Clock;
+}
+
+/** What differs with where it runs. Disposing of them is their opener's. */
+export interface CoreParts {
+  readonly source: Source;
+  readonly store: CaStore;
+  readonly attestors: readonly Attestor[];
+  /** The admin endpoints that may change things, mode 0600. */
+  readonly adminSocketPath: string;
+  /** Whether this one takes the steps of a rotation; absent: it is alone. */
+  readonly isLeader?: () => boolean;
+  /** Why it should get no traffic now; absent: it always may. */
+  readonly unready?: () => readonly string[];
+}
+
+export interface Core extends AsyncDisposable {
+  readonly addresses: {
+    readonly xds: string;
+    readonly enrolment: string;
+    readonly admin?: string;
+    readonly health?: string;
+  };
+  readonly authority: Authority;
+  readonly renewal: RenewalService;
+  readonly views: MeshViews;
+  readonly ads: AdsServer;
+  readonly edges: EdgeLedger;
+  readonly replay: ReplayWatch;
+  readonly policies: PolicyStatus;
+  readonly metrics: ControlPlaneMetrics;
+}
+
+/** How long streams may take to end before their connections are cut. */
+const SHUTDOWN_MS = 2_000;
+/** An enrolment is a key and a token. */
+const ENROLMENT_OPTIONS: ChannelOptions = {
+  'grpc.max_receive_message_length': 32_768,
+  'grpc.max_concurrent_streams': 16,
+  'grpc.max_connection_idle_ms': 30_000,
+};
+
+/**
+ * Starts everything; it serves when this returns.
+ * @throws Error with the cure when the state cannot be read, or an address cannot be bound.
+ */
+export async function openCore(parts: CoreParts, options: CoreOptions): Promise<Core> {
+  await using stack = new AsyncDisposableStack();
+  const { log, clock = systemClock, trustDomain, rootNamespace } = options;
+  const { source, isLeader = () => true, unready = () => [] } = parts;
+  const authority = stack.use(
+    await openAuthority({
+      store: parts.store,
+      trustDomain,
+      clock,
+      svidTtlMs: options.svidTtlMs,
+      ...(options.rotationGraceMs !== undefined && { rotationGraceMs: options.rotationGraceMs }),
+      log: log.child({ component: 'ca' }),
+      controlPlane: { namespace: rootNamespace, serviceAccount: 'weft-control-plane' },
+    }),
+  );
+  let scrape: (() => ScrapedState) | undefined;
+  const metrics = createControlPlaneMetrics(() => {
+    if (scrape === undefined) throw new Error('Cannot measure: the control plane is not open yet');
+    return scrape();
+  });
+  const keys = stack.use(new KeySets({ clock }));
+  const views = stack.use(
+    createMeshViews({
+      keys,
+      source,
+      trustDomain,
+      rootNamespace,
+      bundle: () => authority.bundle(),
+      onBundleChange: (listener) => authority.onBundleChange(() => listener()),
+      clock,
+      onCompiled: (durationMs) => metrics.compiled(durationMs),
+    }),
+  );
+  logProblems([source, views, keys], views, log, stack);
+
+  const enrolmentServer = stack.adopt(new Server(ENROLMENT_OPTIONS), shutDown);
+  addEnrolmentService(enrolmentServer, {
+    authority,
+    attestors: parts.attestors,
+    clock,
+    log: log.child({ component: 'enrolment' }),
+  });
+
+  const xdsServer = stack.adopt(new Server(serverOptions), shutDown);
+  const renewal = stack.use(addRenewalService(xdsServer, { authority, clock }));
+  const ads = stack.use(
+    new AdsServer({
+      server: xdsServer,
+      peerOf,
+      views,
+      log: log.child({ component: 'xds' }),
+      metrics: metrics.xds,
+      clock,
+      identifier: `weft-${options.version}`,
+    }),
+  );
+  stack.use(driveRotation({ authority, renewal, ads, clock, log, isLeader }));
+  const edges = new EdgeLedger(clock);
+  const reports = stack.use(
+    new ReportService(xdsServer, {
+      peerOf,
+      views,
+      clock,
+      log: log.child({ component: 'report' }),
+      ...(options.reportIntervalMs !== undefined && { intervalMs: options.reportIntervalMs }),
+      onEdges: (proxy, seen) => edges.note(proxy, seen),
+    }),
+  );
+  const replay = stack.use(
+    new ReplayWatch({ views, edges, log: log.child({ component: 'replay' }), clock }),
+  );
+  const policies = stack.use(
+    new PolicyStatus({
+      views,
+      ads,
+      evaluationOf: (proxyId, listener) => reports.evaluationOf(proxyId, listener),
+      onReport: (listener) => reports.onReport(listener),
+      clock,
+      writtenAtMs: () => source.state.writtenAtMs,
+      onEnforced: (durationMs) => metrics.policyEnforced(durationMs),
+    }),
+  );
+
+  const ports = await serve({ authority, enrolmentServer, xdsServer }, options, stack);
+  const startedAtMs = clock.now();
+  scrape = () => scrapedState({ views, ads, authority, policies });
+  const admin = stack.use(
+    await openAdminServers({
+      ...(options.admin && { admin: options.admin }),
+      ...(options.health && { health: options.health }),
+      socketPath: parts.adminSocketPath,
+      api: createApi({
+        views,
+        ads,
+        authority,
+        policies,
+        edges,
+        replay,
+        metrics,
+        startedAtMs,
+        version: options.version,
+        unready,
+      }),
+    }),
+  );
+  const owned = stack.move();
+  const { admin: own, health } = admin.addresses;
+  return {
+    addresses: {
+      xds: textOf(options.xds.host, ports.xds),
+      enrolment: textOf(options.enrolment.host, ports.enrolment),
+      ...(own && options.admin && { admin: textOf(options.admin.host, own.port) }),
+      ...(health && options.health && { health: textOf(options.health.host, health.port) }),
+    },
+    authority,
+    renewal,
+    views,
+    ads,
+    edges,
+    replay,
+    policies,
+    metrics,
+    [Symbol.asyncDispose]: () => owned.disposeAsync(),
+  };
+}
+
+/** Opens both ports with certificates that are renewed while serving. */
+async function serve(
+  parts: {
+    readonly authority: Authority;
+    readonly enrolmentServer: Server;
+    readonly xdsServer: Server;
+  },
+  options: CoreOptions,
+  stack: AsyncDisposableStack,
+): Promise<{ readonly xds: number; readonly enrolment: number }> {
+  const { authority } = parts;
+  const { dnsNames, ipAddresses, clock = systemClock, log } = options;
+  const credentialsOf = (mode: 'server-auth' | 'mutual'): ServerCredentials => {
+    const made = createServerCredentials({ mode, authority, dnsNames, ipAddresses, clock, log });
+    stack.use(made);
+    return made.credentials;
+  };
+  const enrolment = await bind(
+    parts.enrolmentServer,
+    options.enrolment,
+    credentialsOf('server-auth'),
+  );
+  const xds = await bind(parts.xdsServer, options.xds, credentialsOf('mutual'));
+  return { xds, enrolment };
+}
+
+const textOf = (host: string, port: number): string =>
+  host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
+
+async function bind(
+  server: Server,
+  listen: ListenAddress,
+  credentials: ServerCredentials,
+): Promise<number> {
+  const address = textOf(listen.host, listen.port);
+  return new Promise((resolve, reject) => {
+    server.bindAsync(address, credentials, (error, port) => {
+      if (error === null) resolve(port);
+      else {
+        reject(new Error(`Cannot listen on ${address}: ${whyNoPort(error)}`, { cause: error }));
+      }
+    });
+  });
+}
+
+/** Lets streams end, then cuts what is left. */
+function shutDown(server: Server): Promise<void> {
+  return new Promise((resolve) => {
+    const timer = setTimeout(() => {
+      server.forceShutdown();
+      resolve();
+    }, SHUTDOWN_MS);
+    server.tryShutdown(() => {
+      clearTimeout(timer);
+      resolve();
+    });
+  });
+}
