@@ -10,7 +10,7 @@ export interface CredentialedOptions extends Omit<RequestOptions, 'headers'> {
 export interface Connection extends Disposable {
   readonly server: string;
   /** TLS material and credentials as they are now: a token file is read again when it is older than a minute. */
-  requestOptions(): Promise<CredentialedOptions>;
+  requestOptions(use?: 'request' | 'watch'): Promise<CredentialedOptions>;
 }
 
 export interface ConnectOptions {
@@ -44,19 +44,21 @@ export function connect(options: ConnectOptions = {}): Connection {
       'Cannot find a Kubernetes cluster: give --kubeconfig, set KUBECONFIG, or run inside a Pod',
     );
   }
-  const agent = new Agent({
-    keepAlive: true,
-    keepAliveMsecs: KEEP_ALIVE_MS,
-    maxSockets: MAX_SOCKETS,
-  });
+  const alive = { keepAlive: true, keepAliveMsecs: KEEP_ALIVE_MS };
+  const agent = new Agent({ ...alive, maxSockets: MAX_SOCKETS });
+  const watchAgent = new Agent(alive);
   return {
     server: cluster.server,
-    async requestOptions() {
+    async requestOptions(use = 'request') {
       const made = { headers: {} };
       await config.applyToHTTPSOptions(made);
       // Behind a proxy the client library's own agent knows the way.
-      return cluster.proxyUrl === undefined ? { ...made, agent } : made;
+      if (cluster.proxyUrl !== undefined) return made;
+      return { ...made, agent: use === 'watch' ? watchAgent : agent };
     },
-    [Symbol.dispose]: () => agent.destroy(),
+    [Symbol.dispose]: () => {
+      agent.destroy();
+      watchAgent.destroy();
+    },
   };
 }

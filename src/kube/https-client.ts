@@ -26,6 +26,7 @@ const MAX_ANSWER_BYTES = 67_108_864;
 /** 4 MiB: etcd keeps at most 1.5 MiB an object. */
 const MAX_EVENT_BYTES = 4_194_304;
 const JSON_TYPE = 'application/json';
+const METADATA_GROUP = 'g=meta.k8s.io;v=v1';
 
 interface Call {
   readonly verb: KubeVerb;
@@ -40,8 +41,11 @@ interface Send {
   readonly path: string;
   readonly body?: unknown;
   readonly contentType?: string;
+  /** What the answer is to be made of; default: the object as it is. */
+  readonly accept?: string;
   readonly signal?: AbortSignal | undefined;
   readonly silenceMs: number;
+  readonly use?: 'request' | 'watch';
 }
 
 type Describe = (why: { readonly code: number; readonly text: string }) => string;
@@ -119,7 +123,7 @@ function parse(bytes: Buffer): KubeObject | undefined {
 
 /** Sends, and gives the answer's head; its body is the caller's to read. */
 async function open(connection: Connection, send: Send): Promise<IncomingMessage> {
-  const options = await connection.requestOptions();
+  const options = await connection.requestOptions(send.use);
   const { promise, resolve, reject } = Promise.withResolvers<IncomingMessage>();
   const body = send.body === undefined ? undefined : Buffer.from(JSON.stringify(send.body));
   const outgoing = httpsRequest(`${connection.server}${send.path}`, {
@@ -128,7 +132,7 @@ async function open(connection: Connection, send: Send): Promise<IncomingMessage
     ...(send.signal && { signal: send.signal }),
     headers: {
       ...options.headers,
-      accept: JSON_TYPE,
+      accept: send.accept ?? JSON_TYPE,
       'user-agent': 'weft',
       ...(body && {
         'content-type': send.contentType ?? JSON_TYPE,
@@ -280,16 +284,20 @@ export function createKubeClient(connection: Connection): KubeClient {
   };
 }
 
+const acceptOf = (kind: string, isMetadataOnly = false): string =>
+  isMetadataOnly ? `${JSON_TYPE};as=${kind};${METADATA_GROUP}` : JSON_TYPE;
+
 async function list(
   connection: Connection,
   resource: KubeResource,
   options: ListOptions,
 ): ReturnType<KubeClient['list']> {
-  const { namespace, limit, continueToken, signal, ...rest } = options;
+  const { namespace, limit, continueToken, isMetadataOnly, signal, ...rest } = options;
   const describe: Describe = (why) => describeFailure({ verb: 'list', resource, namespace }, why);
+  const accept = acceptOf('PartialObjectMetadataList', isMetadataOnly);
   const search = { ...rest, limit, continue: continueToken };
   const path = query(pathOf(resource, { namespace }), search);
-  const answer = await ask(connection, { method: 'GET', path, signal }, describe);
+  const answer = await ask(connection, { method: 'GET', path, accept, signal }, describe);
   if (!answer.ok) return answer;
   const { items, metadata } = answer.value;
   if (!Array.isArray(items)) return malformed(describe, 200, 'the answer is no list');
@@ -309,7 +317,7 @@ async function watch(
   resource: KubeResource,
   options: WatchOptions,
 ): ReturnType<KubeClient['watch']> {
-  const { namespace, onEvent, signal, ...rest } = options;
+  const { namespace, onOpen, onEvent, isMetadataOnly, signal, ...rest } = options;
   const describe: Describe = (why) => describeFailure({ verb: 'watch', resource, namespace }, why);
   const timeoutSeconds = Math.round(WATCH_MIN_SECONDS * (1 + Math.random()));
   const search = { ...rest, watch: 'true', allowWatchBookmarks: 'true', timeoutSeconds };
@@ -318,11 +326,17 @@ async function watch(
     const answer = await open(connection, {
       method: 'GET',
       path,
+      accept: acceptOf('PartialObjectMetadata', isMetadataOnly),
       signal,
       silenceMs: WATCH_SILENCE_MS,
+      use: 'watch',
     });
     const code = answer.statusCode ?? 0;
-    if (code !== 200) return refused(describe, code, parse(await readAll(answer)) ?? {});
+    if (code !== 200) {
+      const status = parse(await readAll(answer)) ?? {};
+      return refused(describe, code, status, answer.headers['retry-after']);
+    }
+    onOpen?.();
     for await (const line of linesOf(answer)) {
       const event = eventOf(line, describe);
       if ('ok' in event) {

@@ -54,6 +54,8 @@ export interface ListOptions {
   readonly limit?: number;
   readonly continueToken?: string;
   readonly resourceVersion?: string;
+  /** Names, labels and annotations alone, as `PartialObjectMetadata`. */
+  readonly isMetadataOnly?: boolean;
   readonly signal?: AbortSignal;
 }
 
@@ -72,6 +74,9 @@ export interface WatchOptions {
   readonly labelSelector?: string;
   readonly fieldSelector?: string;
   readonly resourceVersion: string;
+  readonly isMetadataOnly?: boolean;
+  /** The server has taken it: events come from now on. */
+  readonly onOpen?: () => void;
   readonly onEvent: (event: WatchEvent) => void;
   readonly signal: AbortSignal;
 }
