@@ -4,7 +4,7 @@ import { existsSync, readdirSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join, relative } from 'node:path';
 import { test } from 'node:test';
-import { loadProtos, PROTO_DIRECTORY } from '@weft/xds/registry';
+import { loadProtos, PROTO_DIRECTORY } from '@weft/xds/proto-root';
 import protobuf from 'protobufjs';
 
 const require = createRequire(import.meta.url);

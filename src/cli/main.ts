@@ -1,9 +1,5 @@
-// The `weft` command: finds the command that was named, loads only that one, and turns failures into one clear line.
-import { Command, CommanderError } from 'commander';
-import { complain } from './output.ts';
-import { VERSION } from './version.ts';
-
-type Register = (program: Command) => void;
+// The `weft` command: every command there is, and where it lives.
+import { type Register, runProgram } from './program.ts';
 
 /** Every command and where it lives. A daemon's start-up must not pay for the others. */
 const COMMANDS: ReadonlyMap<string, () => Promise<Register>> = new Map([
@@ -37,43 +33,4 @@ Examples:
   weft config-dump --admin 127.0.0.1:15000    what a sidecar runs with
 `;
 
-async function createProgram(argv: readonly string[]): Promise<Command> {
-  const program = new Command('weft')
-    .description('a light service mesh that can prove what it enforces')
-    .version(VERSION)
-    .showHelpAfterError('(add --help for what can be said here)')
-    .showSuggestionAfterError()
-    .addHelpText('after', EXAMPLES)
-    .enablePositionalOptions()
-    .exitOverride();
-  const named = argv[2] === undefined ? undefined : COMMANDS.get(argv[2]);
-  /** Help names every command; a version needs none. */
-  const all = argv[2] === '--version' || argv[2] === '-V' ? [] : [...COMMANDS.values()];
-  const registers = named === undefined ? all : [named];
-  const added = new Set<Register>();
-  for (const load of registers) added.add(await load());
-  for (const register of added) register(program);
-  return program;
-}
-
-/** Longer causes are for the log, not for the terminal. */
-function explain(error: unknown): string {
-  if (!(error instanceof Error)) return String(error);
-  return process.env['WEFT_DEBUG'] === undefined ? error.message : (error.stack ?? error.message);
-}
-
-async function main(argv: readonly string[]): Promise<void> {
-  try {
-    const program = await createProgram(argv);
-    await program.parseAsync(argv);
-  } catch (error) {
-    if (error instanceof CommanderError) {
-      process.exitCode = error.exitCode;
-      return;
-    }
-    complain(`weft: ${explain(error)}`);
-    process.exitCode = 1;
-  }
-}
-
-await main(process.argv);
+await runProgram(process.argv, { commands: COMMANDS, examples: EXAMPLES });

@@ -1,17 +1,12 @@
 // Owns the protobuf types: loads `proto/` once, encodes and decodes plain objects, and makes gRPC service definitions of them.
-import { readdirSync } from 'node:fs';
-import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import type { MethodDefinition, ServiceDefinition } from '@grpc/grpc-js';
 import protobuf from 'protobufjs';
+import { readProtoRoot } from './proto-root.ts';
 
 /** A message as a plain object: fields in snake case as in the .proto files, enums by name, bytes as Uint8Array. */
 export interface PlainMessage {
   readonly [field: string]: unknown;
 }
-
-/** `proto/` lies beside `src/` in a checkout and in an image. */
-export const PROTO_DIRECTORY = fileURLToPath(new URL('../../proto', import.meta.url));
 
 let loaded: protobuf.Root | undefined;
 
@@ -20,23 +15,8 @@ let loaded: protobuf.Root | undefined;
  * proto-loader makes descriptors of every message as well, which doubles both).
  */
 export function protoRoot(): protobuf.Root {
-  loaded ??= loadProtos(PROTO_DIRECTORY);
+  loaded ??= readProtoRoot();
   return loaded;
-}
-
-/** @throws when a file cannot be read or parsed, or names a type that is not there. */
-export function loadProtos(directory: string): protobuf.Root {
-  const root = new protobuf.Root();
-  // The well-known types are built into protobufjs; everything else is named by its path under `proto/`.
-  root.resolvePath = (_origin, target) =>
-    target.startsWith('google/protobuf/') ? target : join(directory, target);
-  const files = readdirSync(directory, { recursive: true, encoding: 'utf8' })
-    .filter((file) => file.endsWith('.proto'))
-    .map((file) => file.replaceAll('\\', '/'))
-    .sort();
-  root.loadSync(files, { keepCase: true });
-  root.resolveAll();
-  return root;
 }
 
 /** @throws {RangeError} when there is no such message: names are the program's own, never a peer's. */

@@ -1,0 +1,143 @@
+// Makes what the images run: `dist/sidecar` and `dist/control-plane`, each complete without node_modules.
+// Needs the checkout's own Node, for it reads `src/`; `npm run build` does that. Options: --out DIR, --arch x64,arm64.
+import { copyFileSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { dirname, join, relative } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { build } from 'esbuild';
+import { readProtoRoot } from '../src/xds/proto-root.ts';
+
+const root = dirname(dirname(fileURLToPath(import.meta.url)));
+const { values } = parseArgs({
+  options: {
+    out: { type: 'string', default: join(root, 'dist') },
+    arch: { type: 'string', default: process.arch },
+  },
+});
+const ARCHS = ['x64', 'arm64'];
+const archs = values.arch.split(',');
+for (const arch of archs) {
+  if (!ARCHS.includes(arch)) {
+    process.stderr.write(`Cannot build for "${arch}": write --arch ${ARCHS.join(' or ')}\n`);
+    process.exit(1);
+  }
+}
+
+/** Packages written for CommonJS ask for these names; modules do not have them. */
+const BANNER = [
+  "import { createRequire as weftCreateRequire } from 'node:module';",
+  'const require = weftCreateRequire(import.meta.url);',
+  'const __filename = import.meta.filename;',
+  'const __dirname = import.meta.dirname;',
+].join('\n');
+
+/** The text of `proto/` is parsed here, once, and not at every start. */
+const embeddedProtos = {
+  name: 'embedded-protos',
+  setup(context) {
+    context.onLoad({ filter: /\/src\/xds\/proto-root\.ts$/ }, () => ({
+      contents: [
+        "import protobuf from 'protobufjs';",
+        `const text = ${JSON.stringify(JSON.stringify(readProtoRoot().toJSON()))};`,
+        'export const readProtoRoot = () => protobuf.Root.fromJSON(JSON.parse(text)).resolveAll();',
+      ].join('\n'),
+      loader: 'js',
+      resolveDir: join(root, 'src', 'xds'),
+    }));
+  },
+};
+
+/** The demo runs from the sources of its applications. */
+const withoutDemo = {
+  name: 'without-demo',
+  setup(context) {
+    context.onResolve({ filter: /\/demo\.ts$/ }, (found) => ({
+      path: join(found.resolveDir, found.path.replace('demo.ts', 'no-demo.ts')),
+    }));
+  },
+};
+
+/** grpc-js asks for it when channelz is switched on, which nothing here does. */
+const withoutProtoLoader = {
+  name: 'without-proto-loader',
+  setup(context) {
+    context.onResolve({ filter: /^@grpc\/proto-loader$/ }, () => ({
+      path: 'proto-loader',
+      namespace: 'absent',
+    }));
+    context.onLoad({ filter: /.*/, namespace: 'absent' }, () => ({
+      contents: "throw new Error('Cannot load proto files: they are not in this bundle')",
+      loader: 'js',
+    }));
+  },
+};
+
+const IMAGES = [
+  { name: 'sidecar', entry: 'src/cli/sidecar-main.ts' },
+  { name: 'control-plane', entry: 'src/cli/main.ts' },
+];
+
+for (const { name, entry } of IMAGES) {
+  const outdir = join(values.out, name);
+  rmSync(outdir, { recursive: true, force: true });
+  mkdirSync(outdir, { recursive: true });
+  const { metafile } = await build({
+    absWorkingDir: root,
+    entryPoints: [{ in: entry, out: 'weft' }],
+    outdir,
+    outExtension: { '.js': '.mjs' },
+    chunkNames: 'chunks/[name]-[hash]',
+    bundle: true,
+    splitting: true,
+    format: 'esm',
+    platform: 'node',
+    target: 'node26',
+    minifySyntax: true,
+    minifyWhitespace: true,
+    keepNames: true,
+    legalComments: 'linked',
+    sourcemap: 'linked',
+    metafile: true,
+    external: ['koffi'],
+    banner: { js: BANNER },
+    plugins: [embeddedProtos, withoutDemo, withoutProtoLoader],
+    logLevel: 'warning',
+  });
+  writeFileSync(join(outdir, 'package.json'), `${JSON.stringify({ type: 'module' })}\n`);
+  copyKoffi(outdir);
+  const inputs = Object.keys(metafile.inputs).sort();
+  const imports = Object.values(metafile.outputs).flatMap((output) => output.imports);
+  const externals = new Set(imports.filter(({ external }) => external).map(({ path }) => path));
+  const made = { inputs, externals: [...externals].sort() };
+  writeFileSync(`${outdir}.made-of.json`, `${JSON.stringify(made, undefined, 1)}\n`);
+  const bytes = Object.entries(metafile.outputs)
+    .filter(([file]) => file.endsWith('.mjs'))
+    .reduce((sum, [, output]) => sum + output.bytes, 0);
+  process.stdout.write(
+    `${relative(process.cwd(), outdir)}: ${(bytes / 1024 / 1024).toFixed(1)} MiB of code from ${inputs.length} files\n`,
+  );
+}
+
+/** The one native library: getsockopt, for transparent interception. Its loader and one binary an architecture. */
+function copyKoffi(outdir) {
+  const fromDataplane = createRequire(join(root, 'src', 'dataplane', 'package.json'));
+  const koffi = dirname(fromDataplane.resolve('koffi'));
+  const modules = join(outdir, 'node_modules');
+  for (const file of ['package.json', 'index.js', 'src/koffi/index.js', 'LICENSE.txt']) {
+    copy(join(koffi, file), join(modules, 'koffi', file));
+  }
+  const fromKoffi = createRequire(join(koffi, 'package.json'));
+  for (const arch of archs) {
+    const platform = `@koromix/koffi-linux-${arch}`;
+    const index = fromKoffi.resolve(platform);
+    for (const file of ['package.json', 'index.js', `linux_${arch}/koffi.node`]) {
+      copy(join(dirname(index), file), join(modules, platform, file));
+    }
+  }
+}
+
+function copy(from, to) {
+  mkdirSync(dirname(to), { recursive: true });
+  copyFileSync(from, to);
+}

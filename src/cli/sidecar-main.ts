@@ -1,0 +1,21 @@
+// The `weft` command of the sidecar's and the capture step's images: only what runs in a Pod.
+import { type Register, runProgram } from './program.ts';
+
+const COMMANDS: ReadonlyMap<string, () => Promise<Register>> = new Map([
+  ['sidecar', async () => (await import('./commands/sidecar.ts')).addSidecarCommand],
+  ['capture', async () => (await import('./commands/capture.ts')).addCaptureCommands],
+  ['ready', async () => (await import('./commands/inspect.ts')).addInspectCommands],
+  ['config-dump', async () => (await import('./commands/inspect.ts')).addInspectCommands],
+  ['certs', async () => (await import('./commands/inspect.ts')).addInspectCommands],
+]);
+
+const EXAMPLES = `
+Examples, in the container of a sidecar:
+  weft ready            whether it serves, and what is missing
+  weft config-dump      what it runs with
+  weft capture check    whether the rules of interception are in place
+
+Every other command is in the image of the control plane and in a checkout of Weft.
+`;
+
+await runProgram(process.argv, { commands: COMMANDS, examples: EXAMPLES });

@@ -1,0 +1,92 @@
+// The bundles that images are made of behave as the sources do, and hold nothing that their image has no use for.
+import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { isBuiltin } from 'node:module';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+
+const run = promisify(execFile);
+const root = fileURLToPath(new URL('../..', import.meta.url));
+
+/** Outside the checkout: nothing in its node_modules can be found from there. */
+let out: string;
+
+before(async () => {
+  out = await mkdtemp(join(tmpdir(), 'weft-bundle-'));
+  await run(process.execPath, [join(root, 'bin/build.mjs'), '--out', out]);
+});
+after(async () => {
+  await rm(out, { recursive: true, force: true });
+});
+
+async function weft(bundle: string, ...args: readonly string[]) {
+  const main = join(out, bundle, 'weft.mjs');
+  try {
+    const { stdout, stderr } = await run(process.execPath, [main, ...args], { cwd: out });
+    return { code: 0, stdout, stderr };
+  } catch (error) {
+    const { code, stdout, stderr } = error as { code: number; stdout: string; stderr: string };
+    return { code, stdout, stderr };
+  }
+}
+
+interface MadeOf {
+  readonly inputs: readonly string[];
+  readonly externals: readonly string[];
+}
+
+const madeOf = async (bundle: string): Promise<MadeOf> => {
+  const read: MadeOf = JSON.parse(await readFile(join(out, `${bundle}.made-of.json`), 'utf8'));
+  assert.ok(read.inputs.length > 100 && read.externals.length > 5);
+  return read;
+};
+
+test("the sidecar's bundle holds no CA, no control plane, no Kubernetes client and no node-forge", async () => {
+  const foreign = ['src/ca/', 'src/controlplane/', 'src/kube/', 'node-forge', '@kubernetes'];
+  const { inputs } = await madeOf('sidecar');
+  assert.deepEqual(
+    inputs.filter((file) => foreign.some((part) => file.includes(part))),
+    [],
+  );
+});
+
+test('the bundles need no package: what they import is in them, in Node, or koffi beside them', async () => {
+  for (const bundle of ['sidecar', 'control-plane']) {
+    const { externals } = await madeOf(bundle);
+    assert.deepEqual(
+      externals.filter((name) => !isBuiltin(name)),
+      ['koffi'],
+    );
+  }
+});
+
+test('--version and --help say what the sources say', async () => {
+  for (const bundle of ['sidecar', 'control-plane']) {
+    const { code, stdout } = await weft(bundle, '--version');
+    assert.deepEqual([code, stdout], [0, '0.1.0\n']);
+  }
+  const { stdout: source } = await run(process.execPath, [
+    join(root, 'src/cli/main.ts'),
+    'sidecar',
+    '--help',
+  ]);
+  for (const bundle of ['sidecar', 'control-plane']) {
+    const { code, stdout } = await weft(bundle, 'sidecar', '--help');
+    assert.deepEqual([code, stdout], [0, source]);
+  }
+  const { stdout: captured } = await weft('sidecar', 'capture', 'print');
+  assert.match(captured, /REDIRECT --to-ports 15006/);
+});
+
+test("a command that is not in the sidecar's image is an error, and the demo says where it runs", async () => {
+  const { code, stderr } = await weft('sidecar', 'control-plane');
+  assert.equal(code, 1);
+  assert.match(stderr, /unknown command 'control-plane'/);
+  const demo = await weft('control-plane', 'demo');
+  assert.equal(demo.code, 1);
+  assert.match(demo.stderr, /in a checkout/);
+});
