@@ -22,6 +22,7 @@ import { createMeshViews, type MeshViews } from '../compile/mesh-views.ts';
 import { KeySets } from '../jwks/key-sets.ts';
 import type { Source } from '../registry/source.ts';
 import { EdgeLedger } from '../report/edge-ledger.ts';
+import { joinEvaluations, ReplicaService } from '../replicas/replica-service.ts';
 import { ReportService } from '../report/report-service.ts';
 import { AdsServer } from '../serve/ads-server.ts';
 import { serverOptions } from '../serve/limits.ts';
@@ -85,6 +86,8 @@ export interface Core extends AsyncDisposable {
   readonly renewal: RenewalService;
   readonly views: MeshViews;
   readonly ads: AdsServer;
+  readonly reports: ReportService;
+  readonly replicas: ReplicaService;
   readonly edges: EdgeLedger;
   readonly replay: ReplayWatch;
   readonly policies: PolicyStatus;
@@ -172,15 +175,30 @@ export async function openCore(parts: CoreParts, options: CoreOptions): Promise<
       onEdges: (proxy, seen) => edges.note(proxy, seen),
     }),
   );
+  const replicas = stack.use(
+    new ReplicaService(xdsServer, {
+      peerOf,
+      controlPlaneId: authority.controlPlaneId,
+      log: log.child({ component: 'replicas' }),
+    }),
+  );
   const replay = stack.use(
     new ReplayWatch({ views, edges, log: log.child({ component: 'replay' }), clock }),
   );
   const policies = stack.use(
     new PolicyStatus({
       views,
-      ads,
-      evaluationOf: (proxyId, listener) => reports.evaluationOf(proxyId, listener),
-      onReport: (listener) => reports.onReport(listener),
+      ads: {
+        statusOf: (kind, name) => [...ads.statusOf(kind, name), ...replicas.statusOf(kind, name)],
+        onAnswer: (listener) => ads.onAnswer(listener),
+      },
+      evaluationOf: (proxyId, listener) =>
+        joinEvaluations(
+          reports.evaluationOf(proxyId, listener),
+          replicas.evaluationOf(proxyId, listener),
+        ),
+      onReport: (listener) =>
+        joinSubscriptions(reports.onReport(listener), replicas.onChange(listener)),
       clock,
       writtenAtMs: () => source.state.writtenAtMs,
       onEnforced: (durationMs) => metrics.policyEnforced(durationMs),
@@ -222,12 +240,20 @@ export async function openCore(parts: CoreParts, options: CoreOptions): Promise<
     renewal,
     views,
     ads,
+    reports,
+    replicas,
     edges,
     replay,
     policies,
     metrics,
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
   };
+}
+
+function joinSubscriptions(...all: readonly Disposable[]): Disposable {
+  const stack = new DisposableStack();
+  for (const one of all) stack.use(one);
+  return stack;
 }
 
 /** Opens both ports with certificates that are renewed while serving. */

@@ -1,0 +1,97 @@
+// What a proxy that is connected to some control plane enforces, and how control planes say so to each other.
+import { parseSpiffeId, type SpiffeId } from '@weft/model/identity';
+import { messagesOf, textOf } from '@weft/xds/protocol/fields';
+import type { PlainMessage } from '@weft/xds/registry';
+import type { Evaluation, ReportService } from '../report/report-service.ts';
+import { INBOUND_LISTENER } from '../resources/inbound-listener.ts';
+import type { AdsServer } from '../serve/ads-server.ts';
+
+export interface ProxyState {
+  readonly proxyId: string;
+  readonly identity: SpiffeId;
+  /** Of the inbound listener; absent when it has acknowledged none. */
+  readonly acked: string | undefined;
+  readonly evaluation: Evaluation;
+}
+
+/** A name and a digest are far shorter. */
+const MAX_TEXT = 512;
+/** Report streams of one proxy, and one more. */
+const MAX_DIGESTS = 4;
+
+/** Streams of one proxy overlap while it reconnects: the newest one's word counts. */
+export function localStates(
+  ads: Pick<AdsServer, 'statusOf'>,
+  reports: Pick<ReportService, 'evaluationOf'>,
+): ReadonlyMap<string, ProxyState> {
+  const states = new Map<string, ProxyState>();
+  for (const { proxyId, identity, acked } of ads.statusOf('listener', INBOUND_LISTENER)) {
+    const evaluation = reports.evaluationOf(proxyId, INBOUND_LISTENER);
+    states.set(proxyId, { proxyId, identity, acked, evaluation });
+  }
+  return states;
+}
+
+export function encodeState({ proxyId, identity, acked, evaluation }: ProxyState): PlainMessage {
+  return {
+    proxy: proxyId,
+    identity,
+    acked: acked ?? '',
+    is_reporting: evaluation.isReporting,
+    digests: evaluation.isReporting ? [...evaluation.digests] : [],
+  };
+}
+
+/** @returns `undefined` for one that names nobody. */
+function readState(message: PlainMessage): ProxyState | undefined {
+  const proxyId = textOf(message, 'proxy');
+  const identity = parseSpiffeId(textOf(message, 'identity'));
+  if (proxyId === '' || proxyId.length > MAX_TEXT || identity === undefined) return undefined;
+  const acked = textOf(message, 'acked').slice(0, MAX_TEXT);
+  const digests = listOfTexts(message['digests']);
+  return {
+    proxyId,
+    identity,
+    acked: acked === '' ? undefined : acked,
+    evaluation:
+      message['is_reporting'] === true ? { isReporting: true, digests } : { isReporting: false },
+  };
+}
+
+function listOfTexts(value: unknown): readonly string[] {
+  if (!Array.isArray(value)) return [];
+  return value
+    .slice(0, MAX_DIGESTS)
+    .map((entry) => (typeof entry === 'string' ? entry.slice(0, MAX_TEXT) : ''));
+}
+
+export interface ReplicaReport {
+  /** Empty on all but the first report of a stream. */
+  readonly replica: string;
+  readonly changed: readonly ProxyState[];
+  readonly gone: readonly string[];
+}
+
+export function readReport(message: PlainMessage): ReplicaReport {
+  const gone = message['gone'];
+  return {
+    replica: textOf(message, 'replica').slice(0, MAX_TEXT),
+    changed: messagesOf(message, 'proxies').flatMap((one) => readState(one) ?? []),
+    gone: Array.isArray(gone)
+      ? gone.filter((name): name is string => typeof name === 'string')
+      : [],
+  };
+}
+
+/** Whether two states say the same. */
+export function isSameState(a: ProxyState, b: ProxyState): boolean {
+  if (a.acked !== b.acked || a.identity !== b.identity) return false;
+  if (!a.evaluation.isReporting || !b.evaluation.isReporting) {
+    return a.evaluation.isReporting === b.evaluation.isReporting;
+  }
+  const others = b.evaluation.digests;
+  return (
+    a.evaluation.digests.length === others.length &&
+    a.evaluation.digests.every((digest, index) => digest === others[index])
+  );
+}
