@@ -33,6 +33,7 @@ export interface SidecarFlags {
   readonly xds: HostPort;
   readonly bundle: string;
   readonly tokenFile?: string;
+  readonly serviceAccountTokenFile?: string;
   readonly inbound?: readonly InboundMapping[];
   readonly outbound?: readonly OutboundMapping[];
   readonly outboundHttp?: HostPort;
@@ -55,18 +56,30 @@ const address = (flags: string, description: string, fallback?: HostPort): Optio
   return fallback === undefined ? option : option.default(fallback, textOf(fallback));
 };
 
+/** The downward API gives it in the environment. */
+const fromPod = (flags: string, description: string, variable: string): Option =>
+  new Option(flags, description).env(variable).makeOptionMandatory();
+
 export function addSidecarOptions(command: Command): Command {
   return command
-    .requiredOption('--pod <name>', 'name of the Pod (workload) in the manifests')
-    .requiredOption('--namespace <name>', 'its namespace')
-    .requiredOption('--pod-ip <ip>', 'the address at which others reach the workload')
+    .addOption(fromPod('--pod <name>', 'name of the Pod (workload)', 'WEFT_POD'))
+    .addOption(fromPod('--namespace <name>', 'its namespace', 'WEFT_NAMESPACE'))
+    .addOption(
+      fromPod('--pod-ip <ip>', 'the address at which others reach the workload', 'WEFT_POD_IP'),
+    )
     .requiredOption(
       '--bundle <file>',
-      'roots that the control plane must be issued under (STATE-DIR/bundle.pem)',
+      'roots that the control plane must be issued under (STATE-DIR/bundle.pem; in a Pod the ConfigMap weft-trust-bundle)',
     )
     .option(
       '--token-file <file>',
       'holds the join token; read anew when it is needed (or set WEFT_JOIN_TOKEN)',
+    )
+    .addOption(
+      new Option(
+        '--service-account-token-file <file>',
+        "in a Pod: holds its service account's token, which the kubelet replaces",
+      ).conflicts('tokenFile'),
     )
     .addOption(
       address('--enrolment <host:port>', 'where to enrol', { host: LOOPBACK, port: 15_013 }),
@@ -164,7 +177,7 @@ export async function sidecarOptionsOf(flags: SidecarFlags, log: Logger): Promis
     enrolmentAddress: textOf(flags.enrolment),
     xdsAddress: textOf(flags.xds),
     bundlePem,
-    readToken: () => readToken(flags.tokenFile),
+    ...enrolmentOf(flags),
     inbound: (flags.inbound ?? []).map(({ port, target }) => ({
       port,
       app: { address: target.host, port: target.port },
@@ -220,6 +233,28 @@ async function readBundle(file: string): Promise<string> {
   }
   if (count === 0) throw new Error(`--bundle: ${file} is empty; ${cure}`);
   return text;
+}
+
+type Enrolment = Pick<SidecarOptions, 'readBundle' | 'readEvidence' | 'afterRefusal'>;
+
+/** In a Pod everything that enrolment needs is mounted, and what is wrong there is cured while the sidecar waits. */
+function enrolmentOf(flags: SidecarFlags): Enrolment {
+  const { pod, namespace, bundle, tokenFile, serviceAccountTokenFile } = flags;
+  if (serviceAccountTokenFile === undefined) {
+    return {
+      readBundle: undefined,
+      readEvidence: async () => ({ kind: 'join-token', token: await readToken(tokenFile) }),
+      afterRefusal: 'end',
+    };
+  }
+  return {
+    readBundle: () => readBundle(bundle),
+    readEvidence: async () => {
+      const text = await readText('--service-account-token-file', serviceAccountTokenFile);
+      return { kind: 'service-account-token', token: text.trim(), pod, namespace };
+    },
+    afterRefusal: 'retry',
+  };
 }
 
 /** A token in the environment is seen by everybody who sees the process; a file is better. */

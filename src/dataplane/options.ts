@@ -2,6 +2,7 @@
 import type { Clock } from '@weft/model/clock';
 import type { TrustDomain } from '@weft/model/identity';
 import type { Logger } from 'pino';
+import type { Evidence } from './enrol/evidence.ts';
 import type { ListenAddress } from './serve/socket-server.ts';
 import type { AccessLogMode } from './telemetry/access-log.ts';
 
@@ -31,7 +32,11 @@ export interface SidecarOptions {
   readonly enrolmentAddress: string;
   readonly xdsAddress: string;
   readonly bundlePem: string;
-  readonly readToken: () => Promise<string>;
+  /** Where the roots may change before it has enrolled. */
+  readonly readBundle: (() => Promise<string>) | undefined;
+  readonly readEvidence: () => Promise<Evidence>;
+  /** `retry` in a Pod: see `IdentityKeeperOptions`. */
+  readonly afterRefusal: 'end' | 'retry';
   readonly inbound: readonly InboundPort[];
   readonly outbound: readonly OutboundPort[];
   readonly outboundHttp: ListenAddress | undefined;

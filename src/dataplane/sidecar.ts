@@ -95,7 +95,9 @@ export class Sidecar implements AsyncDisposable {
       renewalAddress: options.xdsAddress,
       bundlePem: options.bundlePem,
       controlPlane,
-      readToken: options.readToken,
+      readBundle: options.readBundle,
+      readEvidence: options.readEvidence,
+      afterRefusal: options.afterRefusal,
       expected: { trustDomain, namespace, spiffeId: undefined },
       clock,
       random,
@@ -210,8 +212,10 @@ export class Sidecar implements AsyncDisposable {
   /** Certificate, bundle and policy are there, and it has not been told to go. */
   readiness(): Readiness {
     const reasons: string[] = [];
-    if (this.#identity.contexts === undefined)
-      reasons.push('no certificate from the control plane');
+    if (this.#identity.contexts === undefined) {
+      const why = this.#keeper.failure;
+      reasons.push(`no certificate from the control plane${why === undefined ? '' : `: ${why}`}`);
+    }
     if (!this.#store.isInboundComplete()) reasons.push('no policy from the control plane');
     if (this.#draining !== undefined) reasons.push('draining');
     return { isReady: reasons.length === 0, reasons };

@@ -31,7 +31,7 @@ async function openLazyStreams(lab: Lab): Promise<Disposable> {
     address: lab.addresses.enrolment,
     bundlePem,
     controlPlane,
-    joinToken: await lab.token('lazy'),
+    evidence: { kind: 'join-token', token: await lab.token('lazy') },
     expected: { trustDomain, namespace: 'shop', spiffeId: undefined },
     clock: systemClock,
   });

@@ -20,7 +20,7 @@ const outcome = await enrol({
   address,
   bundlePem,
   controlPlane,
-  joinToken: 'token',
+  evidence: { kind: 'join-token', token: 'token' },
   expected: { trustDomain, namespace: 'shop', spiffeId: undefined },
   clock: systemClock,
 });

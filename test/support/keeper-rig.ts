@@ -53,7 +53,7 @@ export function createKeeperRig(
     renewalAddress: server.renewalAddress,
     bundlePem: server.authority.bundle().pem,
     controlPlane: server.controlPlane,
-    readToken: async () => 'token',
+    readEvidence: async () => ({ kind: 'join-token', token: 'token' }),
     expected: { trustDomain, namespace: 'shop', spiffeId: undefined },
     clock,
     random: () => 0.999,

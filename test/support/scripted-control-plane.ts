@@ -32,6 +32,8 @@ export interface ScriptedControlPlane extends AsyncDisposable {
   readonly address: string;
   readonly renewalAddress: string;
   readonly tokens: readonly string[];
+  /** Every EnrolRequest, oldest first. */
+  readonly requests: readonly PlainMessage[];
   readonly streams: readonly OpenedStream[];
   /** What Enrol answers next and from then on; throw a Refusal to refuse. */
   onEnrol: (csrDer: Uint8Array) => PlainMessage;
@@ -89,6 +91,7 @@ export async function openScriptedControlPlane(
   const changed = new EventTarget();
   const tell = (): void => void changed.dispatchEvent(new Event('change'));
   const tokens: string[] = [];
+  const requests: PlainMessage[] = [];
   const streams: OpenedStream[] = [];
   const { Enrol, Renew } = serviceDefinition(SERVICE);
   if (Enrol === undefined || Renew === undefined) throw new TypeError('Cannot serve: no methods');
@@ -97,6 +100,7 @@ export async function openScriptedControlPlane(
     authority,
     controlPlane: authority.controlPlaneId,
     tokens,
+    requests,
     streams,
     onEnrol: (csrDer) => ({ svid: made.svid(csrDer), bundle: made.bundle() }),
     onRenew: (csrDer) => ({ svid: made.svid(csrDer) }),
@@ -114,6 +118,7 @@ export async function openScriptedControlPlane(
     { Enrol },
     {
       Enrol(call: ServerUnaryCall<PlainMessage, PlainMessage>, respond: EnrolAnswer) {
+        requests.push(call.request);
         tokens.push(textOf(call.request, 'join_token'));
         try {
           respond(null, made.onEnrol(bytesOf(call.request, 'csr_der')));

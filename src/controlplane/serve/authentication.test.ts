@@ -66,7 +66,7 @@ async function openRig(): Promise<Rig> {
         address: plane.addresses.enrolment,
         bundlePem: plane.authority.bundle().pem,
         controlPlane: plane.authority.controlPlaneId,
-        joinToken: token,
+        evidence: { kind: 'join-token', token },
         expected: { trustDomain, namespace: 'shop', spiffeId: undefined },
         clock: systemClock,
       });

@@ -51,7 +51,7 @@ test('a workload of the same mesh that plays control plane gets no token: the ve
     address: server.address,
     bundlePem: server.authority.bundle().pem,
     controlPlane: idOf('weft-system/weft-control-plane'),
-    joinToken: 'secret',
+    evidence: { kind: 'join-token', token: 'secret' },
     expected,
     clock: systemClock,
   });
@@ -67,7 +67,7 @@ test('a control plane of another root gets no token', async () => {
     address: server.address,
     bundlePem: server.authority.bundle().pem,
     controlPlane: server.controlPlane,
-    joinToken: 'secret',
+    evidence: { kind: 'join-token', token: 'secret' },
     expected,
     clock: systemClock,
   });

@@ -1,4 +1,4 @@
-// Asks for a first certificate with a join token: the server is verified by the pinned bundle, the answer by what was asked.
+// Asks for a first certificate with a token: the server is verified by the pinned bundle, the answer by what was asked.
 import { type ServiceError, status } from '@grpc/grpc-js';
 import type { Clock } from '@weft/model/clock';
 import type { SpiffeId } from '@weft/model/identity';
@@ -8,13 +8,14 @@ import { openChannel } from '../control-plane/link.ts';
 import { whyNoAnswer } from '../control-plane/why-no-answer.ts';
 import { checkSvid, type ExpectedIdentity, readBundle, type Svid } from './check-svid.ts';
 import { createKeyAndRequest } from './csr.ts';
+import { type Evidence, evidenceFields } from './evidence.ts';
 
 export interface EnrolOptions {
   readonly address: string;
   /** Pinned: the only roots that the server may be issued under. */
   readonly bundlePem: string;
   readonly controlPlane: SpiffeId;
-  readonly joinToken: string;
+  readonly evidence: Evidence;
   readonly expected: ExpectedIdentity;
   readonly clock: Clock;
 }
@@ -48,7 +49,7 @@ export async function enrol(options: EnrolOptions): Promise<Enrolled> {
         method.path,
         method.requestSerialize,
         (bytes) => ({ ...method.responseDeserialize(bytes) }),
-        { csr_der: own.csrDer, join_token: options.joinToken },
+        { csr_der: own.csrDer, ...evidenceFields(options.evidence) },
         { deadline: Date.now() + DEADLINE_MS },
         (error, answer) => {
           if (error !== null) reject(error);

@@ -3,6 +3,7 @@ import { test } from 'node:test';
 import { status } from '@grpc/grpc-js';
 import { createTurnableClock } from '@weft/ca/testing/turnable-clock';
 import { textOf } from '@weft/xds/protocol/fields';
+import type { Evidence } from './evidence.ts';
 import { EnrolmentRefused } from './identity-keeper.ts';
 import { createKeeperRig } from '../../../test/support/keeper-rig.ts';
 import {
@@ -71,7 +72,9 @@ test('start() waits for a control plane that is away, longer each time, and read
   await using server = await openScriptedControlPlane();
   server.onEnrol = away;
   let tokens = 0;
-  using rig = createKeeperRig(server, { readToken: async () => `token-${++tokens}` });
+  using rig = createKeeperRig(server, {
+    readEvidence: async () => ({ kind: 'join-token', token: `token-${++tokens}` }),
+  });
   const started = rig.start();
   const delays: unknown[] = [];
   for (let failures = 1; failures <= 8; failures++) {
@@ -197,12 +200,12 @@ test('an expired certificate takes its contexts with it: nobody is served until 
   const clock = createTurnableClock();
   await using server = await openScriptedControlPlane({ authority: { clock } });
   const tokens = ['first', new Error('no such file'), 'second', 'third'];
-  const readToken = async (): Promise<string> => {
+  const readEvidence = async (): Promise<Evidence> => {
     const next = tokens.shift() ?? 'none';
     if (next instanceof Error) throw next;
-    return next;
+    return { kind: 'join-token', token: next };
   };
-  using rig = createKeeperRig(server, { readToken, clock });
+  using rig = createKeeperRig(server, { readEvidence, clock });
   await rig.start();
   await server.until(() => server.streams.length === 1);
   server.onRenew = () => undefined;
@@ -281,4 +284,83 @@ test('no key is in any line of the log nor in what is reported of the identity',
     assert.ok(!text.includes('PRIVATE KEY') && !text.includes(key), text);
     assert.ok(!text.includes('token'), text);
   }
+});
+
+const podEvidence: Evidence = {
+  kind: 'service-account-token',
+  token: 'a.b.c',
+  pod: 'web-0',
+  namespace: 'shop',
+};
+
+test("a Pod's evidence is its token, its name and its namespace, and no join token", async () => {
+  await using server = await openScriptedControlPlane();
+  using rig = createKeeperRig(server, { readEvidence: async () => podEvidence });
+  await rig.start();
+  const { csr_der: csr, ...rest } = server.requests[0] ?? {};
+  assert.ok(csr instanceof Uint8Array);
+  assert.deepEqual(rest, { service_account_token: 'a.b.c', pod: 'web-0', namespace: 'shop' });
+});
+
+test('in a Pod a refusal is told and tried again, with the token of then', async () => {
+  await using server = await openScriptedControlPlane();
+  server.onEnrol = () => {
+    throw new Refusal(status.UNAUTHENTICATED, 'the Pod web-0 does not exist');
+  };
+  const tokens: (string | Error)[] = [new Error('no such file'), 'old', 'new'];
+  using rig = createKeeperRig(server, {
+    afterRefusal: 'retry',
+    readEvidence: async () => {
+      const next = tokens.shift() ?? 'none';
+      if (next instanceof Error) throw next;
+      return { ...podEvidence, token: next };
+    },
+  });
+  const started = rig.start();
+  await rig.until(() => rig.lines.length === 1);
+  assert.equal(rig.keeper.failure, 'no such file');
+  rig.clock.turn(500);
+  await rig.until(() => rig.lines.length === 2);
+  assert.equal(rig.keeper.failure, 'the Pod web-0 does not exist');
+  server.onEnrol = (csr) => ({ svid: server.svid(csr), bundle: server.bundle() });
+  rig.clock.turn(SECOND_MS);
+  await started;
+  assert.equal(rig.keeper.failure, undefined);
+  const sent = server.requests.map((request) => request['service_account_token']);
+  assert.deepEqual(sent, ['old', 'new']);
+});
+
+test("before it has enrolled a sidecar takes a newer bundle from its file; afterwards the control plane's holds", async () => {
+  const clock = createTurnableClock();
+  await using server = await openScriptedControlPlane({ authority: { clock } });
+  await using other = await openTestAuthority();
+  const good = server.authority.bundle().pem;
+  let file = other.bundle().pem;
+  let reads = 0;
+  using rig = createKeeperRig(server, {
+    clock,
+    bundlePem: file,
+    afterRefusal: 'retry',
+    readBundle: async () => {
+      reads++;
+      return file;
+    },
+  });
+  const started = rig.start();
+  await rig.until(() => rig.lines.length === 1);
+  assert.match(rig.keeper.failure ?? '', /certificate/, 'the server is not under these roots');
+  file = 'garbage';
+  clock.turn(500);
+  await rig.until(() => rig.lines.length === 2);
+  file = good;
+  clock.turn(SECOND_MS);
+  await started;
+  assert.equal(rig.told.at(-1)?.bundlePem, good);
+  assert.equal(reads, 3);
+  file = other.bundle().pem;
+  await server.until(() => server.streams.length === 1);
+  clock.turn(0.5 * HOUR_MS);
+  await rig.until(() => rig.told.length === 2);
+  assert.equal(rig.told.at(-1)?.bundlePem, good);
+  assert.equal(reads, 3, 'with a certificate the file is not asked');
 });

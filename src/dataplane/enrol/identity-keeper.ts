@@ -10,6 +10,7 @@ import { splitPem } from '../tls/credentials.ts';
 import { checkSvid, type ExpectedIdentity, readBundle, type Svid } from './check-svid.ts';
 import { createKeyAndRequest, type KeyAndRequest } from './csr.ts';
 import { enrol, type Enrolled } from './enrolment-client.ts';
+import type { Evidence } from './evidence.ts';
 import { renewAtMs } from './renewal.ts';
 import { RenewalStream } from './renewal-stream.ts';
 
@@ -20,8 +21,15 @@ export interface IdentityKeeperOptions {
   readonly renewalAddress: string;
   readonly bundlePem: string;
   readonly controlPlane: SpiffeId;
-  /** Read anew at every try: a used token is replaced by writing another. */
-  readonly readToken: () => Promise<string>;
+  /** Read anew at every try while there is no certificate: a Pod's file follows the mesh, and may be newer than we are. */
+  readonly readBundle?: (() => Promise<string>) | undefined;
+  /** Read anew at every try: a used or expired token is replaced by writing another. */
+  readonly readEvidence: () => Promise<Evidence>;
+  /**
+   * What a first refusal means: `end` where only its operator can cure it (a join token), `retry` in a Pod, whose token
+   * the kubelet replaces and whose permission the operator may still give. Default: `end`.
+   */
+  readonly afterRefusal?: 'end' | 'retry' | undefined;
   readonly expected: ExpectedIdentity;
   readonly clock: Clock;
   readonly random: () => number;
@@ -49,6 +57,9 @@ export class IdentityKeeper implements Disposable {
   /** The newest roots; kept when the certificate expires, for the pinned ones may be retired by then. */
   #bundlePem: string;
   #bundleVersion = '';
+  /** What `readBundle` gave last: only a change there is news. */
+  #bundleText: string;
+  #failure: string | undefined;
   #pending: KeyAndRequest | undefined;
   #stream: RenewalStream | undefined;
 
@@ -56,10 +67,16 @@ export class IdentityKeeper implements Disposable {
     this.#options = options;
     this.#spiffeId = options.expected.spiffeId;
     this.#bundlePem = options.bundlePem;
+    this.#bundleText = options.bundlePem;
   }
 
   get svid(): Svid | undefined {
     return this.#svid;
+  }
+
+  /** Why there is no certificate, as the last try had it. */
+  get failure(): string | undefined {
+    return this.#failure;
   }
 
   get bundleVersion(): string {
@@ -99,10 +116,11 @@ export class IdentityKeeper implements Disposable {
   }
 
   async #enrol(signal: AbortSignal, attempt: 'first' | 'again'): Promise<'enrolled' | 'ended'> {
-    const { enrolmentAddress, random, log } = this.#options;
+    const { enrolmentAddress, random, log, afterRefusal } = this.#options;
+    const endsRefused = attempt === 'first' && afterRefusal !== 'retry';
     const backoff = new Backoff({ ...ENROL_BACKOFF, random });
     while (!signal.aborted) {
-      const outcome = await this.#tryToEnrol(attempt);
+      const outcome = await this.#tryToEnrol(endsRefused ? 'throw' : 'tell');
       if (signal.aborted) break;
       /** A renewal that was under way when the certificate expired may have come in time. */
       if (this.#svid !== undefined) return 'enrolled';
@@ -111,7 +129,8 @@ export class IdentityKeeper implements Disposable {
         this.#adopt(outcome.svid);
         return 'enrolled';
       }
-      if (outcome.isFinal && attempt === 'first') {
+      this.#failure = outcome.reason;
+      if (outcome.isFinal && endsRefused) {
         throw new EnrolmentRefused(`Cannot enrol at ${enrolmentAddress}: ${outcome.reason}`);
       }
       const delayMs = backoff.next();
@@ -124,23 +143,34 @@ export class IdentityKeeper implements Disposable {
     return 'ended';
   }
 
-  /** @throws at the first attempt alone: later ones go on until they succeed, whatever is wrong (a token file that is being replaced). */
-  async #tryToEnrol(attempt: 'first' | 'again'): Promise<Enrolled> {
-    const { enrolmentAddress: address, clock, controlPlane, expected, readToken } = this.#options;
+  /** @param onError a try that is not the last one tells of what is wrong (a token file that is being replaced), and goes on. */
+  async #tryToEnrol(onError: 'throw' | 'tell'): Promise<Enrolled> {
+    const { enrolmentAddress: address, clock, controlPlane, expected } = this.#options;
     try {
+      await this.#takeNewerBundle();
       return await enrol({
         address,
         bundlePem: this.#bundlePem,
         controlPlane,
-        joinToken: await readToken(),
+        evidence: await this.#options.readEvidence(),
         expected: { ...expected, spiffeId: this.#spiffeId },
         clock,
       });
     } catch (error) {
-      if (attempt === 'first') throw error;
+      if (onError === 'throw') throw error;
       const reason = error instanceof Error ? error.message : String(error);
       return { ok: false, isFinal: false, reason };
     }
+  }
+
+  /** A file that did not change since it was read last is older than what the control plane told. */
+  async #takeNewerBundle(): Promise<void> {
+    const { readBundle } = this.#options;
+    if (readBundle === undefined) return;
+    const text = await readBundle();
+    if (text === this.#bundleText) return;
+    this.setBundle(text);
+    this.#bundleText = text;
   }
 
   #wait(delayMs: number, signal: AbortSignal): Promise<void> {
@@ -166,6 +196,7 @@ export class IdentityKeeper implements Disposable {
     this.#spiffeId = svid.spiffeId;
     this.#bundlePem = svid.bundlePem;
     this.#pending = undefined;
+    this.#failure = undefined;
     this.#schedule(renewAtMs({ receivedAtMs: now, notAfterMs: svid.notAfterMs }, random) - now);
     this.#setTimer('expire', () => this.#onExpired(), svid.notAfterMs - now);
     log.info(
