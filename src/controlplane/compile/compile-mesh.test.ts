@@ -250,3 +250,27 @@ test('a policy that cannot be read closes the workloads that it selects', () => 
   assert.deepEqual(brokenOf('web-1.shop'), ['jwt']);
   assert.deepEqual(brokenOf('cart-1.shop'), []);
 });
+
+test('in a cluster those Pods are in the mesh that the injector gave a sidecar; callers speak plain text to the others', () => {
+  const trustDomain = parseTrustDomain('cluster.local');
+  assert.ok(trustDomain !== undefined);
+  const with_ = podOf('web');
+  const injected: PodObject = {
+    ...with_,
+    meta: { ...with_.meta, annotations: new Map([['weft.dev/injected', '{}']]) },
+  };
+  const without: PodObject = {
+    ...podOf('web'),
+    meta: { ...metaOf('bare'), labels: with_.meta.labels },
+    ips: ['10.0.0.9'],
+  };
+  const mesh = compileMesh(snapshotOf([injected, without, serviceOf('web')]), {
+    trustDomain,
+    rootNamespace: 'weft-system',
+    membership: 'injected',
+  });
+  assert.deepEqual(endpointsOf(mesh), [
+    '10.0.0.1:8080 healthy mesh web',
+    '10.0.0.9:8080 healthy disabled -',
+  ]);
+});

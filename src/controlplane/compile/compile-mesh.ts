@@ -32,6 +32,7 @@ export function compileMesh(snapshot: MeshInput, identity: MeshIdentity, previou
     index,
     services,
     settings,
+    membership: identity.membership ?? 'all',
     keys: snapshot.keys ?? NO_KEYS,
     previous,
   });

@@ -13,7 +13,15 @@ export interface MeshIdentity {
   readonly rootNamespace: string;
   /** Default `cluster.local`. */
   readonly clusterDomain?: string;
+  readonly membership?: Membership;
 }
+
+/**
+ * Which Pods have a sidecar. `all`, the default: every one that does not opt out, as beside a folder of manifests, where
+ * whoever starts the workload starts its sidecar. `injected`: those that the injector has given one; callers speak plain
+ * text to the others.
+ */
+export type Membership = 'all' | 'injected';
 
 /** Kubernetes' own default; not the trust domain, which may be called anything. */
 const DEFAULT_CLUSTER_DOMAIN = 'cluster.local';

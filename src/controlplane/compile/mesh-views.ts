@@ -15,6 +15,7 @@ import { createResourceCache, type ResourceCache } from '../resources/resource-c
 import { createWorkloadView, type TrustBundle } from '../resources/workload-view.ts';
 import type { NodeClaim, ProxyRef, ProxyResolution, ViewSource } from '../serve/view-source.ts';
 import { compileMesh } from './compile-mesh.ts';
+import type { Membership } from './mesh-settings.ts';
 import { placePolicies, type PolicyPlacement } from './policy-placements.ts';
 import { resolveProxy } from './proxy-resolution.ts';
 
@@ -39,6 +40,7 @@ export interface MeshViewsOptions {
   };
   readonly trustDomain: TrustDomain;
   readonly rootNamespace: string;
+  readonly membership?: Membership;
   readonly bundle: () => TrustBundle;
   readonly onBundleChange: (listener: () => void) => Disposable;
   /** Keys of token issuers; absent: none are ever fetched. */
@@ -230,11 +232,12 @@ class Views implements MeshViews {
   }
 
   #compile(snapshot: Snapshot, previous?: Mesh): Mesh {
-    const { trustDomain, rootNamespace, onCompiled } = this.#options;
+    const { trustDomain, rootNamespace, membership, onCompiled } = this.#options;
+    const identity = { trustDomain, rootNamespace, ...(membership && { membership }) };
     const startedAt = performance.now();
     const keys = this.#options.keys?.keys ?? NO_KEYS;
     const { revision, objects } = snapshot;
-    const mesh = compileMesh({ revision, objects, keys }, { trustDomain, rootNamespace }, previous);
+    const mesh = compileMesh({ revision, objects, keys }, identity, previous);
     this.#keys = keys;
     onCompiled?.(performance.now() - startedAt);
     const { policies, settings } = mesh;

@@ -9,6 +9,7 @@ import type { Problem } from '@weft/model/problem';
 import { authorizersOf, findAuthorizers } from './authorizers.ts';
 import { explainedAt, readExplanations } from './explained-denials.ts';
 import { createInboundSpecs } from './inbound-specs.ts';
+import type { Membership } from './mesh-settings.ts';
 import type { OrderedObjects } from './ordered-objects.ts';
 import { createScopes } from './policy-scopes.ts';
 import { readPathOptions } from './path-options.ts';
@@ -19,12 +20,15 @@ import { createTokenComposer } from './workload-tokens.ts';
 
 /** Label or annotation of a Pod, label of a Namespace: `"false"` keeps out of the mesh. The Pod's own word holds. */
 const INJECT = 'weft.dev/inject';
+/** Annotation by which the injector says that a Pod has its sidecar. */
+export const INJECTED = 'weft.dev/injected';
 
 export interface WorkloadInput {
   readonly objects: OrderedObjects;
   readonly index: PodIndex;
   readonly services: readonly ServiceMembers[];
   readonly settings: MeshSettings;
+  readonly membership: Membership;
   readonly keys: FetchedKeys;
   readonly previous: Mesh | undefined;
 }
@@ -76,7 +80,9 @@ export function compileWorkloads(input: WorkloadInput): CompiledWorkloads {
       identity,
       ips: pod.ips,
       labels,
-      isInMesh: identity !== undefined && wantsMesh(pod, objects.namespaces.get(namespace)),
+      isInMesh:
+        identity !== undefined &&
+        isMember(pod, objects.namespaces.get(namespace), input.membership),
       health: healthOf(pod),
       inbound: intern({
         namespace,
@@ -111,8 +117,13 @@ const badIdentity = ({ meta, serviceAccount }: PodObject): Problem => ({
   object: { kind: 'Pod', namespace: meta.namespace, name: meta.name },
 });
 
-function wantsMesh(pod: PodObject, namespace: NamespaceObject | undefined): boolean {
+function isMember(
+  pod: PodObject,
+  namespace: NamespaceObject | undefined,
+  membership: Membership,
+): boolean {
   const { annotations, labels } = pod.meta;
+  if (membership === 'injected') return annotations.has(INJECTED);
   const said = annotations.get(INJECT) ?? labels.get(INJECT) ?? namespace?.meta.labels.get(INJECT);
   return said !== 'false';
 }

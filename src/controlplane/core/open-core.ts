@@ -18,6 +18,7 @@ import {
   createControlPlaneMetrics,
   type ScrapedState,
 } from '../admin/metrics.ts';
+import type { Membership } from '../compile/mesh-settings.ts';
 import { createMeshViews, type MeshViews } from '../compile/mesh-views.ts';
 import { KeySets } from '../jwks/key-sets.ts';
 import type { Source } from '../registry/source.ts';
@@ -69,6 +70,8 @@ export interface CoreParts {
   readonly attestors: readonly Attestor[];
   /** The admin endpoints that may change things, mode 0600. */
   readonly adminSocketPath: string;
+  /** Which Pods have a sidecar; default: all. */
+  readonly membership?: Membership;
   /** Whether this one takes the steps of a rotation; absent: it is alone. */
   readonly isLeader?: () => boolean;
   /** Why it should get no traffic now; absent: it always may. */
@@ -134,6 +137,7 @@ export async function openCore(parts: CoreParts, options: CoreOptions): Promise<
       source,
       trustDomain,
       rootNamespace,
+      ...(parts.membership && { membership: parts.membership }),
       bundle: () => authority.bundle(),
       onBundleChange: (listener) => authority.onBundleChange(() => listener()),
       clock,
