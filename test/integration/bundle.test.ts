@@ -9,6 +9,9 @@ import { after, before, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 
+import { call, echoed, startHttpApp } from '../support/lab-clients.ts';
+import { startLab } from '../support/lab.ts';
+
 const run = promisify(execFile);
 const root = fileURLToPath(new URL('../..', import.meta.url));
 
@@ -89,4 +92,23 @@ test("a command that is not in the sidecar's image is an error, and the demo say
   const demo = await weft('control-plane', 'demo');
   assert.equal(demo.code, 1);
   assert.match(demo.stderr, /in a checkout/);
+});
+
+test('both bundles together are a mesh: enrolment, configuration, policy and calls', async () => {
+  process.env['WEFT_TEST_BUNDLES'] = out;
+  try {
+    await using lab = await startLab();
+    await using app = await startHttpApp({ name: 'web' });
+    await lab.startSidecar({
+      pod: 'web-0',
+      inbound: { 8080: app.address },
+      service: [{ name: 'http', port: 80, targetPort: 8080 }],
+    });
+    const client = await lab.startSidecar({ pod: 'client-0', outbound: ['web.shop:80'] });
+    const seen = echoed(await call(client.via('web.shop:80'), '/hello'));
+    assert.match(String(seen.headers['x-forwarded-client-cert']), /sa\/client/);
+    assert.match(JSON.stringify(await client.askJson('/config_dump')), /web\.shop\.svc/);
+  } finally {
+    delete process.env['WEFT_TEST_BUNDLES'];
+  }
 });
