@@ -62,6 +62,13 @@ export interface KeySource {
 
 /** Shorter than anybody notices, longer than one burst of file or API events. */
 const DEFAULT_COALESCE_MS = 5;
+/**
+ * Twice what the last compiling took: while a large mesh changes all the time, two thirds of the processor are left
+ * for serving it. A change that comes alone does not wait.
+ */
+const REST_FACTOR = 2;
+/** 500 ms, whatever compiling takes. */
+const MAX_REST_MS = 500;
 /** Each is one resource that is left out; more of them say no more. */
 const MAX_ENCODING_PROBLEMS = 1_000;
 
@@ -88,6 +95,8 @@ class Views implements MeshViews {
   #placements: readonly PolicyPlacement[] | undefined;
   #timer: Disposable | undefined;
   #failure: Problem | undefined;
+  /** Changes that come before are compiled together then. */
+  #restUntilMs = 0;
 
   constructor(options: MeshViewsOptions) {
     this.#options = options;
@@ -172,7 +181,8 @@ class Views implements MeshViews {
   }
 
   #schedule(): void {
-    const delayMs = this.#options.coalesceMs ?? DEFAULT_COALESCE_MS;
+    const coalesceMs = this.#options.coalesceMs ?? DEFAULT_COALESCE_MS;
+    const delayMs = Math.max(coalesceMs, this.#restUntilMs - this.#clock.now());
     this.#timer ??= this.#clock.setTimeout(() => {
       this.#timer = undefined;
       this.#refresh();
@@ -239,7 +249,9 @@ class Views implements MeshViews {
     const { revision, objects } = snapshot;
     const mesh = compileMesh({ revision, objects, keys }, identity, previous);
     this.#keys = keys;
-    onCompiled?.(performance.now() - startedAt);
+    const durationMs = performance.now() - startedAt;
+    this.#restUntilMs = this.#clock.now() + Math.min(REST_FACTOR * durationMs, MAX_REST_MS);
+    onCompiled?.(durationMs);
     const { policies, settings } = mesh;
     this.#options.keys?.want(policies.requestAuthentication, settings.jwksAllowedNetworks);
     return mesh;
