@@ -1,0 +1,167 @@
+// The table of Pod annotations that steer injection: the one source of what is read, what the reference says and what errors advise.
+import { shown, type PlainObject, type Reader } from '@weft/model/policy/reader';
+import {
+  choice,
+  cidrs,
+  cpu,
+  duration,
+  memory,
+  ports,
+  truth,
+  type ValueForm,
+} from './annotation-values.ts';
+
+const PREFIX = 'weft.dev/';
+
+interface Annotation<T> extends ValueForm<T> {
+  /** With its prefix. */
+  readonly name: string;
+  /** As the reference shows it; what applies is the mesh's settings. */
+  readonly fallback: string;
+  readonly doc: string;
+}
+
+const annotation = <T>(
+  name: string,
+  form: ValueForm<T>,
+  fallback: string,
+  doc: string,
+): Annotation<T> => ({ ...form, name: `${PREFIX}${name}`, fallback, doc });
+
+/** Written by injection, read by whoever undoes it. */
+export const INJECTED_ANNOTATION = `${PREFIX}injected`;
+/** Of a Namespace: `enabled` or `disabled`. */
+export const INJECTION_LABEL = `${PREFIX}injection`;
+
+export const ANNOTATIONS = {
+  inject: annotation(
+    'inject',
+    truth,
+    "the namespace's label `weft.dev/injection`",
+    'Opts this Pod in or out. A label of the same name does the same, and is what opts a Pod in where the namespace is not labelled: webhooks are called by labels. The annotation wins over the label.',
+  ),
+  sidecarMode: annotation(
+    'sidecar-mode',
+    choice('native', 'classic'),
+    '`native`',
+    '`native`: an init container with `restartPolicy: Always`. It starts before and ends after the application, and Jobs complete. `classic`: an ordinary container, the first one; the others start when it is ready.',
+  ),
+  capture: annotation(
+    'capture',
+    choice('init', 'none'),
+    '`init`',
+    '`init`: an init container with NET_ADMIN sets the redirect. `none`: nothing is redirected, **no policy is enforced for callers that reach the Pod directly**, and the Pod passes PodSecurity `restricted`.',
+  ),
+  excludeInboundPorts: annotation(
+    'exclude-inbound-ports',
+    ports,
+    'none',
+    'Callers reach these ports without the sidecar: no mutual TLS, no policy.',
+  ),
+  excludeOutboundPorts: annotation(
+    'exclude-outbound-ports',
+    ports,
+    'none',
+    'Calls to these ports leave the Pod without the sidecar, in plain text.',
+  ),
+  excludeOutboundCidrs: annotation(
+    'exclude-outbound-cidrs',
+    cidrs,
+    'none',
+    'Calls to these addresses leave the Pod without the sidecar, in plain text.',
+  ),
+  logLevel: annotation(
+    'log-level',
+    choice('trace', 'debug', 'info', 'warn', 'error', 'silent'),
+    '`info`',
+    "What the sidecar's own log says.",
+  ),
+  accessLog: annotation(
+    'access-log',
+    choice('off', 'errors', 'all'),
+    '`errors`',
+    'Requests and connections that are logged. Refusals are among the errors.',
+  ),
+  sidecarCpu: annotation('sidecar-cpu', cpu, '`50m`', 'CPU that the sidecar requests.'),
+  sidecarMemory: annotation(
+    'sidecar-memory',
+    memory,
+    '`96Mi`',
+    'Memory that the sidecar requests.',
+  ),
+  sidecarCpuLimit: annotation(
+    'sidecar-cpu-limit',
+    cpu,
+    'no limit',
+    'CPU that the sidecar gets at most. Where it is reached every call waits.',
+  ),
+  sidecarMemoryLimit: annotation(
+    'sidecar-memory-limit',
+    memory,
+    '`256Mi`',
+    'Memory at which the sidecar is killed.',
+  ),
+  drainTime: annotation(
+    'drain-time',
+    duration,
+    '`10s`',
+    'How long requests in flight may take when the Pod ends. Keep it below `terminationGracePeriodSeconds`.',
+  ),
+} as const;
+
+type Table = typeof ANNOTATIONS;
+type Key = keyof Table;
+type ValueOf<K extends Key> = Table[K] extends Annotation<infer T> ? T : never;
+
+/** What a Pod's annotations ask for; absent: the mesh's settings apply. */
+export type PodAnnotations = { readonly [K in Key]?: ValueOf<K> };
+
+/** Annotations of Pods with the same prefix that are read elsewhere. */
+const OTHERS: ReadonlySet<string> = new Set(
+  ['injected', 'pod-ips', 'application', 'path-normalization', 'ambiguous-paths'].map(
+    (name) => `${PREFIX}${name}`,
+  ),
+);
+
+const KEYS = Object.keys(ANNOTATIONS) as readonly Key[];
+
+/**
+ * Values that are not understood are errors of `reader`, never ignored.
+ * @param field where `annotations` stand: `metadata.annotations`
+ * @param warn is told of names with Weft's prefix that mean nothing
+ */
+export function readAnnotations(
+  reader: Reader,
+  annotations: PlainObject,
+  field: string,
+  warn: (message: string) => void,
+): PodAnnotations {
+  const read: Partial<Record<Key, unknown>> = {};
+  for (const key of KEYS) {
+    const { name, cure, parse } = ANNOTATIONS[key];
+    const text = annotations[name];
+    if (text === undefined) continue;
+    const value = typeof text === 'string' ? parse(text) : undefined;
+    const found = typeof text === 'string' ? shown(text) : JSON.stringify(text);
+    if (value === undefined) {
+      reader.error(`${field}[${name}]`, 'bad-annotation', `${found} is no value of ${name}`, cure);
+    } else read[key] = value;
+  }
+  for (const name of Object.keys(annotations)) {
+    if (!name.startsWith(PREFIX) || OTHERS.has(name)) continue;
+    if (KEYS.some((key) => ANNOTATIONS[key].name === name)) continue;
+    warn(`${field}[${name.slice(0, 120)}] is no annotation that Weft knows; it has no effect`);
+  }
+  return read as PodAnnotations;
+}
+
+/** The reference, as a Markdown table. */
+export function annotationsReference(): string {
+  const rows = KEYS.map((key) => {
+    const { name, type, fallback, doc } = ANNOTATIONS[key];
+    return `| \`${name}\` | ${type} | ${fallback} | ${doc} |`;
+  });
+  return ['| annotation | value | default | what it does |', '|---|---|---|---|', ...rows].join(
+    '\n',
+  );
+}

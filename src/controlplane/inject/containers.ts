@@ -1,0 +1,236 @@
+// What injection puts into a Pod: the sidecar, the step that turns traffic to it, and their volumes. Each with no more rights than it needs.
+import type { PlainObject } from '@weft/model/policy/reader';
+import { SIDECAR_PORTS } from './annotation-values.ts';
+import type { PodAnnotations } from './annotations.ts';
+import type { AppProbe } from './probes.ts';
+import { type InjectionSettings, SIDECAR_UID } from './settings.ts';
+
+export const SIDECAR_NAME = 'weft-sidecar';
+export const CAPTURE_NAME = 'weft-capture';
+const TOKEN_VOLUME = 'weft-token';
+const BUNDLE_VOLUME = 'weft-bundle';
+const RUN_VOLUME = 'weft-run';
+const NO_API_TOKEN_VOLUME = 'weft-no-api-token';
+
+const TOKEN_FOLDER = '/var/run/secrets/weft';
+const BUNDLE_FOLDER = '/var/run/weft/bundle';
+/** Where Kubernetes puts a token for its API into every container that has nothing mounted there. */
+const API_TOKEN_FOLDER = '/var/run/secrets/kubernetes.io/serviceaccount';
+
+export const TOKEN_AUDIENCE = 'weft-ca';
+const TOKEN_SECONDS = 3_600;
+export const BUNDLE_CONFIG_MAP = 'weft-trust-bundle';
+export const CONTROL_PLANE_SERVICE = 'weft-control-plane';
+const XDS_PORT = 15_012;
+const ENROLMENT_PORT = 15_013;
+
+/** How long the application waits for a classic sidecar before the container counts as failed, and is started anew. */
+const HOLD = '60s';
+/** One try a second: a Pod may wait this long for the control plane before its sidecar is started anew. */
+const STARTUP_TRIES = 600;
+
+export interface InjectedParts {
+  /** Absent where nothing is captured. */
+  readonly capture: PlainObject | undefined;
+  readonly sidecar: PlainObject;
+  readonly volumes: readonly PlainObject[];
+}
+
+export interface PartsInput {
+  readonly settings: InjectionSettings;
+  readonly asked: PodAnnotations;
+  readonly probes: ReadonlyMap<string, AppProbe>;
+}
+
+export function buildParts(input: PartsInput): InjectedParts {
+  const isCaptured = input.asked.capture !== 'none';
+  const capture = isCaptured ? buildCapture(input) : undefined;
+  const run = { name: RUN_VOLUME, emptyDir: { medium: 'Memory', sizeLimit: '1Mi' } };
+  return {
+    capture,
+    sidecar: buildSidecar(input, isCaptured),
+    volumes: [...volumes(), ...(isCaptured ? [run] : [])],
+  };
+}
+
+/** Nothing of the Pod's own security context reaches these containers but what is not named here. */
+const locked = (user: PlainObject, capabilities: PlainObject): PlainObject => ({
+  ...user,
+  privileged: false,
+  allowPrivilegeEscalation: false,
+  readOnlyRootFilesystem: true,
+  capabilities,
+  seccompProfile: { type: 'RuntimeDefault' },
+});
+
+const imageOf = (image: string, { imagePullPolicy }: InjectionSettings): PlainObject =>
+  imagePullPolicy === undefined ? { image } : { image, imagePullPolicy };
+
+function buildCapture({ settings, asked }: PartsInput): PlainObject {
+  const flags = (name: string, values: readonly (string | number)[] | undefined): string[] =>
+    (values ?? []).flatMap((value) => [name, String(value)]);
+  return {
+    name: CAPTURE_NAME,
+    ...imageOf(settings.captureImage, settings),
+    args: [
+      'capture',
+      'apply',
+      '--proxy-uid',
+      String(SIDECAR_UID),
+      ...flags('--exclude-inbound-port', asked.excludeInboundPorts),
+      ...flags('--exclude-outbound-port', asked.excludeOutboundPorts),
+      ...flags('--exclude-cidr', asked.excludeOutboundCidrs),
+    ],
+    resources: {
+      requests: { cpu: '10m', memory: '32Mi' },
+      limits: { memory: '128Mi' },
+    },
+    securityContext: locked(
+      { runAsUser: 0, runAsGroup: 0, runAsNonRoot: false },
+      { drop: ['ALL'], add: ['NET_ADMIN'] },
+    ),
+    volumeMounts: [
+      // The lock of iptables lies in /run.
+      { name: RUN_VOLUME, mountPath: '/run' },
+      { name: NO_API_TOKEN_VOLUME, mountPath: API_TOKEN_FOLDER, readOnly: true },
+    ],
+    terminationMessagePolicy: 'FallbackToLogsOnError',
+  };
+}
+
+function buildSidecar(input: PartsInput, isCaptured: boolean): PlainObject {
+  const { settings, asked } = input;
+  const isClassic = asked.sidecarMode === 'classic';
+  return {
+    name: SIDECAR_NAME,
+    ...imageOf(settings.sidecarImage, settings),
+    ...(isClassic
+      ? {
+          lifecycle: { postStart: { exec: { command: ['weft', 'ready', '--wait', HOLD] } } },
+        }
+      : { restartPolicy: 'Always' }),
+    args: sidecarArgs(input, isCaptured),
+    env: sidecarEnv(input),
+    ports: [{ name: 'weft-metrics', containerPort: SIDECAR_PORTS.metrics, protocol: 'TCP' }],
+    ...sidecarProbes(isCaptured),
+    resources: sidecarResources(settings, asked),
+    securityContext: locked(
+      { runAsUser: SIDECAR_UID, runAsGroup: SIDECAR_UID, runAsNonRoot: true },
+      { drop: ['ALL'] },
+    ),
+    volumeMounts: [
+      { name: TOKEN_VOLUME, mountPath: TOKEN_FOLDER, readOnly: true },
+      { name: BUNDLE_VOLUME, mountPath: BUNDLE_FOLDER, readOnly: true },
+      { name: NO_API_TOKEN_VOLUME, mountPath: API_TOKEN_FOLDER, readOnly: true },
+    ],
+    // What the sidecar said last is what `kubectl describe pod` shows first.
+    terminationMessagePolicy: 'FallbackToLogsOnError',
+  };
+}
+
+function sidecarArgs({ settings, asked }: PartsInput, isCaptured: boolean): readonly string[] {
+  const host = `${CONTROL_PLANE_SERVICE}.${settings.rootNamespace}.svc`;
+  const flags: readonly (readonly [string, string])[] = [
+    ['--service-account-token-file', `${TOKEN_FOLDER}/token`],
+    ['--bundle', `${BUNDLE_FOLDER}/bundle.pem`],
+    ['--enrolment', `${host}:${ENROLMENT_PORT}`],
+    ['--xds', `${host}:${XDS_PORT}`],
+    ['--trust-domain', settings.trustDomain],
+    ['--root-namespace', settings.rootNamespace],
+    ['--probes', `[::]:${SIDECAR_PORTS.probes}`],
+    ['--metrics', `[::]:${SIDECAR_PORTS.metrics}`],
+    ['--log-level', asked.logLevel ?? settings.logLevel],
+    ['--access-log', asked.accessLog ?? settings.accessLog],
+    ['--drain-limit', asked.drainTime?.text ?? settings.drainTime],
+  ];
+  const check = isCaptured ? [] : ['--no-interception-check'];
+  return ['sidecar', '--transparent', ...check, ...flags.flat()];
+}
+
+function sidecarEnv({ probes }: PartsInput): readonly PlainObject[] {
+  const field = (name: string, fieldPath: string): PlainObject => ({
+    name,
+    valueFrom: { fieldRef: { apiVersion: 'v1', fieldPath } },
+  });
+  const env = [
+    field('WEFT_POD', 'metadata.name'),
+    field('WEFT_NAMESPACE', 'metadata.namespace'),
+    field('WEFT_POD_IP', 'status.podIP'),
+  ];
+  if (probes.size === 0) return env;
+  const value = JSON.stringify(Object.fromEntries(probes));
+  // A name in round brackets after a dollar sign would be replaced by Kubernetes; two dollar signs stand for one.
+  return [...env, { name: 'WEFT_APP_PROBES', value: value.replaceAll('$', '$$$$') }];
+}
+
+function sidecarProbes(isCaptured: boolean): PlainObject {
+  const get = (path: string, port: number): PlainObject => ({
+    httpGet: { path, port, scheme: 'HTTP' },
+  });
+  return {
+    startupProbe: {
+      ...get('/healthz/ready', SIDECAR_PORTS.probes),
+      periodSeconds: 1,
+      timeoutSeconds: 3,
+      failureThreshold: STARTUP_TRIES,
+    },
+    readinessProbe: {
+      // Arrives only where inbound traffic is turned to the sidecar: the kubelet itself proves it, again and again.
+      ...get('/healthz/ready', isCaptured ? SIDECAR_PORTS.captureProof : SIDECAR_PORTS.probes),
+      periodSeconds: 5,
+      timeoutSeconds: 3,
+      failureThreshold: 3,
+    },
+    livenessProbe: {
+      ...get('/healthz/live', SIDECAR_PORTS.probes),
+      periodSeconds: 10,
+      timeoutSeconds: 3,
+      failureThreshold: 3,
+    },
+  };
+}
+
+function sidecarResources(settings: InjectionSettings, asked: PodAnnotations): PlainObject {
+  const { resources } = settings;
+  const cpuLimit = asked.sidecarCpuLimit?.text ?? resources.cpuLimit;
+  const memoryLimit = asked.sidecarMemoryLimit?.text ?? resources.memoryLimit;
+  const limits = {
+    ...(cpuLimit === undefined ? {} : { cpu: cpuLimit }),
+    ...(memoryLimit === undefined ? {} : { memory: memoryLimit }),
+  };
+  const requests = {
+    cpu: asked.sidecarCpu?.text ?? resources.cpu,
+    memory: asked.sidecarMemory?.text ?? resources.memory,
+  };
+  return Object.keys(limits).length === 0 ? { requests } : { requests, limits };
+}
+
+/** Default modes are written out, as the API server would: a Pod read back equals the Pod sent. */
+const volumes = (): readonly PlainObject[] => [
+  {
+    name: TOKEN_VOLUME,
+    projected: {
+      defaultMode: 0o644,
+      sources: [
+        {
+          serviceAccountToken: {
+            audience: TOKEN_AUDIENCE,
+            expirationSeconds: TOKEN_SECONDS,
+            path: 'token',
+          },
+        },
+      ],
+    },
+  },
+  { name: BUNDLE_VOLUME, configMap: { name: BUNDLE_CONFIG_MAP, defaultMode: 0o644 } },
+  { name: NO_API_TOKEN_VOLUME, emptyDir: { medium: 'Memory', sizeLimit: '1Mi' } },
+];
+
+/** Names that only injection may use. */
+export const RESERVED_CONTAINERS: readonly string[] = [CAPTURE_NAME, SIDECAR_NAME];
+export const RESERVED_VOLUMES: readonly string[] = [
+  TOKEN_VOLUME,
+  BUNDLE_VOLUME,
+  NO_API_TOKEN_VOLUME,
+  RUN_VOLUME,
+];
