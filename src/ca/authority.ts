@@ -23,6 +23,7 @@ import {
   type Subject,
   type WorkloadName,
 } from './issuance.ts';
+import { KeptState, type StateChange } from './kept-state.ts';
 import { Listeners } from './listeners.ts';
 import { LiveCertificates } from './live-certificates.ts';
 import {
@@ -30,9 +31,7 @@ import {
   type Bundle,
   issuerStatus,
   type OpenedState,
-  openState,
   rootStatus,
-  withoutUnneeded,
 } from './opened-state.ts';
 import {
   type ConnectedProxy,
@@ -44,6 +43,7 @@ import {
   waitsFor,
 } from './rotation.ts';
 import type { CaState, CaStore } from './store/store.ts';
+import { openingState } from './opening-state.ts';
 
 export interface AuthorityOptions {
   readonly store: CaStore;
@@ -91,23 +91,11 @@ export async function openAuthority(options: AuthorityOptions): Promise<Authorit
       `Cannot issue certificates for ${svidTtlMs} ms (--svid-ttl): ${MIN_SVID_TTL_MS / 1_000}s to ${MAX_SVID_TTL_MS / 3_600_000}h are allowed`,
     );
   }
-  const loaded = await store.load();
-  if (loaded !== undefined && loaded.trustDomain !== trustDomain) {
-    throw new Error(
-      `Cannot open the CA of trust domain ${trustDomain}: the store holds that of ${loaded.trustDomain}`,
-    );
-  }
+  const { state, inherited } = await openingState({ store, trustDomain, clock, svidTtlMs });
   const nowMs = clock.now();
-  const state = withLongestLeaf(loaded ?? createState(trustDomain, nowMs), svidTtlMs);
   const live = new LiveCertificates();
-  for (const { id, longestLeafMs } of loaded?.generations ?? []) {
-    live.assumeUntil(id, nowMs + longestLeafMs);
-  }
+  for (const { id, longestLeafMs } of inherited) live.assumeUntil(id, nowMs + longestLeafMs);
   const authority = new Authority({ ...options, clock, svidTtlMs, state, live });
-  if (state !== loaded) {
-    const saved = await store.save(state);
-    if (!saved.ok) throw new Error(`Cannot keep the CA: ${saved.reason}`);
-  }
   await authority.start();
   log?.info({ bundleVersion: authority.bundle().version }, 'certificate authority is open');
   return authority;
@@ -126,12 +114,9 @@ export class Authority implements AsyncDisposable {
   /** From when nobody is late any more. */
   readonly #grace: Grace;
   readonly #ledger: AuditLedger;
-  #opened: OpenedState;
+  readonly #kept: KeptState;
   #waitsFor: readonly string[] = [];
-  /** Changes of state happen one after the other. */
-  #last: Promise<unknown> = Promise.resolve();
   #renewal: Disposable | undefined;
-  #isDisposed = false;
 
   /** Use `openAuthority`. */
   constructor(
@@ -148,7 +133,13 @@ export class Authority implements AsyncDisposable {
     this.#ledger = new AuditLedger(options.log);
     this.#clock = options.clock;
     this.#svidTtlMs = options.svidTtlMs;
-    this.#opened = openState(options.state);
+    const { store, state, log } = options;
+    this.#kept = new KeptState({
+      store,
+      state,
+      ...(log && { log }),
+      onChange: (change) => this.#act(change),
+    });
     this.trustDomain = options.trustDomain;
     const controlPlane = options.controlPlane ?? DEFAULT_CONTROL_PLANE;
     this.controlPlaneId = spiffeIdOf({ trustDomain: this.trustDomain, ...controlPlane });
@@ -216,6 +207,10 @@ export class Authority implements AsyncDisposable {
     return { generation, nowMs: this.#clock.now(), svidTtlMs: this.#svidTtlMs };
   }
 
+  get #opened(): OpenedState {
+    return this.#kept.opened;
+  }
+
   bundle(): Bundle {
     return this.#opened.bundle;
   }
@@ -256,7 +251,7 @@ export class Authority implements AsyncDisposable {
 
   /** Makes the next root and begins to distribute it. */
   startRotation(): Promise<RotationOutcome> {
-    return this.#exclusively(async () => {
+    return this.#kept.exclusively(async () => {
       const { state } = this.#opened;
       const id = Math.max(...state.generations.map((generation) => generation.id)) + 1;
       const transition = startRotation(state.rotation, id);
@@ -274,7 +269,7 @@ export class Authority implements AsyncDisposable {
 
   /** Back to the root before, from any phase in which it is still trusted. */
   rollback(): Promise<RotationOutcome> {
-    return this.#exclusively(async () => {
+    return this.#kept.exclusively(async () => {
       const { state } = this.#opened;
       const transition = rollbackRotation(state.rotation);
       return transition.ok ? this.#commit({ ...state, rotation: transition.state }) : transition;
@@ -283,7 +278,7 @@ export class Authority implements AsyncDisposable {
 
   /** Takes the next step of the rotation, if every connected proxy is ready for it. Call it at each acknowledgement, and now and then. */
   advance(connected: () => readonly ConnectedProxy[]): Promise<RotationOutcome> {
-    return this.#exclusively(async () => {
+    return this.#kept.exclusively(async () => {
       const { state, bundle, active } = this.#opened;
       const { phase } = state.rotation;
       if (phase === 'stable') return { ok: true, phase, waitsFor: this.#waitsFor };
@@ -309,47 +304,32 @@ export class Authority implements AsyncDisposable {
     return { previousInUse, previousUntilMs: this.#live.untilMs(rotation.previous) };
   }
 
-  #exclusively<T>(run: () => Promise<T>): Promise<T> {
-    const result = this.#last.then(() => {
-      if (this.#isDisposed) throw new Error('Cannot change the CA: it is closed');
-      return run();
-    });
-    // The caller hears of a failure; the next change must not.
-    this.#last = result.then(
-      () => undefined,
-      () => undefined,
-    );
-    return result;
+  /** Keeps a changed state; what is in force then is told. */
+  async #commit(changed: CaState): Promise<RotationOutcome> {
+    const saved = await this.#kept.commit(changed);
+    if (!saved.ok) return saved;
+    return { ok: true, phase: this.#opened.state.rotation.phase, waitsFor: [] };
   }
 
-  /** Keeps the state first and acts on it then, so that whatever was told is still true after a crash. */
-  async #commit(changed: CaState): Promise<RotationOutcome> {
-    const opened = openState(withoutUnneeded(changed));
-    const saved = await this.#options.store.save(opened.state);
-    if (!saved.ok) {
-      this.#options.log?.error(
-        { reasonCode: saved.reasonCode, reason: saved.reason },
-        'ca state not kept',
-      );
-      return saved;
-    }
-    const before = this.#opened;
-    this.#opened = opened;
+  async #act({ before, after }: StateChange): Promise<void> {
     this.#waitsFor = [];
     this.#grace.reset();
-    for (const id of before.byId.keys()) if (!opened.byId.has(id)) this.#live.forget(id);
-    const { phase } = opened.state.rotation;
-    const { version } = opened.bundle;
-    this.#options.log?.info({ phase, bundleVersion: version }, 'ca state changed');
-    if (before.bundle.version !== version) {
+    for (const id of before.byId.keys()) if (!after.byId.has(id)) this.#live.forget(id);
+    if (before.bundle.version !== after.bundle.version) {
       await this.#publishBundle();
-      this.#bundleListeners.tell(opened.bundle);
+      this.#bundleListeners.tell(after.bundle);
     }
-    if (before.active.id !== opened.active.id) {
-      const { issuerKeyId } = opened.active;
+    if (before.active.id !== after.active.id) {
+      if (this.#kept.isShared) this.#assumeElsewhere(before);
+      const { issuerKeyId } = after.active;
       this.#renewListeners.tell({ reason: 'another root signs now', issuerKeyId });
     }
-    return { ok: true, phase, waitsFor: [] };
+  }
+
+  /** Until this moment others may have given certificates of the CA that was active. */
+  #assumeElsewhere({ state, active }: OpenedState): void {
+    const former = state.generations.find(({ id }) => id === active.id);
+    this.#live.assumeUntil(active.id, this.#clock.now() + (former?.longestLeafMs ?? 0));
   }
 
   /** The file for people is not worth refusing service: a failure is said, and the next change tries again. */
@@ -362,7 +342,8 @@ export class Authority implements AsyncDisposable {
   /** Called once by `openAuthority`. */
   async start(): Promise<void> {
     await this.#publishBundle();
-    await this.#renewIssuing();
+    await this.#kept.exclusively(() => this.#renewIssuing());
+    this.#kept.follow();
   }
 
   /** Makes the active generation's issuing CA anew once half of its life has gone, and sees to the next time. */
@@ -380,17 +361,18 @@ export class Authority implements AsyncDisposable {
       delayMs = outcome.ok ? ISSUING_RENEWAL_MS : RETRY_MS;
     }
     this.#renewal = this.#clock.setTimeout(() => {
-      this.#exclusively(() => this.#renewIssuing()).catch((error: unknown) => {
-        this.#options.log?.error({ err: error }, 'issuing ca not renewed');
-      });
+      this.#kept
+        .exclusively(() => this.#renewIssuing())
+        .catch((error: unknown) => {
+          this.#options.log?.error({ err: error }, 'issuing ca not renewed');
+        });
     }, delayMs);
   }
 
   /** Waits for the change that is under way. The store is its opener's to close. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#renewal?.[Symbol.dispose]();
-    await this.#last;
-    this.#isDisposed = true;
+    await this.#kept[Symbol.asyncDispose]();
     this.#renewal?.[Symbol.dispose]();
   }
 }

@@ -46,7 +46,7 @@ export type RotationOutcome =
   | { readonly ok: true; readonly phase: RotationPhase; readonly waitsFor: readonly string[] }
   | {
       readonly ok: false;
-      readonly reasonCode: 'wrong-phase' | 'store-failed';
+      readonly reasonCode: 'wrong-phase' | 'store-failed' | 'conflict';
       readonly reason: string;
     };
 

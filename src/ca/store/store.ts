@@ -21,7 +21,12 @@ export interface CaState {
 
 export type SaveResult =
   | { readonly ok: true }
-  | { readonly ok: false; readonly reasonCode: 'store-failed'; readonly reason: string };
+  | {
+      readonly ok: false;
+      /** `conflict`: somebody else has kept a state since; load it, and decide anew. */
+      readonly reasonCode: 'store-failed' | 'conflict';
+      readonly reason: string;
+    };
 
 export interface CaStore extends AsyncDisposable {
   /**
@@ -29,8 +34,13 @@ export interface CaStore extends AsyncDisposable {
    * @throws when something was, and cannot be trusted now: a new root is never made over an old one.
    */
   load(): Promise<CaState | undefined>;
-  /** All or nothing: a half-written state never exists. Refused, the state before stays in force. */
-  save(state: CaState): Promise<SaveResult>;
+  /**
+   * All or nothing: a half-written state never exists. Refused, the state before stays in force.
+   * @param replaces the state that this one was made of, as this store gave or took it; `undefined` when there was none.
+   */
+  save(state: CaState, replaces: CaState | undefined): Promise<SaveResult>;
   /** Puts the roots where people and sidecars can read them. */
   publishBundle(pem: string): Promise<SaveResult>;
+  /** Of a store that several control planes share: tells of states that others have kept, each of them checked. Absent: there are no others. */
+  subscribe?(listener: (state: CaState) => void): Disposable;
 }
