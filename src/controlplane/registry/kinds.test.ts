@@ -158,6 +158,8 @@ test('readObjects() takes objects that the mesh cannot route to for nothing, wit
   const slice = `apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\n${META}`;
   for (const [text, code] of [
     [service('  type: ExternalName'), 'external-name'],
+    [route('HTTPRoute'), 'route-not-applied'],
+    [route('GRPCRoute'), 'route-not-applied'],
     [slice, 'slice-without-service'],
   ] as const) {
     const { outcome, problems } = only(text);
@@ -167,6 +169,10 @@ test('readObjects() takes objects that the mesh cannot route to for nothing, wit
       [['warning', code]],
     );
   }
+});
+
+test('readObjects() has nothing to say about a route of a gateway', () => {
+  assert.equal(goodOf(route('HTTPRoute', '{name: gateway}')), undefined);
 });
 
 test('readObjects() makes a Pod for each address of a Deployment in a folder', () => {
@@ -197,6 +203,8 @@ test('readObjects() makes nothing of a Deployment without addresses', () => {
 
 const service = (spec: string): string =>
   `apiVersion: v1\nkind: Service\n${META}\nspec:\n${spec}\n`;
+const route = (kind: string, parent = '{group: "", kind: Service, name: web}'): string =>
+  `apiVersion: gateway.networking.k8s.io/v1\nkind: ${kind}\n${META}\nspec: {parentRefs: [${parent}]}\n`;
 const bad: readonly (readonly [string, string, readonly unknown[]])[] = [
   [
     'a port out of range',

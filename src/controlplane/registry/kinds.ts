@@ -13,6 +13,7 @@ import {
   readPeerAuthentication,
   readRequestAuthentication,
 } from './read-policy.ts';
+import { readRoute } from './read-route.ts';
 import { readService } from './read-service.ts';
 import type { Reading, Scope } from './reading.ts';
 
@@ -37,6 +38,8 @@ const CORE: ReadonlyMap<string, Kind> = new Map(
         'discovery.k8s.io/v1',
         { kind: 'EndpointSlice', scope: 'namespaced', read: readEndpointSlice },
       ],
+      ['gateway.networking.k8s.io/v1', { kind: 'HTTPRoute', scope: 'namespaced', read: readRoute }],
+      ['gateway.networking.k8s.io/v1', { kind: 'GRPCRoute', scope: 'namespaced', read: readRoute }],
     ] satisfies readonly (readonly [string, Kind])[]
   ).map(([apiVersion, kind]) => [`${apiVersion} ${kind.kind}`, kind]),
 );

@@ -1,9 +1,9 @@
 // Takes the text of one manifest file apart: every object in it, sound or not, with its place and what is wrong with it.
 import { hash } from 'node:crypto';
 import type { RegistryObject } from '@weft/model/mesh/objects';
-import { DEFAULT_NAMESPACE } from '@weft/model/policy/parse-metadata';
 import { isPlainObject, shown, type PlainObject } from '@weft/model/policy/reader';
 import type { ObjectRef, Problem, SourcePosition } from '@weft/model/problem';
+import { identify } from './identify.ts';
 import { classify, type Kind } from './kinds.ts';
 import { splitDocuments } from './split-documents.ts';
 import { readYamlDocument, type YamlDocument, type YamlFinding } from './yaml-document.ts';
@@ -240,26 +240,4 @@ function readOne(finds: Finds, kind: Kind, object: PlainObject, at: At): void {
       add(podKey, { kind: 'good', object: pod }, []);
     }
   } else add(key, { kind: 'good', object: reading.objects[0] }, problems);
-}
-
-/** Names as long as Kubernetes allows; what is longer is refused by the kind's reader. */
-const MAX_NAME = 253;
-
-function identify(
-  kind: Kind,
-  object: PlainObject,
-): { readonly key: string; readonly ref: ObjectRef } {
-  const metadata = isPlainObject(object['metadata']) ? object['metadata'] : {};
-  const text = (value: unknown, otherwise: string): string =>
-    typeof value === 'string' && value !== '' ? value.slice(0, MAX_NAME) : otherwise;
-  const name = text(metadata['name'], '?');
-  if (kind.scope === 'singleton') return { key: kind.kind, ref: { kind: kind.kind, name } };
-  if (kind.scope === 'cluster') {
-    return { key: `${kind.kind}//${name}`, ref: { kind: kind.kind, name } };
-  }
-  const namespace = text(metadata['namespace'], DEFAULT_NAMESPACE);
-  return {
-    key: `${kind.kind}/${namespace}/${name}`,
-    ref: { kind: kind.kind, namespace, name },
-  };
 }

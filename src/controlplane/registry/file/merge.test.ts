@@ -240,6 +240,14 @@ test('mergeFolder() only warns of equal objects', () => {
   assert.deepEqual(codes(load({ a: service(1), b: service(1) })), ['warning duplicate-object b:1']);
 });
 
+test('mergeFolder() takes a copy of a policy for the same one, whenever it was made', () => {
+  const made = (year: number): string =>
+    ALLOW.replace('name: p,', `name: p, creationTimestamp: "${year}-01-01T00:00:00Z",`);
+  const state = load({ a: made(2025), b: made(2026) });
+  assert.deepEqual(inForce(state), { [P]: 'ALLOW 1 rules' });
+  assert.deepEqual(codes(state), ['warning duplicate-object b:1']);
+});
+
 test('mergeFolder() says what stays in force, what is closed and what is passed over', () => {
   const other = 'apiVersion: v1\nkind: ConfigMap\n';
   assert.deepEqual(

@@ -3,10 +3,16 @@ import { isDeepStrictEqual } from 'node:util';
 import type { RegistryObject, Snapshot } from '@weft/model/mesh/objects';
 import type { Problem } from '@weft/model/problem';
 import type { DocumentRead, IgnoredKind, ReadFile, ReadObject } from '../read-objects.ts';
-import { resolve, type Entry, type Holder } from './resolve.ts';
+import { resolve, type Entry, type Holder } from '../resolve.ts';
+
+interface FileEntry extends Entry {
+  readonly key: string;
+  /** Counts objects of one key within a file. */
+  readonly occurrence: number;
+}
 
 interface FileState {
-  readonly entries: readonly Entry[];
+  readonly entries: readonly FileEntry[];
   readonly problems: readonly Problem[];
   readonly ignored: readonly IgnoredKind[];
   readonly documents: ReadonlyMap<string, DocumentRead>;
@@ -95,7 +101,7 @@ function mergeFile(previous: FileState | undefined, read: ReadFile): FileState {
     previous?.entries.map((entry) => [placeKey(entry.key, entry.occurrence), entry]),
   );
   const counts = new Map<string, number>();
-  const entries: Entry[] = read.objects.map((object) => {
+  const entries: FileEntry[] = read.objects.map((object) => {
     const occurrence = counts.get(object.key) ?? 0;
     counts.set(object.key, occurrence + 1);
     const place = placeKey(object.key, occurrence);
@@ -119,20 +125,23 @@ function mergeFile(previous: FileState | undefined, read: ReadFile): FileState {
   return { entries, problems, ignored, documents: keptDocuments };
 }
 
-function entryOf(object: ReadObject, occurrence: number, before: Entry | undefined): Entry {
+function entryOf(object: ReadObject, occurrence: number, before: FileEntry | undefined): FileEntry {
   const { key, ref, source, outcome, problems } = object;
+  const place = `${source.file}#${occurrence}`;
   const old = before?.lastGood?.object;
   if (outcome.kind === 'good') {
     const good = outcome.object && kept(old, outcome.object);
-    return { key, ref, source, occurrence, outcome, lastGood: { object: good }, problems };
+    return { key, ref, place, source, occurrence, outcome, lastGood: { object: good }, problems };
   }
   // A version that put nothing in force is none to fall back on: a broken one has to close.
   const lastGood = old === undefined ? undefined : { object: old };
-  return { key, ref, source, occurrence, outcome, lastGood, problems };
+  return { key, ref, place, source, occurrence, outcome, lastGood, problems };
 }
 
-function groupByKey(files: ReadonlyMap<string, FileState>): ReadonlyMap<string, readonly Entry[]> {
-  const groups = new Map<string, Entry[]>();
+function groupByKey(
+  files: ReadonlyMap<string, FileState>,
+): ReadonlyMap<string, readonly FileEntry[]> {
+  const groups = new Map<string, FileEntry[]>();
   for (const { entries } of files.values()) {
     for (const entry of entries) {
       const group = groups.get(entry.key);

@@ -3,15 +3,15 @@ import { isDeepStrictEqual } from 'node:util';
 import { STRICTEST_MESH_CONFIG } from '@weft/model/mesh/config';
 import type { RegistryObject } from '@weft/model/mesh/objects';
 import type { ObjectRef, Problem, SourcePosition } from '@weft/model/problem';
-import type { ObjectOutcome } from '../read-objects.ts';
+import type { ObjectOutcome } from './read-objects.ts';
 
-/** One object at one place of one file. */
+/** One object at one place: a file of a folder, or a resource of a cluster. */
 export interface Entry {
-  readonly key: string;
   readonly ref: ObjectRef;
-  readonly source: SourcePosition;
-  /** Counts objects of one key within a file. */
-  readonly occurrence: number;
+  /** The same for every version of it; no two entries of one key have one. For people when there is no `source`. */
+  readonly place: string;
+  /** Absent in a cluster. */
+  readonly source?: SourcePosition;
   readonly outcome: ObjectOutcome;
   /** The last good version that stood at this place; the present one when it is good. */
   readonly lastGood: { readonly object: RegistryObject | undefined } | undefined;
@@ -21,7 +21,7 @@ export interface Entry {
 /** What was found to be in force for a key. */
 export interface Holder {
   /** Where it stands; absent when nothing single holds. */
-  readonly place: { readonly file: string; readonly occurrence: number } | undefined;
+  readonly place: string | undefined;
   /** Absent: nothing good was ever known. */
   readonly good: { readonly object: RegistryObject | undefined } | undefined;
 }
@@ -44,7 +44,7 @@ interface Candidate {
  * - of unequal ones of which none was known, a policy's DENYs are all in force and each other one is closed, for
  *   neither may let through what the other does not; of other kinds the first holds, by file name, then position;
  * - without a good version, now or before, what is to restrict is closed.
- * @param entries at least one, in the order of files and positions.
+ * @param entries at least one, in an order that does not change.
  */
 export function resolve(entries: readonly Entry[], previous: Holder | undefined): Resolution {
   const candidates = entries.flatMap((entry) =>
@@ -53,9 +53,7 @@ export function resolve(entries: readonly Entry[], previous: Holder | undefined)
   const [first] = candidates;
   if (first === undefined) return withoutCandidate(entries, previous);
   const known = knownAmong(candidates, previous);
-  const isAgreed = candidates.every(({ good }) =>
-    isDeepStrictEqual(good.object, first.good.object),
-  );
+  const isAgreed = candidates.every(({ good }) => saysTheSame(good.object, first.good.object));
   const hasUnread = candidates.length < entries.length;
   const chosen = known ?? (isAgreed && !hasUnread ? first : undefined);
   if (chosen !== undefined) return hold(chosen, entries, isAgreed && !hasUnread);
@@ -79,11 +77,20 @@ function knownAmong(
   return (
     candidates.find(
       ({ good: own }) => own.object !== undefined && isDeepStrictEqual(own.object, good.object),
-    ) ??
-    candidates.find(
-      ({ entry }) => entry.source.file === place?.file && entry.occurrence === place.occurrence,
-    )
+    ) ?? candidates.find(({ entry }) => entry.place === place)
   );
+}
+
+/** But for their age: a policy that was copied to another place is a younger one. */
+function saysTheSame(a: RegistryObject | undefined, b: RegistryObject | undefined): boolean {
+  return a === b || isDeepStrictEqual(ageless(a), ageless(b));
+}
+
+function ageless(object: RegistryObject | undefined): unknown {
+  if (object === undefined || !('policy' in object) || object.kind === 'BrokenPolicy') {
+    return object;
+  }
+  return { ...object, policy: { ...object.policy, createdAtMs: 0 } };
 }
 
 function hold(chosen: Candidate, entries: readonly Entry[], isAgreed: boolean): Resolution {
@@ -95,9 +102,8 @@ function hold(chosen: Candidate, entries: readonly Entry[], isAgreed: boolean): 
     const problem = duplicateProblem(other, [entry, other], `${where(entry)} is in force`);
     problems.push(isAgreed ? { ...problem, severity: 'warning' } : problem);
   }
-  const place = { file: entry.source.file, occurrence: entry.occurrence };
   return {
-    holder: { place, good },
+    holder: { place: entry.place, good },
     objects: good.object === undefined ? [] : [good.object],
     problems,
   };
@@ -108,16 +114,14 @@ function withoutCandidate(entries: readonly Entry[], previous: Holder | undefine
   const good = previous?.good;
   if (good?.object !== undefined && first !== undefined) {
     // It was good where it stood before, and has come here broken.
-    const place = { file: first.source.file, occurrence: first.occurrence };
     const problems = [lastGoodProblem(first)];
-    return { holder: { place, good }, objects: [good.object], problems };
+    return { holder: { place: first.place, good }, objects: [good.object], problems };
   }
   const closing = entries.flatMap((entry) => closingOf(entry));
   const problems = entries.flatMap((entry): readonly Problem[] => {
     if (closingOf(entry).length === 0) return [];
     const message = 'cannot be read and has no good version: what it selects is closed';
-    const { ref: object, source } = entry;
-    return [{ severity: 'warning', code: 'fails-closed', message, object, source }];
+    return [{ severity: 'warning', code: 'fails-closed', message, ...placeOf(entry) }];
   });
   return {
     holder: { place: undefined, good: undefined },
@@ -183,20 +187,23 @@ function distinct(objects: readonly RegistryObject[]): readonly RegistryObject[]
   return kept;
 }
 
-const where = ({ source }: Entry): string => `${source.file}:${source.line ?? 1}`;
+const where = ({ source, place }: Entry): string =>
+  source === undefined ? place : `${source.file}:${source.line ?? 1}`;
+
+const placeOf = ({ ref, source }: Entry): Pick<Problem, 'object' | 'source'> =>
+  source === undefined ? { object: ref } : { object: ref, source };
 
 /** Places that a message names. */
 const MAX_SHOWN_PLACES = 5;
 
 function duplicateProblem(entry: Entry, all: readonly Entry[], what: string): Problem {
   const places = all.slice(0, MAX_SHOWN_PLACES).map(where).join(', ');
-  const { ref: object, source } = entry;
   const message = `is there ${all.length === 2 ? 'twice' : `${all.length} times`}: ${places}; ${what}`;
   const cure = 'keep one of them';
-  return { severity: 'error', code: 'duplicate-object', message, cure, object, source };
+  return { severity: 'error', code: 'duplicate-object', message, cure, ...placeOf(entry) };
 }
 
-function lastGoodProblem({ ref: object, source }: Entry): Problem {
+function lastGoodProblem(entry: Entry): Problem {
   const message = 'its last good version stays in force';
-  return { severity: 'warning', code: 'last-good-version', message, object, source };
+  return { severity: 'warning', code: 'last-good-version', message, ...placeOf(entry) };
 }
