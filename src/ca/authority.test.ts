@@ -80,7 +80,9 @@ test('issue() never outlives its issuer, and refuses when that has expired', asy
   const store: CaStore = {
     ...kept,
     save: async (state) =>
-      isFull ? { ok: false, reasonCode: 'store-failed', reason: 'full' } : kept.save(state, undefined),
+      isFull
+        ? { ok: false, reasonCode: 'store-failed', reason: 'full' }
+        : kept.save(state, undefined),
   };
   await using authority = await openAuthority({ store, trustDomain, clock });
   const csr = opensslCsr();

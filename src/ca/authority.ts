@@ -5,11 +5,9 @@ import type { Logger } from 'pino';
 import { type AuditEntry, AuditLedger } from './audit.ts';
 import {
   createGeneration,
-  createState,
   ISSUING_RENEWAL_MS,
   issuingRenewalInMs,
   renewIssuing,
-  withLongestLeaf,
 } from './generation.ts';
 import { createGrace, type Grace } from './grace.ts';
 import {
