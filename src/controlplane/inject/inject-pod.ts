@@ -24,8 +24,15 @@ export type InjectOutcome =
       /** What its author should know; each a sentence without a full stop. */
       readonly warnings: readonly string[];
     }
-  | { readonly kind: 'left'; readonly reason: string }
+  | Left
   | Refusal;
+
+export interface Left {
+  readonly kind: 'left';
+  readonly reason: string;
+  /** It has its sidecar: nothing is missing. */
+  readonly isDone: boolean;
+}
 
 export interface Refusal {
   readonly kind: 'refused';
@@ -46,15 +53,17 @@ export const refused = (problems: readonly Problem[]): Refusal => ({
     .join('; '),
 });
 
+const left = (reason: string): Left => ({ kind: 'left', reason, isDone: false });
+
 /** @param pod a Pod, or a workload's template: `metadata` and `spec` */
 export function injectPod(pod: PlainObject, settings: InjectionSettings): InjectOutcome {
   const reader = new Reader();
   checkShape(reader, pod);
   if (reader.problems.length > 0) return refused(reader.problems);
-  if (readOpt(reader, pod) === false) return { kind: 'left', reason: OPTED_OUT };
+  if (readOpt(reader, pod) === false) return left(OPTED_OUT);
   if (reader.problems.length > 0) return refused(reader.problems);
   const reason = whyLeft(objectAt(pod, 'spec'));
-  if (reason !== undefined) return { kind: 'left', reason };
+  if (reason !== undefined) return left(reason);
   const before = uninjectPod(pod);
   const bare = before.kind === 'uninjected' ? before.pod : pod;
   const warnings: string[] = [];
@@ -66,7 +75,7 @@ export function injectPod(pod: PlainObject, settings: InjectionSettings): Inject
   const injected = assemble(bare, asked, settings);
   // Nothing that was asked for is missing: what others added since (defaults, labels, mounts) stays as it is.
   if (readRecord(pod) !== undefined && isInForce(pod, injected.pod)) {
-    return { kind: 'left', reason: 'it has its sidecar already' };
+    return { kind: 'left', reason: 'it has its sidecar already', isDone: true };
   }
   return { ...injected, kind: 'injected', warnings: [...warnings, ...injected.warnings] };
 }

@@ -1,6 +1,6 @@
-// Who wants a sidecar: what a Pod says of itself holds before what its namespace says, and neither holds in Kubernetes' own namespaces.
+// Whether a Pod itself asks for a sidecar, or for none.
 import { shown, type PlainObject, type Reader } from '@weft/model/policy/reader';
-import { ANNOTATIONS, INJECTION_LABEL } from './annotations.ts';
+import { ANNOTATIONS } from './annotations.ts';
 import { annotationsOf, labelsOf } from './pod-shape.ts';
 
 const { name, cure, parse } = ANNOTATIONS.inject;
@@ -20,16 +20,4 @@ export function readOpt(reader: Reader, pod: PlainObject): boolean | undefined {
     return undefined;
   }
   return undefined;
-}
-
-export type NamespaceOpt = 'in' | 'out' | { readonly unknown: string };
-
-/** A label that is not understood opts nobody in, and is said. */
-export function readNamespaceOpt(labels: Readonly<Record<string, string>>): NamespaceOpt {
-  const value = labels[INJECTION_LABEL];
-  if (value === 'enabled') return 'in';
-  if (value === undefined || value === 'disabled') return 'out';
-  return {
-    unknown: `the namespace's label ${INJECTION_LABEL} is ${shown(value)}; write enabled or disabled`,
-  };
 }
