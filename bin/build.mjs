@@ -1,6 +1,7 @@
 // Makes what the images run: `dist/sidecar` and `dist/control-plane`, each complete without node_modules.
-// Needs the checkout's own Node, for it reads `src/`; `npm run build` does that. Options: --out DIR, --arch x64,arm64.
-import { copyFileSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
+// Needs the checkout's own Node, for it reads `src/`; `npm run build` does that. Options: --out DIR,
+// --image sidecar|control-plane, --arch x64,arm64 (or amd64, as images say it), --without-maps.
+import { chmodSync, copyFileSync, mkdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -13,19 +14,32 @@ const { values } = parseArgs({
   options: {
     out: { type: 'string', default: join(root, 'dist') },
     arch: { type: 'string', default: process.arch },
+    image: { type: 'string', multiple: true },
+    'without-maps': { type: 'boolean', default: false },
   },
 });
-const ARCHS = ['x64', 'arm64'];
-const archs = values.arch.split(',');
-for (const arch of archs) {
-  if (!ARCHS.includes(arch)) {
-    process.stderr.write(`Cannot build for "${arch}": write --arch ${ARCHS.join(' or ')}\n`);
-    process.exit(1);
-  }
+const IMAGES = [
+  { name: 'sidecar', entry: 'src/cli/sidecar-main.ts' },
+  { name: 'control-plane', entry: 'src/cli/main.ts' },
+];
+const ARCH_BY_NAME = { x64: 'x64', amd64: 'x64', arm64: 'arm64' };
+const archs = values.arch.split(',').map((name) => ARCH_BY_NAME[name]);
+if (archs.includes(undefined)) {
+  fail(`for "${values.arch}": write --arch ${Object.keys(ARCH_BY_NAME).join(' or ')}`);
+}
+const images = IMAGES.filter(({ name }) => values.image?.includes(name) ?? true);
+if (images.length < (values.image?.length ?? 1)) {
+  fail(`${values.image}: write --image ${IMAGES.map(({ name }) => name).join(' or ')}`);
 }
 
-/** Packages written for CommonJS ask for these names; modules do not have them. */
+function fail(why) {
+  process.stderr.write(`Cannot build ${why}\n`);
+  process.exit(1);
+}
+
+/** Where images have Node; and packages written for CommonJS ask for names that modules do not have. */
 const BANNER = [
+  '#!/usr/local/bin/node',
   "import { createRequire as weftCreateRequire } from 'node:module';",
   'const require = weftCreateRequire(import.meta.url);',
   'const __filename = import.meta.filename;',
@@ -73,12 +87,7 @@ const withoutProtoLoader = {
   },
 };
 
-const IMAGES = [
-  { name: 'sidecar', entry: 'src/cli/sidecar-main.ts' },
-  { name: 'control-plane', entry: 'src/cli/main.ts' },
-];
-
-for (const { name, entry } of IMAGES) {
+for (const { name, entry } of images) {
   const outdir = join(values.out, name);
   rmSync(outdir, { recursive: true, force: true });
   mkdirSync(outdir, { recursive: true });
@@ -97,7 +106,7 @@ for (const { name, entry } of IMAGES) {
     minifyWhitespace: true,
     keepNames: true,
     legalComments: 'linked',
-    sourcemap: 'linked',
+    sourcemap: values['without-maps'] ? false : 'linked',
     metafile: true,
     external: ['koffi'],
     banner: { js: BANNER },
@@ -105,6 +114,9 @@ for (const { name, entry } of IMAGES) {
     logLevel: 'warning',
   });
   writeFileSync(join(outdir, 'package.json'), `${JSON.stringify({ type: 'module' })}\n`);
+  mkdirSync(join(outdir, 'bin'));
+  chmodSync(join(outdir, 'weft.mjs'), 0o755);
+  symlinkSync('../weft.mjs', join(outdir, 'bin', 'weft'));
   copyKoffi(outdir);
   const inputs = Object.keys(metafile.inputs).sort();
   const imports = Object.values(metafile.outputs).flatMap((output) => output.imports);

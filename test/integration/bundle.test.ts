@@ -1,7 +1,7 @@
 // The bundles that images are made of behave as the sources do, and hold nothing that their image has no use for.
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { cp, mkdtemp, readFile, rm } from 'node:fs/promises';
 import { isBuiltin } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -111,4 +111,22 @@ test('both bundles together are a mesh: enrolment, configuration, policy and cal
   } finally {
     delete process.env['WEFT_TEST_BUNDLES'];
   }
+});
+
+test('a bundle runs in the root that its image has: Node, its libraries, and nothing else', async (t) => {
+  if (process.getuid?.() !== 0) return t.skip('it needs root, for chroot');
+  const rootfs = join(out, 'rootfs');
+  await run('sh', [join(root, 'deploy/images/rootfs.sh'), process.execPath, rootfs]);
+  await cp(join(out, 'sidecar'), join(rootfs, 'opt/weft'), {
+    recursive: true,
+    verbatimSymlinks: true,
+  });
+  const { NODE_EXTRA_CA_CERTS: _, ...env } = process.env;
+  const { stdout, stderr } = await run(
+    'chroot',
+    ['--userspec=1337:1337', rootfs, '/opt/weft/bin/weft', 'sidecar', '--help'],
+    { env },
+  );
+  assert.match(stdout, /--service-account-token-file/);
+  assert.equal(stderr, '');
 });

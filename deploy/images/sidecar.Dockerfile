@@ -1,0 +1,33 @@
+# The sidecar's image: Node, one bundle and nothing else; no shell, no package manager, no root.
+# Build it from the top of a checkout: docker buildx build -f deploy/images/sidecar.Dockerfile -t weft/sidecar:VERSION .
+# The base is pinned by version; a release pins it by digest as well (deploy/images/README.md).
+ARG NODE_IMAGE=docker.io/library/node:26.10.0-trixie-slim
+
+# The bundle is the same for every architecture but for one native library, so it is built where the builder runs.
+FROM --platform=$BUILDPLATFORM ${NODE_IMAGE} AS build
+ARG TARGETARCH
+WORKDIR /build
+COPY package.json pnpm-lock.yaml pnpm-workspace.yaml ./
+COPY bin ./bin
+COPY src ./src
+COPY proto ./proto
+RUN node bin/setup.mjs && node bin/build.mjs --image sidecar --arch "$TARGETARCH" --without-maps
+
+# The image's whole root: Node and what it is linked with, of the architecture that the image is for.
+FROM ${NODE_IMAGE} AS root
+COPY deploy/images/rootfs.sh /rootfs.sh
+RUN sh /rootfs.sh /usr/local/bin/node /rootfs
+
+FROM scratch
+COPY --from=root /rootfs /
+COPY --from=build /build/dist/sidecar /opt/weft
+ENV PATH=/opt/weft/bin:/usr/local/bin \
+    NODE_ENV=production \
+    NODE_COMPILE_CACHE=/opt/weft/compile-cache
+# Compiled once here, and read from a read-only root afterwards.
+USER 0:0
+RUN ["/opt/weft/bin/weft", "sidecar", "--help"]
+USER 1337:1337
+EXPOSE 15001 15006 15020 15021
+ENTRYPOINT ["/opt/weft/bin/weft"]
+CMD ["--help"]
