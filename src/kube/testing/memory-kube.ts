@@ -136,6 +136,7 @@ class Memory {
         },
       };
       this.watches.add(open);
+      options.onOpen?.();
       options.signal.addEventListener('abort', () => {
         this.watches.delete(open);
         resolve({ ok: true });
@@ -153,6 +154,11 @@ const placeOf = (object: KubeObject) => ({
   namespace: textAt(object, 'metadata', 'namespace'),
   name: textAt(object, 'metadata', 'name'),
 });
+
+function isLate(written: KubeObject, found: KubeObject): boolean {
+  const wanted = textAt(written, 'metadata', 'resourceVersion');
+  return wanted !== undefined && wanted !== textAt(found, 'metadata', 'resourceVersion');
+}
 
 /** Writes as the API server does; a subresource changes the object itself. */
 function writes(memory: Memory): Pick<KubeClient, 'create' | 'replace' | 'apply' | 'patch'> {
@@ -183,10 +189,8 @@ function writes(memory: Memory): Pick<KubeClient, 'create' | 'replace' | 'apply'
         { verb: 'update', resource, ...placeOf(object), subresource, object },
         (found, call) => {
           if (found === undefined) return memory.failed(call, 404, 'NotFound');
-          const wanted = textAt(object, 'metadata', 'resourceVersion');
-          const isLate =
-            wanted !== undefined && wanted !== textAt(found, 'metadata', 'resourceVersion');
-          return isLate ? memory.failed(call, 409, 'Conflict') : { ok: true, value: object };
+          if (isLate(object, found)) return memory.failed(call, 409, 'Conflict');
+          return { ok: true, value: object };
         },
       ),
     apply: (resource, object, { subresource }) =>
@@ -197,10 +201,11 @@ function writes(memory: Memory): Pick<KubeClient, 'create' | 'replace' | 'apply'
     patch: (resource, target, { patch, subresource }) =>
       change(
         { verb: 'patch', resource, ...target, subresource, object: asObject(patch) },
-        (found, call) =>
-          found === undefined
-            ? memory.failed(call, 404, 'NotFound')
-            : { ok: true, value: asObject(merged(found, patch)) },
+        (found, call) => {
+          if (found === undefined) return memory.failed(call, 404, 'NotFound');
+          if (isLate(asObject(patch), found)) return memory.failed(call, 409, 'Conflict');
+          return { ok: true, value: asObject(merged(found, patch)) };
+        },
       ),
   };
 }
