@@ -18,6 +18,8 @@ const COMMANDS: ReadonlyMap<string, () => Promise<Register>> = new Map([
   ['ready', async () => (await import('./commands/inspect.ts')).addInspectCommands],
   ['policy', async () => (await import('./commands/policy.ts')).addPolicyCommands],
   ['capture', async () => (await import('./commands/capture.ts')).addCaptureCommands],
+  ['inject', async () => (await import('./commands/inject.ts')).addInjectCommands],
+  ['uninject', async () => (await import('./commands/inject.ts')).addInjectCommands],
 ]);
 
 const EXAMPLES = `
