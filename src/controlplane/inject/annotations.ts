@@ -50,7 +50,7 @@ export const ANNOTATIONS = {
     'capture',
     choice('init', 'none'),
     '`init`',
-    '`init`: an init container with NET_ADMIN sets the redirect. `none`: nothing is redirected, **no policy is enforced for callers that reach the Pod directly**, and the Pod passes PodSecurity `restricted`.',
+    '`init`: an init container with NET_ADMIN sets the redirect. `none`: something on the node does (a CNI plugin); the Pod then needs no privilege, and never becomes ready where nothing is redirected.',
   ),
   excludeInboundPorts: annotation(
     'exclude-inbound-ports',

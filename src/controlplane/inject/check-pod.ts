@@ -54,11 +54,10 @@ function reserved(reader: Reader, field: string, name: string): void {
 }
 
 function checkUser(
-  { asked, reader }: PodCheck,
+  { reader }: PodCheck,
   spec: PlainObject,
   { container, field, name }: PlacedContainer,
 ): void {
-  if (asked.capture === 'none') return;
   const own = objectAt(container, 'securityContext')['runAsUser'];
   const uid = own ?? objectAt(spec, 'securityContext')['runAsUser'];
   if (uid !== SIDECAR_UID) return;

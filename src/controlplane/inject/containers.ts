@@ -9,7 +9,6 @@ export const SIDECAR_NAME = 'weft-sidecar';
 export const CAPTURE_NAME = 'weft-capture';
 const TOKEN_VOLUME = 'weft-token';
 const BUNDLE_VOLUME = 'weft-bundle';
-const RUN_VOLUME = 'weft-run';
 const NO_API_TOKEN_VOLUME = 'weft-no-api-token';
 
 const TOKEN_FOLDER = '/var/run/secrets/weft';
@@ -30,7 +29,7 @@ const HOLD = '60s';
 const STARTUP_TRIES = 600;
 
 export interface InjectedParts {
-  /** Absent where nothing is captured. */
+  /** Absent where something else sets the redirect. */
   readonly capture: PlainObject | undefined;
   readonly sidecar: PlainObject;
   readonly volumes: readonly PlainObject[];
@@ -42,16 +41,11 @@ export interface PartsInput {
   readonly probes: ReadonlyMap<string, AppProbe>;
 }
 
-export function buildParts(input: PartsInput): InjectedParts {
-  const isCaptured = input.asked.capture !== 'none';
-  const capture = isCaptured ? buildCapture(input) : undefined;
-  const run = { name: RUN_VOLUME, emptyDir: { medium: 'Memory', sizeLimit: '1Mi' } };
-  return {
-    capture,
-    sidecar: buildSidecar(input, isCaptured),
-    volumes: [...volumes(), ...(isCaptured ? [run] : [])],
-  };
-}
+export const buildParts = (input: PartsInput): InjectedParts => ({
+  capture: input.asked.capture === 'none' ? undefined : buildCapture(input),
+  sidecar: buildSidecar(input),
+  volumes: volumes(),
+});
 
 /** Nothing of the Pod's own security context reaches these containers but what is not named here. */
 const locked = (user: PlainObject, capabilities: PlainObject): PlainObject => ({
@@ -65,6 +59,13 @@ const locked = (user: PlainObject, capabilities: PlainObject): PlainObject => ({
 
 const imageOf = (image: string, { imagePullPolicy }: InjectionSettings): PlainObject =>
   imagePullPolicy === undefined ? { image } : { image, imagePullPolicy };
+
+/** Where the token for Kubernetes' API would be is an empty folder: neither container has a use for it. */
+const noApiToken: PlainObject = {
+  name: NO_API_TOKEN_VOLUME,
+  mountPath: API_TOKEN_FOLDER,
+  readOnly: true,
+};
 
 function buildCapture({ settings, asked }: PartsInput): PlainObject {
   const flags = (name: string, values: readonly (string | number)[] | undefined): string[] =>
@@ -89,16 +90,12 @@ function buildCapture({ settings, asked }: PartsInput): PlainObject {
       { runAsUser: 0, runAsGroup: 0, runAsNonRoot: false },
       { drop: ['ALL'], add: ['NET_ADMIN'] },
     ),
-    volumeMounts: [
-      // The lock of iptables lies in /run.
-      { name: RUN_VOLUME, mountPath: '/run' },
-      { name: NO_API_TOKEN_VOLUME, mountPath: API_TOKEN_FOLDER, readOnly: true },
-    ],
+    volumeMounts: [noApiToken],
     terminationMessagePolicy: 'FallbackToLogsOnError',
   };
 }
 
-function buildSidecar(input: PartsInput, isCaptured: boolean): PlainObject {
+function buildSidecar(input: PartsInput): PlainObject {
   const { settings, asked } = input;
   const isClassic = asked.sidecarMode === 'classic';
   return {
@@ -109,10 +106,10 @@ function buildSidecar(input: PartsInput, isCaptured: boolean): PlainObject {
           lifecycle: { postStart: { exec: { command: ['weft', 'ready', '--wait', HOLD] } } },
         }
       : { restartPolicy: 'Always' }),
-    args: sidecarArgs(input, isCaptured),
+    args: sidecarArgs(input),
     env: sidecarEnv(input),
     ports: [{ name: 'weft-metrics', containerPort: SIDECAR_PORTS.metrics, protocol: 'TCP' }],
-    ...sidecarProbes(isCaptured),
+    ...sidecarProbes(),
     resources: sidecarResources(settings, asked),
     securityContext: locked(
       { runAsUser: SIDECAR_UID, runAsGroup: SIDECAR_UID, runAsNonRoot: true },
@@ -121,14 +118,14 @@ function buildSidecar(input: PartsInput, isCaptured: boolean): PlainObject {
     volumeMounts: [
       { name: TOKEN_VOLUME, mountPath: TOKEN_FOLDER, readOnly: true },
       { name: BUNDLE_VOLUME, mountPath: BUNDLE_FOLDER, readOnly: true },
-      { name: NO_API_TOKEN_VOLUME, mountPath: API_TOKEN_FOLDER, readOnly: true },
+      noApiToken,
     ],
     // What the sidecar said last is what `kubectl describe pod` shows first.
     terminationMessagePolicy: 'FallbackToLogsOnError',
   };
 }
 
-function sidecarArgs({ settings, asked }: PartsInput, isCaptured: boolean): readonly string[] {
+function sidecarArgs({ settings, asked }: PartsInput): readonly string[] {
   const host = `${CONTROL_PLANE_SERVICE}.${settings.rootNamespace}.svc`;
   const flags: readonly (readonly [string, string])[] = [
     ['--service-account-token-file', `${TOKEN_FOLDER}/token`],
@@ -143,8 +140,7 @@ function sidecarArgs({ settings, asked }: PartsInput, isCaptured: boolean): read
     ['--access-log', asked.accessLog ?? settings.accessLog],
     ['--drain-limit', asked.drainTime?.text ?? settings.drainTime],
   ];
-  const check = isCaptured ? [] : ['--no-interception-check'];
-  return ['sidecar', '--transparent', ...check, ...flags.flat()];
+  return ['sidecar', '--transparent', ...flags.flat()];
 }
 
 function sidecarEnv({ probes }: PartsInput): readonly PlainObject[] {
@@ -163,7 +159,7 @@ function sidecarEnv({ probes }: PartsInput): readonly PlainObject[] {
   return [...env, { name: 'WEFT_APP_PROBES', value: value.replaceAll('$', '$$$$') }];
 }
 
-function sidecarProbes(isCaptured: boolean): PlainObject {
+function sidecarProbes(): PlainObject {
   const get = (path: string, port: number): PlainObject => ({
     httpGet: { path, port, scheme: 'HTTP' },
   });
@@ -176,7 +172,7 @@ function sidecarProbes(isCaptured: boolean): PlainObject {
     },
     readinessProbe: {
       // Arrives only where inbound traffic is turned to the sidecar: the kubelet itself proves it, again and again.
-      ...get('/healthz/ready', isCaptured ? SIDECAR_PORTS.captureProof : SIDECAR_PORTS.probes),
+      ...get('/healthz/ready', SIDECAR_PORTS.captureProof),
       periodSeconds: 5,
       timeoutSeconds: 3,
       failureThreshold: 3,
@@ -232,5 +228,4 @@ export const RESERVED_VOLUMES: readonly string[] = [
   TOKEN_VOLUME,
   BUNDLE_VOLUME,
   NO_API_TOKEN_VOLUME,
-  RUN_VOLUME,
 ];

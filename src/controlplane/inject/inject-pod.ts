@@ -98,8 +98,7 @@ interface Assembled {
 function assemble(pod: PlainObject, asked: PodAnnotations, settings: InjectionSettings): Assembled {
   const spec = objectAt(pod, 'spec');
   const direct = new Set(asked.excludeInboundPorts);
-  const isDirect = (port: number): boolean => asked.capture === 'none' || direct.has(port);
-  const rewritten = rewriteProbes(containersOf(spec), isDirect);
+  const rewritten = rewriteProbes(containersOf(spec), (port) => direct.has(port));
   const parts = buildParts({ settings, asked, probes: rewritten.probes });
   const metadata = objectAt(pod, 'metadata');
   const annotations = {
