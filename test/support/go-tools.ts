@@ -33,7 +33,8 @@ const KEEP_MS = 30 * 24 * 3_600_000;
 /** Of names and contents of the sources, and the machine. */
 function sourceHash(): string {
   const hash = createHash('sha256').update(`${process.platform}-${process.arch}\0`);
-  for (const name of readdirSync(SOURCES).toSorted()) {
+  const isSource = (name: string): boolean => /\.(?:go|mod|sum)$/.test(name);
+  for (const name of readdirSync(SOURCES).filter(isSource).toSorted()) {
     hash.update(`${name}\0`).update(readFileSync(join(SOURCES, name)));
   }
   return hash.digest('hex').slice(0, 24);
