@@ -1,10 +1,11 @@
 // `weft status`, `config-dump`, `certs`, `ca`: what runs, what is configured, who is trusted, asked of the admin endpoints.
-import type { Command } from 'commander';
+import { Option, type Command } from 'commander';
 import { isPlainObject, type PlainObject } from '@weft/model/policy/reader';
-import { askAdmin, askAdminJson, type AdminTarget } from '../admin-client.ts';
+import { askAdminJson, type AdminTarget } from '../admin-client.ts';
 import { controlPlaneAdminOption, sidecarAdminOption } from '../admin-option.ts';
 import { examples, print, printJson, table } from '../output.ts';
-import type { HostPort } from '../parse.ts';
+import { type HostPort, parseDuration } from '../parse.ts';
+import { waitUntilReady } from '../wait-ready.ts';
 
 const listOf = (value: unknown, key: string): readonly PlainObject[] => {
   const list = isPlainObject(value) ? value[key] : undefined;
@@ -103,9 +104,14 @@ export function addInspectCommands(program: Command): void {
     .command('ready')
     .description('whether a sidecar is ready; exits 1 with the reason when it is not')
     .addOption(sidecarAdminOption())
-    .addHelpText('after', examples('weft ready --admin 127.0.0.1:15000'))
-    .action(async (options: { readonly admin: HostPort }) => {
-      const answer = await askAdmin(options.admin, '/ready');
+    .addOption(
+      new Option('--wait <duration>', 'ask again for so long')
+        .argParser(parseDuration)
+        .default(0, '0s'),
+    )
+    .addHelpText('after', examples('weft ready --admin 127.0.0.1:15000', 'weft ready --wait 60s'))
+    .action(async (options: { readonly admin: HostPort; readonly wait: number }) => {
+      const answer = await waitUntilReady(options.admin, { waitMs: options.wait });
       print(answer.body.trim());
       if (answer.status !== 200) process.exitCode = 1;
     });
