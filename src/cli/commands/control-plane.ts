@@ -1,20 +1,33 @@
-// `weft control-plane`: the control plane beside a folder of manifests, until it is told to stop.
-import { openControlPlane } from '@weft/controlplane/control-plane';
+// `weft control-plane`: the control plane of a cluster, or beside a folder of manifests, until it is told to stop.
+import { hostname } from 'node:os';
+import { type ControlPlane, openControlPlane } from '@weft/controlplane/control-plane';
+import type { CoreOptions } from '@weft/controlplane/core/open-core';
 import { parseTrustDomain } from '@weft/model/identity';
 import { Option, type Command } from 'commander';
+import type { Logger } from 'pino';
 import { failLoudly, onStop, printReady } from '../daemon.ts';
+import {
+  addInjectionOptions,
+  type InjectionFlags,
+  injectionSettingsOf,
+} from '../inject/injection-options.ts';
 import { addLogOptions, createLogger, type LogFlags } from '../logger.ts';
 import { type HostPort, parseDuration, parseHostPort, parseIp } from '../parse.ts';
 import { VERSION } from '../version.ts';
 
-interface Flags extends LogFlags {
-  readonly manifests: string;
+interface Flags extends LogFlags, InjectionFlags {
+  readonly manifests?: string;
+  readonly kubernetes?: boolean;
+  readonly kubeconfig?: string;
+  readonly watchNamespace?: readonly string[];
+  readonly podName?: string;
   readonly stateDir: string;
   readonly trustDomain: string;
   readonly rootNamespace: string;
   readonly xds: HostPort;
   readonly enrolment: HostPort;
   readonly admin: HostPort;
+  readonly health?: HostPort;
   readonly svidTtl: number;
   readonly rotationGrace: number;
   readonly reportInterval: number;
@@ -29,28 +42,55 @@ const listenOption = (flags: string, description: string, port: number): Option 
     .default({ host: LOOPBACK, port }, `${LOOPBACK}:${port}`);
 
 const EXAMPLE = `
-Example:
+Examples:
   weft control-plane --manifests deploy/examples/shop --state-dir ./state --log-pretty
+  weft control-plane --kubernetes --kubeconfig ~/.kube/config --state-dir ./state
 
-When it is ready it prints one line of JSON with its addresses. Workloads join with \`weft token create\`.
+When it is ready it prints one line of JSON with its addresses. Workloads join with \`weft token create\`, Pods of a
+cluster by the token of their service account.
 `;
 
 async function controlPlane(flags: Flags): Promise<void> {
   const log = await createLogger('weft-control-plane', flags);
   failLoudly(log);
+  const stopping = new AbortController();
+  let opened: ControlPlane | undefined;
+  onStop(log, async () => {
+    stopping.abort();
+    await opened?.[Symbol.asyncDispose]();
+    return 0;
+  });
+  const options = coreOptionsOf(flags, log);
+  const { stateDir, manifests } = flags;
+  if ((manifests === undefined) === (flags.kubernetes !== true)) {
+    throw new Error('say where the mesh is described: either --manifests DIR or --kubernetes');
+  }
+  opened =
+    manifests === undefined
+      ? await openInCluster(flags, options, stopping.signal)
+      : await openControlPlane({ ...options, manifests, stateDir });
+  printReady({
+    role: 'control-plane',
+    trustDomain: options.trustDomain,
+    ...opened.addresses,
+    ...(manifests !== undefined && { bundle: `${stateDir}/bundle.pem` }),
+  });
+}
+
+/** @throws Error that names the option and what to write. */
+function coreOptionsOf(flags: Flags, log: Logger): CoreOptions {
   const trustDomain = parseTrustDomain(flags.trustDomain);
   if (trustDomain === undefined)
     throw new Error(
       `--trust-domain "${flags.trustDomain}" is no trust domain; write a DNS name: cluster.local`,
     );
-  const opened = await openControlPlane({
-    manifests: flags.manifests,
-    stateDir: flags.stateDir,
+  return {
     trustDomain,
     rootNamespace: flags.rootNamespace,
     xds: flags.xds,
     enrolment: flags.enrolment,
     admin: flags.admin,
+    ...(flags.health && { health: flags.health }),
     svidTtlMs: flags.svidTtl,
     rotationGraceMs: flags.rotationGrace,
     reportIntervalMs: flags.reportInterval,
@@ -58,23 +98,47 @@ async function controlPlane(flags: Flags): Promise<void> {
     ipAddresses: flags.ipAddress ?? [LOOPBACK],
     version: VERSION,
     log,
-  });
-  onStop(log, async () => {
-    await opened[Symbol.asyncDispose]();
-    return 0;
-  });
-  printReady({
-    role: 'control-plane',
-    trustDomain,
-    ...opened.addresses,
-    bundle: `${flags.stateDir}/bundle.pem`,
+  };
+}
+
+/** The client library of Kubernetes is large: whoever runs beside a folder does not load it. */
+async function openInCluster(
+  flags: Flags,
+  options: CoreOptions,
+  signal: AbortSignal,
+): Promise<ControlPlane> {
+  const [{ connect }, { createKubeClient }, { openKubernetesControlPlane }] = await Promise.all([
+    import('@weft/kube/connect'),
+    import('@weft/kube/https-client'),
+    import('@weft/controlplane/kubernetes/open-kubernetes-control-plane'),
+  ]);
+  const { kubeconfig, watchNamespace, stateDir } = flags;
+  const client = createKubeClient(connect({ ...(kubeconfig !== undefined && { kubeconfig }) }));
+  return openKubernetesControlPlane({
+    ...options,
+    client,
+    ...(watchNamespace && { namespaces: watchNamespace }),
+    stateDir,
+    podName: flags.podName ?? hostname(),
+    injection: injectionSettingsOf(flags, options),
+    signal,
   });
 }
 
 export function addControlPlaneCommand(program: Command): void {
-  addLogOptions(program.command('control-plane'))
-    .description('watches manifests, issues identities, and tells every sidecar what to enforce')
-    .requiredOption('--manifests <dir>', 'folder of Kubernetes manifests, watched')
+  addInjectionOptions(addLogOptions(program.command('control-plane')))
+    .description(
+      'watches a cluster or a folder of manifests, issues identities, and tells every sidecar what to enforce',
+    )
+    .option('--manifests <dir>', 'folder of Kubernetes manifests, watched')
+    .option('--kubernetes', 'watch a cluster; its CA is the Secret weft-ca')
+    .option('--kubeconfig <file>', "instead of kubectl's own, or inside a Pod its service account")
+    .option('--watch-namespace <name...>', 'of the mesh, where it is not the whole cluster')
+    .addOption(
+      new Option('--pod-name <name>', 'its name among replicas; default: the host name').env(
+        'WEFT_POD',
+      ),
+    )
     .requiredOption(
       '--state-dir <dir>',
       'for the CA, join tokens and the bundle; keep it private and backed up',
@@ -84,6 +148,11 @@ export function addControlPlaneCommand(program: Command): void {
     .addOption(listenOption('--xds <host:port>', 'discovery and renewal, mutual TLS', 15_012))
     .addOption(listenOption('--enrolment <host:port>', 'enrolment, TLS', 15_013))
     .addOption(listenOption('--admin <host:port>', 'health, metrics and status', 15_014))
+    .addOption(
+      new Option('--health <host:port>', 'health and metrics alone, for other machines').argParser(
+        (text: string) => parseHostPort(text),
+      ),
+    )
     .addOption(
       new Option('--svid-ttl <duration>', 'life of the certificates of workloads')
         .argParser(parseDuration)

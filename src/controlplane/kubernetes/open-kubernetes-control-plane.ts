@@ -1,0 +1,80 @@
+// The control plane in a cluster: its source is the API server, its CA a Secret, its proof of identity the tokens of Pods.
+import { join } from 'node:path';
+import { joinTokenAttestor } from '@weft/ca/attest/join-token';
+import { serviceAccountTokenAttestor } from '@weft/ca/attest/service-account-token';
+import { openJoinTokens } from '@weft/ca/join-tokens';
+import { createKubernetesSecretStore } from '@weft/ca/store/kubernetes-secret';
+import type { KubeClient } from '@weft/kube/kube-api';
+import { systemClock } from '@weft/model/clock';
+import { ADMIN_SOCKET, makeStateDir } from '../control-plane.ts';
+import { type Core, type CoreOptions, openCore } from '../core/open-core.ts';
+import type { InjectionSettings } from '../inject/settings.ts';
+import { openKubernetesSource } from '../registry/kubernetes/kubernetes-source.ts';
+
+export interface KubernetesControlPlaneOptions extends CoreOptions {
+  readonly client: KubeClient;
+  /** Of the mesh; absent: the whole cluster. */
+  readonly namespaces?: readonly string[];
+  /** The admin socket and join tokens; nothing in it outlives the Pod. */
+  readonly stateDir: string;
+  /** Its name among the replicas. */
+  readonly podName: string;
+  readonly injection: InjectionSettings;
+  readonly random?: () => number;
+  /** Ends the wait for the API server at the start. */
+  readonly signal?: AbortSignal;
+}
+
+/**
+ * Waits for the API server, then starts everything; it serves when this returns.
+ * @throws Error with the cure when the CA's Secret cannot be read, or an address cannot be bound.
+ */
+export async function openKubernetesControlPlane(
+  options: KubernetesControlPlaneOptions,
+): Promise<Core> {
+  await using stack = new AsyncDisposableStack();
+  const { client, log, clock = systemClock, stateDir, rootNamespace, trustDomain } = options;
+  const { namespaces, signal, random = Math.random } = options;
+  await makeStateDir(stateDir);
+  const store = stack.use(
+    createKubernetesSecretStore({
+      client,
+      namespace: rootNamespace,
+      trustDomain,
+      log: log.child({ component: 'ca' }),
+      clock,
+    }),
+  );
+  const source = stack.use(
+    await openKubernetesSource({
+      client,
+      ...(namespaces && { namespaces }),
+      rootNamespace,
+      log: log.child({ component: 'registry' }),
+      clock,
+      random,
+      ...(signal && { signal }),
+    }),
+  );
+  const core = stack.use(
+    await openCore(
+      {
+        source,
+        store,
+        membership: 'injected',
+        attestors: [
+          serviceAccountTokenAttestor({
+            client,
+            clock,
+            ...(namespaces && { namespaces: new Set(namespaces) }),
+          }),
+          joinTokenAttestor(await openJoinTokens({ stateDir, clock })),
+        ],
+        adminSocketPath: join(stateDir, ADMIN_SOCKET),
+      },
+      options,
+    ),
+  );
+  const owned = stack.move();
+  return { ...core, [Symbol.asyncDispose]: () => owned.disposeAsync() };
+}
