@@ -9,10 +9,11 @@ import { resourceName, type KubeResource } from './resource.ts';
 
 export type ListWatchStatus =
   | { readonly kind: 'starting' }
-  /** Listed, and the watch is taken. */
+  /** What failed has succeeded since. */
   | { readonly kind: 'good' }
   | {
       readonly kind: 'failing';
+      readonly verb: 'list' | 'watch';
       readonly failure: KubeFailure;
       /** In a row. */
       readonly failures: number;
@@ -133,13 +134,20 @@ class Follower<T> implements ListWatch {
       const listed = await this.#listPages(resource);
       if (listed.ok) {
         this.#resource = resource;
-        if (!this.#isStopped) this.#options.onListed(listed.value.items);
+        if (!this.#isStopped) this.#handOver(listed.value.items);
         return { kind: 'listed', version: listed.value.version };
       }
       first ??= listed;
       if (listed.code !== 404) return { kind: 'list-failed', failure: listed };
     }
     return { kind: 'list-failed', failure: first ?? this.#ownFailure('no version to list') };
+  }
+
+  #handOver(items: readonly T[]): void {
+    // A watch that fails is not made good by the list that follows it.
+    const isWatchFailing = this.#status.kind === 'failing' && this.#status.verb === 'watch';
+    if (!isWatchFailing) this.#setStatus({ kind: 'good' });
+    this.#options.onListed(items);
   }
 
   async #listPages(
@@ -219,7 +227,8 @@ class Follower<T> implements ListWatch {
     if (failure.ok || delayMs === 0) return;
     const { failures } = this.#state;
     const sinceMs = this.#status.kind === 'failing' ? this.#status.sinceMs : this.#clock.now();
-    this.#setStatus({ kind: 'failing', failure, failures, sinceMs });
+    const verb = outcome.kind === 'list-failed' ? 'list' : 'watch';
+    this.#setStatus({ kind: 'failing', verb, failure, failures, sinceMs });
   }
 
   #setStatus(status: ListWatchStatus): void {

@@ -36,6 +36,8 @@ export class ClusterState {
   readonly #slots = new Map<string, Slot>();
   readonly #problems = new Map<string, readonly Problem[]>();
   readonly #origins = new Map<string, ObjectOrigin>();
+  /** Keys of slots. */
+  readonly #unresolved = new Set<string>();
   #areObjectsNew = true;
   #areProblemsNew = true;
   #areOriginsNew = true;
@@ -74,11 +76,12 @@ export class ClusterState {
       return;
     }
     this.#takeOut(slot, place);
-    this.#resolve(key, slot);
+    this.#unresolved.add(key);
   }
 
   /** @returns the same state when nothing has changed. `others`: what is wrong with reading the cluster itself. */
   advance(others: readonly Problem[]): SourceState {
+    this.#resolveAll();
     const { snapshot, problems, origins } = this.#state;
     const next = {
       snapshot: this.#areObjectsNew ? this.#nextSnapshot(snapshot) : snapshot,
@@ -133,26 +136,31 @@ export class ClusterState {
     const { id, key, place, ref, outcome, problems } = item;
     const slot = this.#slots.get(key) ?? { entries: new Map(), holder: undefined, size: 0 };
     this.#slots.set(key, slot);
-    const known = slot.entries.get(place);
-    if (known !== undefined && known.restricting.uid !== restricting.uid) {
-      // Another object of its name: what was good of the one before is no version of this one.
-      this.#takeOut(slot, place);
-      this.#resolve(key, slot);
-      this.#slots.set(key, slot);
-    }
+    // Another object of its name: what was good of the one before is no version of this one.
+    if (slot.entries.get(place)?.restricting.uid !== restricting.uid) this.#takeOut(slot, place);
     const old = slot.entries.get(place)?.lastGood?.object;
     // A version that put nothing in force is none to fall back on: a broken one has to close.
     const before = old === undefined ? undefined : { object: old };
     const lastGood = outcome.kind === 'good' ? { object: kept(old, outcome.object) } : before;
     slot.entries.set(place, { id, ref, place, outcome, lastGood, problems, restricting });
-    this.#resolve(key, slot);
+    this.#unresolved.add(key);
   }
 
   #takeOut(slot: Slot, place: string): void {
     const entry = slot.entries.get(place);
     if (entry === undefined) return;
     slot.entries.delete(place);
+    if (slot.holder?.place === place) slot.holder = undefined;
     if (this.#origins.delete(entry.id)) this.#areOriginsNew = true;
+  }
+
+  /** Once for all that came together: which of two came first decides nothing. */
+  #resolveAll(): void {
+    for (const key of this.#unresolved) {
+      const slot = this.#slots.get(key);
+      if (slot !== undefined) this.#resolve(key, slot);
+    }
+    this.#unresolved.clear();
   }
 
   #resolve(key: string, slot: Slot): void {
