@@ -1,4 +1,5 @@
 // The `--admin` option of the commands that ask a running control plane or sidecar, with where each listens by default.
+import { formatHostPort } from '@weft/model/host-port';
 import { Option } from 'commander';
 import { type HostPort, parseHostPort } from './parse.ts';
 
@@ -7,7 +8,7 @@ const LOOPBACK = '127.0.0.1';
 const adminOption = (whose: string, fallback: HostPort): Option =>
   new Option('--admin <host:port>', `admin address of the ${whose}`)
     .argParser((text: string) => parseHostPort(text, LOOPBACK))
-    .default(fallback, `${fallback.host}:${fallback.port}`);
+    .default(fallback, formatHostPort(fallback));
 
 export const controlPlaneAdminOption = (): Option =>
   adminOption('control plane', { host: LOOPBACK, port: 15_014 });

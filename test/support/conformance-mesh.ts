@@ -111,7 +111,7 @@ export async function openConformanceMesh(
   if (generation === undefined) throw new Error('Cannot open a mesh: the authority has no root');
   {
     await using store = await openFileStore({ stateDir });
-    await store.save(state);
+    await store.save(state, undefined);
   }
   const source = new TextSource();
   const free = { host: '127.0.0.1', port: 0 };

@@ -10,6 +10,7 @@ import {
 import { createServerCredentials, peerOf } from '@weft/ca/server-credentials';
 import type { CaStore } from '@weft/ca/store/store';
 import { type Clock, systemClock } from '@weft/model/clock';
+import { formatHostPort } from '@weft/model/host-port';
 import type { TrustDomain } from '@weft/model/identity';
 import type { Logger } from 'pino';
 import { openAdminServers } from '../admin/http-server.ts';
@@ -32,6 +33,7 @@ import { PolicyStatus } from '../status/policy-status.ts';
 import { ReplayWatch } from '../status/replay-watch.ts';
 import { createApi, scrapedState } from './admin-api.ts';
 import { driveRotation } from './drive-rotation.ts';
+import { joinSubscriptions } from './join-subscriptions.ts';
 import { logProblems } from './log-problems.ts';
 
 export interface ListenAddress {
@@ -235,10 +237,14 @@ export async function openCore(parts: CoreParts, options: CoreOptions): Promise<
   const { admin: own, health } = admin.addresses;
   return {
     addresses: {
-      xds: textOf(options.xds.host, ports.xds),
-      enrolment: textOf(options.enrolment.host, ports.enrolment),
-      ...(own && options.admin && { admin: textOf(options.admin.host, own.port) }),
-      ...(health && options.health && { health: textOf(options.health.host, health.port) }),
+      xds: formatHostPort({ host: options.xds.host, port: ports.xds }),
+      enrolment: formatHostPort({ host: options.enrolment.host, port: ports.enrolment }),
+      ...(own &&
+        options.admin && { admin: formatHostPort({ host: options.admin.host, port: own.port }) }),
+      ...(health &&
+        options.health && {
+          health: formatHostPort({ host: options.health.host, port: health.port }),
+        }),
     },
     authority,
     renewal,
@@ -252,12 +258,6 @@ export async function openCore(parts: CoreParts, options: CoreOptions): Promise<
     metrics,
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
   };
-}
-
-function joinSubscriptions(...all: readonly Disposable[]): Disposable {
-  const stack = new DisposableStack();
-  for (const one of all) stack.use(one);
-  return stack;
 }
 
 /** Opens both ports with certificates that are renewed while serving. */
@@ -286,15 +286,12 @@ async function serve(
   return { xds, enrolment };
 }
 
-const textOf = (host: string, port: number): string =>
-  host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
-
 async function bind(
   server: Server,
   listen: ListenAddress,
   credentials: ServerCredentials,
 ): Promise<number> {
-  const address = textOf(listen.host, listen.port);
+  const address = formatHostPort(listen);
   return new Promise((resolve, reject) => {
     server.bindAsync(address, credentials, (error, port) => {
       if (error === null) resolve(port);

@@ -5,11 +5,17 @@ import { serviceAccountTokenAttestor } from '@weft/ca/attest/service-account-tok
 import { openJoinTokens } from '@weft/ca/join-tokens';
 import { createKubernetesSecretStore } from '@weft/ca/store/kubernetes-secret';
 import type { KubeClient } from '@weft/kube/kube-api';
+import { type LeaderElection, startLeaderElection } from '@weft/kube/leader';
 import { systemClock } from '@weft/model/clock';
+import { formatHostPort } from '@weft/model/host-port';
 import { ADMIN_SOCKET, makeStateDir } from '../control-plane.ts';
+import { joinSubscriptions } from '../core/join-subscriptions.ts';
 import { type Core, type CoreOptions, openCore } from '../core/open-core.ts';
 import type { InjectionSettings } from '../inject/settings.ts';
 import { openKubernetesSource } from '../registry/kubernetes/kubernetes-source.ts';
+import { localStates } from '../replicas/proxy-state.ts';
+import { ReplicaLink } from '../replicas/replica-link.ts';
+import { LeaderTasks } from './leader-tasks.ts';
 
 export interface KubernetesControlPlaneOptions extends CoreOptions {
   readonly client: KubeClient;
@@ -56,12 +62,23 @@ export async function openKubernetesControlPlane(
       ...(signal && { signal }),
     }),
   );
+  const election = stack.use(
+    startLeaderElection({
+      client,
+      namespace: rootNamespace,
+      identity: options.podName,
+      log: log.child({ component: 'leader' }),
+      clock,
+      random,
+    }),
+  );
   const core = stack.use(
     await openCore(
       {
         source,
         store,
         membership: 'injected',
+        isLeader: () => election.isLeader,
         attestors: [
           serviceAccountTokenAttestor({
             client,
@@ -75,6 +92,31 @@ export async function openKubernetesControlPlane(
       options,
     ),
   );
+  stack.use(shareWithLeader(core, election, options));
+  stack.use(new LeaderTasks({ election, tasks: [], log: log.child({ component: 'leader' }) }));
   const owned = stack.move();
   return { ...core, [Symbol.asyncDispose]: () => owned.disposeAsync() };
+}
+
+/** Tells the leader what the proxies connected here enforce, while another leads. */
+function shareWithLeader(
+  core: Core,
+  election: LeaderElection,
+  options: KubernetesControlPlaneOptions,
+): Disposable {
+  const { rootNamespace, xds, podName, log, clock = systemClock } = options;
+  const { authority, ads, reports, views } = core;
+  return new ReplicaLink({
+    authority,
+    replica: podName,
+    leaderAddress() {
+      if (election.isLeader || election.leader === undefined) return undefined;
+      const [ip] = views.mesh().workloads.get(`${election.leader}.${rootNamespace}`)?.ips ?? [];
+      return ip === undefined ? undefined : formatHostPort({ host: ip, port: xds.port });
+    },
+    states: () => localStates(ads, reports),
+    onChange: (listener) => joinSubscriptions(ads.onAnswer(listener), reports.onReport(listener)),
+    clock,
+    log: log.child({ component: 'replicas' }),
+  });
 }
