@@ -17,6 +17,7 @@ import {
   issuerTemplate,
   type IssuerTemplate,
   issuingCaTemplate,
+  keyIdOf,
   rootTemplate,
 } from './template.ts';
 
@@ -32,6 +33,8 @@ export const ISSUING_RENEWAL_MS = ISSUING_LIFE_MS / 2;
 export interface OpenGeneration {
   readonly id: number;
   readonly root: X509Certificate;
+  /** Subject key id, in hex. */
+  readonly rootKeyId: string;
   readonly issuing: X509Certificate;
   /** Kept because `issuing.raw` encodes anew at each call. */
   readonly issuingDer: Buffer;
@@ -152,6 +155,7 @@ export function openGeneration(generation: Generation): OpenGeneration {
   return {
     id,
     root,
+    rootKeyId: keyIdOf(rootKey.point).toString('hex'),
     issuing,
     issuingDer: generation.issuingCertificate,
     issuingNotAfterMs: issuing.validToDate.getTime(),

@@ -33,6 +33,14 @@ export interface CertificateStatus {
   readonly notAfter: Date;
 }
 
+export interface RootStatus extends CertificateStatus {
+  /** Subject key id, in hex. */
+  readonly keyId: string;
+  readonly notBefore: Date;
+  /** What is issued now is under this one. */
+  readonly isActive: boolean;
+}
+
 export interface IssuerStatus extends CertificateStatus {
   readonly keyId: string;
   readonly isActive: boolean;
@@ -42,7 +50,7 @@ export interface AuthorityStatus {
   readonly trustDomain: TrustDomain;
   readonly controlPlaneId: SpiffeId;
   readonly bundleVersion: string;
-  readonly roots: readonly CertificateStatus[];
+  readonly roots: readonly RootStatus[];
   readonly issuers: readonly IssuerStatus[];
   readonly rotation: {
     readonly phase: RotationPhase;
@@ -97,8 +105,16 @@ const certificateStatus = (
   notAfter: certificate.validToDate,
 });
 
-export const rootStatus = ({ state, byId }: OpenedState): readonly CertificateStatus[] =>
-  trustedGenerations(state.rotation).map((id) => certificateStatus(id, required(byId, id).root));
+export const rootStatus = ({ state, byId, active }: OpenedState): readonly RootStatus[] =>
+  trustedGenerations(state.rotation).map((id) => {
+    const { root, rootKeyId } = required(byId, id);
+    return {
+      ...certificateStatus(id, root),
+      keyId: rootKeyId,
+      notBefore: root.validFromDate,
+      isActive: id === active.id,
+    };
+  });
 
 export const issuerStatus = ({ byId, active }: OpenedState): readonly IssuerStatus[] =>
   [...byId.values()].map((generation) => ({
