@@ -144,13 +144,17 @@ export function readAnnotations(
     const value = typeof text === 'string' ? parse(text) : undefined;
     const found = typeof text === 'string' ? shown(text) : JSON.stringify(text);
     if (value === undefined) {
-      reader.error(`${field}[${name}]`, 'bad-annotation', `${found} is no value of ${name}`, cure);
+      reader.error(`${field}.${name}`, 'bad-annotation', `${found} is no value of ${name}`, cure);
     } else read[key] = value;
   }
   for (const name of Object.keys(annotations)) {
     if (!name.startsWith(PREFIX) || OTHERS.has(name)) continue;
     if (KEYS.some((key) => ANNOTATIONS[key].name === name)) continue;
-    warn(`${field}[${name.slice(0, 120)}] is no annotation that Weft knows; it has no effect`);
+    const near = KEYS.map((key) => ANNOTATIONS[key].name).find(
+      (known) => known.startsWith(name.toLowerCase()) || name.toLowerCase().startsWith(known),
+    );
+    const hint = near === undefined ? '' : `: did you mean ${near}?`;
+    warn(`${field}.${name.slice(0, 120)} is not known to Weft and has no effect${hint}`);
   }
   return read as PodAnnotations;
 }

@@ -100,7 +100,7 @@ function checkMode({ asked, reader, pod }: PodCheck, spec: PlainObject): void {
   if (policy === 'Always' && !isOfJob) return;
   const name = ANNOTATIONS.sidecarMode.name;
   reader.error(
-    `metadata.annotations[${name}]`,
+    `metadata.annotations.${name}`,
     'classic-in-job',
     'a classic sidecar never ends, so this Pod (restartPolicy ' + policy + ') would never complete',
     `take ${name} away: a native sidecar ends with the application`,
@@ -117,7 +117,7 @@ function checkResources({ asked, settings: { resources }, reader }: PodCheck): v
     if (request === undefined || limit === undefined || request.amount <= limit.amount) return;
     const message = `the sidecar's request of ${what} (${request.text}) is above its limit (${limit.text})`;
     const cure = `raise ${names[1]}, or lower ${names[0]}`;
-    reader.error(`metadata.annotations[${names[0]}]`, 'request-above-limit', message, cure);
+    reader.error(`metadata.annotations.${names[0]}`, 'request-above-limit', message, cure);
   };
   const quantity = (text: string | undefined): Quantity | undefined =>
     text === undefined ? undefined : parseQuantity(text);

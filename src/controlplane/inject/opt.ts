@@ -16,7 +16,7 @@ export function readOpt(reader: Reader, pod: PlainObject): boolean | undefined {
     const value = typeof text === 'string' ? parse(text) : undefined;
     if (value !== undefined) return value;
     const found = typeof text === 'string' ? shown(text) : JSON.stringify(text);
-    reader.error(`metadata.${part}[${name}]`, 'bad-annotation', `${found} is no value of it`, cure);
+    reader.error(`metadata.${part}.${name}`, 'bad-annotation', `${found} is no value of it`, cure);
     return undefined;
   }
   return undefined;

@@ -68,7 +68,7 @@ export function rewriteProbes(
       const turned = { ...probeWithout(probe, handler), httpGet: toSidecar(name, kind) };
       changed.set(name, { ...(changed.get(name) ?? container), [probeKey(kind)]: turned });
     }
-    warnings.push(...hookWarnings(container, field));
+    warnings.push(...hookWarnings(container, field, isDirect));
   }
   return { probes, originals, warnings, containers: changed };
 }
@@ -138,12 +138,19 @@ function portOf(container: PlainObject, port: unknown): number | undefined {
 }
 
 /** The kubelet makes these calls itself: under STRICT they are refused like anybody's without a certificate. */
-function hookWarnings(container: PlainObject, field: string): readonly string[] {
+function hookWarnings(
+  container: PlainObject,
+  field: string,
+  isDirect: (port: number) => boolean,
+): readonly string[] {
   const lifecycle = container['lifecycle'];
   if (!isPlainObject(lifecycle)) return [];
   return ['postStart', 'preStop'].flatMap((hook) => {
     const action = lifecycle[hook];
-    if (!isPlainObject(action) || !isPlainObject(action['httpGet'])) return [];
+    const call = isPlainObject(action) ? action['httpGet'] : undefined;
+    if (!isPlainObject(call)) return [];
+    const port = portOf(container, call['port']);
+    if (port !== undefined && isDirect(port)) return [];
     return [
       `${field}.lifecycle.${hook} is an HTTP call of the kubelet, which STRICT refuses: use exec, or exclude its port by weft.dev/exclude-inbound-ports`,
     ];
