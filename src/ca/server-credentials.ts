@@ -1,12 +1,12 @@
 // Gives gRPC servers their TLS: certificates and roots that are replaced while serving, and the peer's identity from its certificate alone.
-import { constants } from 'node:crypto';
 import type { SecureContextOptions } from 'node:tls';
 import { ServerCredentials } from '@grpc/grpc-js';
-import { type Clock, systemClock } from '@weft/model/clock';
+import type { Clock } from '@weft/model/clock';
 import type { SpiffeId } from '@weft/model/identity';
 import { peerIdentity } from '@weft/model/x509';
 import type { Logger } from 'pino';
 import type { Authority } from './authority.ts';
+import { keepServerContext } from './server-context.ts';
 
 export interface ServerCredentialsOptions {
   /** `mutual` accepts connections with a client certificate of the current bundle alone. */
@@ -36,9 +36,6 @@ export interface AuthenticatedCall {
   getAuthContext(): { readonly sslPeerCertificate?: { readonly raw: Uint8Array } } | null;
 }
 
-/** 10 s: how soon a server certificate that could not be made is tried again. */
-const RETRY_MS = 10_000;
-
 /**
  * gRPC's own credentials are fixed at creation, and its experimental certificate provider exchanges its arguments in 1.14;
  * the base class's watchers are what both of them stand on.
@@ -66,40 +63,13 @@ export interface ReplacedServerCredentials extends Disposable {
 export function createServerCredentials(
   options: ServerCredentialsOptions,
 ): ReplacedServerCredentials {
-  const { mode, authority, clock = systemClock, log } = options;
-  const { dnsNames, ipAddresses } = options;
-  let timer: Disposable | undefined;
-  const contextOf = (): SecureContextOptions => {
-    const { keyPem, chainPem, notAfter } = authority.serverCertificate({ dnsNames, ipAddresses });
-    timer?.[Symbol.dispose]();
-    timer = clock.setTimeout(renew, (notAfter.getTime() - clock.now()) / 2);
-    return {
-      key: keyPem,
-      cert: chainPem,
-      minVersion: 'TLSv1.3',
-      // A resumed session is not verified again: it would outlive the certificate and the root that it was made with.
-      secureOptions: constants.SSL_OP_NO_TICKET,
-      ...(mode === 'mutual' ? { ca: authority.bundle().pem } : {}),
-    };
-  };
-  const credentials = new ReplaceableCredentials(mode, contextOf());
-  function renew(): void {
-    try {
-      credentials.replace(contextOf());
-    } catch (error) {
-      // The certificate in use may still be good for half of its life.
-      log?.error({ err: error }, 'server certificate not renewed');
-      timer = clock.setTimeout(renew, RETRY_MS);
-    }
-  }
-  const subscription = authority.onBundleChange(renew);
-  return {
-    credentials,
-    [Symbol.dispose]: () => {
-      subscription[Symbol.dispose]();
-      timer?.[Symbol.dispose]();
-    },
-  };
+  const { mode, ...rest } = options;
+  let credentials: ReplaceableCredentials | undefined;
+  const context = keepServerContext({ ...rest, isMutual: mode === 'mutual' }, (next) =>
+    credentials?.replace(next),
+  );
+  credentials = new ReplaceableCredentials(mode, context.first);
+  return { credentials, [Symbol.dispose]: () => context[Symbol.dispose]() };
 }
 
 /** Who is at the other end: read from the DER of the certificate that the handshake has verified, never from text made of it. */
