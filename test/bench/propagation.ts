@@ -1,18 +1,14 @@
 // Measures how long an edit of a policy file takes until the last of many connected proxies has acknowledged it, and what it costs.
-import type { ChildProcess } from 'node:child_process';
-import { once } from 'node:events';
 import { setTimeout as delay } from 'node:timers/promises';
-import { fileURLToPath } from 'node:url';
 import { parseTrustDomain, spiffeIdOf } from '@weft/model/identity';
 import { modeYaml, NAMESPACE, podYaml, policyYaml, serviceYaml } from '../support/lab-manifests.ts';
 import { type Lab, openLab } from '../support/lab.ts';
 import { cpuUsOf, memoryOf } from './accounting.ts';
 import { credentialOf, type Identities, issueIdentities, TRUST_DOMAIN } from './identities.ts';
-import { startChild } from './load/processes.ts';
-import { type FromFleet, monotonicMs, type ToFleet } from './propagation/messages.ts';
+import { startFleet } from './propagation/fleet-process.ts';
+import { monotonicMs, type ToFleet } from './propagation/messages.ts';
 import { quantile, type Summary, summarize } from './statistics.ts';
 
-const FLEET = fileURLToPath(new URL('propagation/fleet.ts', import.meta.url));
 const APP = 'fleet';
 const PORT = 8080;
 /** Edits before the first that counts. */
@@ -63,9 +59,7 @@ async function measureFleet(size: number, edits: number): Promise<FleetFigures> 
   });
   await writeMesh(lab, numbers);
   await lab.startControlPlane();
-  const child = stack.use(startChild(FLEET));
-  const fleet = new Fleet(child);
-  await fleet.next('started', CONNECT_MS);
+  const fleet = stack.use(await startFleet());
   fleet.tell(connectMessage(lab, identities, numbers));
   await fleet.next('connected', CONNECT_MS);
 
@@ -147,33 +141,3 @@ function connectMessage(lab: Lab, identities: Identities, numbers: readonly numb
     }),
   };
 }
-
-/** The process with the proxies. */
-class Fleet {
-  readonly #child: ChildProcess;
-
-  constructor(child: ChildProcess) {
-    this.#child = child;
-  }
-
-  tell(message: ToFleet): void {
-    this.#child.send(message);
-  }
-
-  /** @throws Error when a proxy was lost: a fleet that shrinks measures nothing. */
-  async next<K extends FromFleet['kind']>(
-    kind: K,
-    withinMs: number,
-  ): Promise<Extract<FromFleet, { kind: K }>> {
-    const signal = AbortSignal.timeout(withinMs);
-    const [message] = await once(this.#child, 'message', { signal });
-    if (isOf(message, kind)) return message;
-    throw new Error(`Cannot go on: the fleet said ${JSON.stringify(message)}, not ${kind}`);
-  }
-}
-
-const isOf = <K extends FromFleet['kind']>(
-  value: unknown,
-  kind: K,
-): value is Extract<FromFleet, { kind: K }> =>
-  typeof value === 'object' && value !== null && 'kind' in value && value.kind === kind;

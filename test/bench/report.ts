@@ -1,6 +1,7 @@
 // Writes what was measured as tables for a terminal.
 import type { DecisionCost } from './decisions.ts';
 import type { DataPlaneResult, PairMemory } from './dataplane.ts';
+import type { KubernetesResult } from './kubernetes.ts';
 import type { ProfileResult } from './profile.ts';
 import type { PropagationResult } from './propagation.ts';
 import type { RulesResult } from './rules.ts';
@@ -156,3 +157,35 @@ export const profileText = (result: ProfileResult): string =>
       return table([`${proxy}: its own time by place, of the ${busy} % not idle`, ''], rows);
     })
     .join('\n');
+
+export function kubernetesText({ skipped, clusters }: KubernetesResult): string {
+  if (skipped !== undefined) return `Kubernetes: left out: ${skipped}\n`;
+  const head = [
+    'Pods',
+    'ready ms',
+    'idle MB',
+    'connected MB',
+    'connect CPU ms/proxy',
+    'last ACK ms',
+    'Enforced ms',
+    'CPU ms/edit/proxy',
+    'requests/edit',
+    'status writes/edit',
+  ];
+  const rows = clusters.map((one) => [
+    String(one.pods),
+    round(one.readyMs),
+    round(one.idle.privateMb),
+    round(one.connected.privateMb),
+    round(one.connectCpuMsPerProxy),
+    spread(one.lastAckMs),
+    spread(one.enforcedMs),
+    one.cpuMsPerEditAndProxy.toFixed(3),
+    one.requestsPerEdit.toFixed(1),
+    one.statusWritesPerEdit.toFixed(1),
+  ]);
+  return [
+    'Control plane of a cluster: real API server and streams, Pods without processes; private memory',
+    table(head, rows),
+  ].join('\n');
+}
