@@ -3,7 +3,10 @@ import { join } from 'node:path';
 import { joinTokenAttestor } from '@weft/ca/attest/join-token';
 import { serviceAccountTokenAttestor } from '@weft/ca/attest/service-account-token';
 import { openJoinTokens } from '@weft/ca/join-tokens';
-import { createKubernetesSecretStore } from '@weft/ca/store/kubernetes-secret';
+import {
+  createKubernetesSecretStore,
+  type KubernetesSecretStore,
+} from '@weft/ca/store/kubernetes-secret';
 import type { KubeClient } from '@weft/kube/kube-api';
 import { type LeaderElection, startLeaderElection } from '@weft/kube/leader';
 import { systemClock } from '@weft/model/clock';
@@ -15,7 +18,9 @@ import type { InjectionSettings } from '../inject/settings.ts';
 import { openKubernetesSource } from '../registry/kubernetes/kubernetes-source.ts';
 import { localStates } from '../replicas/proxy-state.ts';
 import { ReplicaLink } from '../replicas/replica-link.ts';
-import { LeaderTasks } from './leader-tasks.ts';
+import { startBundleConfigMaps } from './bundle-config-maps.ts';
+import { type LeaderTask, LeaderTasks } from './leader-tasks.ts';
+import { startTrustBundleStatus } from './trust-bundle-status.ts';
 
 export interface KubernetesControlPlaneOptions extends CoreOptions {
   readonly client: KubeClient;
@@ -93,9 +98,42 @@ export async function openKubernetesControlPlane(
     ),
   );
   stack.use(shareWithLeader(core, election, options));
-  stack.use(new LeaderTasks({ election, tasks: [], log: log.child({ component: 'leader' }) }));
+  stack.use(
+    new LeaderTasks({
+      election,
+      tasks: leaderTasks(core, store, options),
+      log: log.child({ component: 'leader' }),
+    }),
+  );
   const owned = stack.move();
   return { ...core, [Symbol.asyncDispose]: () => owned.disposeAsync() };
+}
+
+function leaderTasks(
+  core: Core,
+  store: KubernetesSecretStore,
+  options: KubernetesControlPlaneOptions,
+): readonly LeaderTask[] {
+  const { client, namespaces, log, clock = systemClock, random = Math.random } = options;
+  const { authority } = core;
+  const common = { client, clock, random };
+  return [
+    () =>
+      startBundleConfigMaps({
+        ...common,
+        bundle: () => authority.bundle(),
+        onBundleChange: (listener) => authority.onBundleChange(() => listener()),
+        ...(namespaces && { namespaces }),
+        log: log.child({ component: 'trust-bundle' }),
+      }),
+    () =>
+      startTrustBundleStatus({
+        ...common,
+        authority,
+        problem: () => store.problem,
+        log: log.child({ component: 'trust-bundle' }),
+      }),
+  ];
 }
 
 /** Tells the leader what the proxies connected here enforce, while another leads. */
