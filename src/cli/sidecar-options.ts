@@ -38,6 +38,8 @@ export interface SidecarFlags {
   readonly outbound?: readonly OutboundMapping[];
   readonly outboundHttp?: HostPort;
   readonly transparent?: boolean;
+  readonly interceptionCheck: boolean;
+  readonly interceptionPeriod: number;
   readonly inboundListen: HostPort;
   readonly outboundListen: HostPort;
   readonly admin: HostPort;
@@ -106,6 +108,15 @@ export function addSidecarOptions(command: Command): Command {
       ),
     )
     .option('--transparent', 'take connections that netfilter redirected (see `weft capture`)')
+    .option(
+      '--no-interception-check',
+      'be ready without the proof that --transparent really gets the traffic',
+    )
+    .addOption(
+      new Option('--interception-period <duration>', 'how often that is proven again')
+        .argParser(parseDuration)
+        .default(30_000, '30s'),
+    )
     .addOption(
       address('--inbound-listen <host:port>', 'for redirected inbound connections', {
         host: '::',
@@ -192,7 +203,11 @@ export async function sidecarOptionsOf(flags: SidecarFlags, log: Logger): Promis
     }),
     outboundHttp: flags.outboundHttp,
     transparent: isTransparent
-      ? { inbound: flags.inboundListen, outbound: flags.outboundListen }
+      ? {
+          inbound: flags.inboundListen,
+          outbound: flags.outboundListen,
+          proofPeriodMs: flags.interceptionCheck ? flags.interceptionPeriod : undefined,
+        }
       : undefined,
     admin: flags.admin,
     probes: flags.probes,

@@ -42,7 +42,12 @@ export interface SidecarOptions {
   readonly outboundHttp: ListenAddress | undefined;
   /** Ports that redirected connections come to; absent without interception. */
   readonly transparent:
-    | { readonly inbound: ListenAddress; readonly outbound: ListenAddress }
+    | {
+        readonly inbound: ListenAddress;
+        readonly outbound: ListenAddress;
+        /** How often it proves that it gets the traffic, and is unready where it does not; absent: never. */
+        readonly proofPeriodMs: number | undefined;
+      }
     | undefined;
   readonly admin: ListenAddress;
   readonly probes: ListenAddress | undefined;

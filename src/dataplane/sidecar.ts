@@ -20,6 +20,7 @@ import { Reporter } from './report/reporter.ts';
 import { createHttpForwarder } from './serve/http-forwarder.ts';
 import { type AcceptInbound, createInbound } from './serve/inbound.ts';
 import { type AcceptOutbound, createOutbound } from './serve/outbound.ts';
+import { Interception } from './serve/interception.ts';
 import { addressText, type TrafficAddresses, TrafficPorts } from './serve/ports.ts';
 import { serviceHostOf } from './serve/service-host.ts';
 import type { ListenAddress } from './serve/socket-server.ts';
@@ -68,7 +69,9 @@ export class Sidecar implements AsyncDisposable {
   readonly #acceptOutbound: AcceptOutbound;
   readonly #acceptForward: (socket: Socket) => void;
   readonly #ports = new TrafficPorts();
+  readonly #interception: Interception;
   readonly #admins: AdminServer[] = [];
+  #probes: AdminServer | undefined;
   readonly #stopped = new AbortController();
   readonly #apps: ReadonlyMap<number, Address>;
   #whenReady = Promise.withResolvers<void>();
@@ -158,6 +161,18 @@ export class Sidecar implements AsyncDisposable {
       appAddress: (address) => this.#appAddress(address),
     });
     this.#acceptOutbound = createOutbound({ traffic, open: this.#openOutbound, now });
+    this.#interception = new Interception({
+      sidecar: options,
+      onProbe: (socket) => {
+        if (this.#probes === undefined) socket.destroy();
+        else this.#probes.adopt(socket);
+      },
+      onResult: ({ inbound, outbound }) => {
+        this.#own.interception('inbound', inbound);
+        this.#own.interception('outbound', outbound);
+        this.#checkReady();
+      },
+    });
     const hostOf = serviceHostOf({ namespace, domain: options.domain });
     this.#acceptForward = createHttpForwarder({ traffic, open: this.#openOutbound, hostOf });
   }
@@ -217,6 +232,7 @@ export class Sidecar implements AsyncDisposable {
       reasons.push(`no certificate from the control plane${why === undefined ? '' : `: ${why}`}`);
     }
     if (!this.#store.isInboundComplete()) reasons.push('no policy from the control plane');
+    reasons.push(...this.#interception.reasons);
     if (this.#draining !== undefined) reasons.push('draining');
     return { isReady: reasons.length === 0, reasons };
   }
@@ -289,6 +305,7 @@ export class Sidecar implements AsyncDisposable {
     const serve = async (role: AdminRole, listen: ListenAddress): Promise<string> => {
       const server = await createAdminServer({ role, ...listen, state });
       this.#admins.push(server);
+      if (role === 'probe') this.#probes = server;
       return addressText(server.address);
     };
     const own = {
@@ -300,8 +317,11 @@ export class Sidecar implements AsyncDisposable {
       inbound: this.#acceptInbound,
       outbound: this.#acceptOutbound,
       forward: this.#acceptForward,
+      intercepted: (direction, socket, destination) =>
+        this.#interception.took(direction, socket, destination),
       onDirect: (direction) => this.#own.direct(direction),
     });
+    this.#interception.start();
     return { ...own, ...traffic };
   }
 
@@ -346,6 +366,7 @@ export class Sidecar implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#stopped.abort();
+    this.#interception[Symbol.dispose]();
     this.#sweep?.[Symbol.dispose]();
     this.#reporter?.[Symbol.dispose]();
     this.#xds[Symbol.dispose]();

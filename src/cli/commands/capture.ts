@@ -1,18 +1,22 @@
 // `weft capture`: the step that turns a network namespace's traffic to its sidecar. Needs NET_ADMIN.
-import { execFile, execFileSync } from 'node:child_process';
-import { promisify } from 'node:util';
 import {
   captureRules,
-  DEFAULT_CAPTURE,
-  removeRules,
   type CaptureOptions,
+  chainRules,
+  DEFAULT_CAPTURE,
+  type Family,
+  JUMPS,
+  removeRules,
+  ruleArguments,
+  ruleText,
 } from '@weft/dataplane/listener/capture';
+import { familiesInUse } from '@weft/dataplane/listener/interception-check';
 import type { Command } from 'commander';
+import { IPTABLES, requireAccess, restore, succeeds } from '../iptables.ts';
 import { complain, examples, print } from '../output.ts';
 import { collect, parseCidrText, parsePort } from '../parse.ts';
 
-const run = promisify(execFile);
-const TOOLS = { 4: 'iptables', 6: 'ip6tables' } as const;
+const FAMILIES: readonly Family[] = [4, 6];
 
 interface CaptureFlags {
   readonly proxyUid: string;
@@ -35,39 +39,56 @@ function optionsOf(flags: CaptureFlags): CaptureOptions {
       ...DEFAULT_CAPTURE.excludeInboundPorts,
       ...(flags.excludeInboundPort ?? []),
     ],
-    excludeOutboundPorts: flags.excludeOutboundPort ?? [],
+    excludeOutboundPorts: [
+      ...DEFAULT_CAPTURE.excludeOutboundPorts,
+      ...(flags.excludeOutboundPort ?? []),
+    ],
     excludeOutboundCidrs: flags.excludeCidr ?? [],
   };
 }
 
 /** Takes the rules away; what is not there is not missed. */
-async function remove(family: 4 | 6): Promise<void> {
-  for (const args of removeRules()) {
-    try {
-      await run(TOOLS[family], [...args]);
-    } catch (error) {
-      const code = (error as { readonly code?: unknown }).code;
-      if (code === 'ENOENT')
-        throw new Error(`Cannot capture: ${TOOLS[family]} is not installed`, { cause: error });
-    }
-  }
+async function remove(family: Family): Promise<void> {
+  for (const args of removeRules()) await succeeds(family, args);
 }
 
 async function apply(flags: CaptureFlags): Promise<void> {
   const options = optionsOf(flags);
-  for (const family of [4, 6] as const) {
+  for (const family of FAMILIES) {
     try {
-      await remove(family);
-      const input = captureRules(options, family);
-      execFileSync(`${TOOLS[family]}-restore`, ['--noflush'], {
-        input,
-        stdio: ['pipe', 'inherit', 'pipe'],
-      });
+      const there = await Promise.all(
+        JUMPS.map((jump) => succeeds(family, ruleArguments('-C', jump))),
+      );
+      const jumps = JUMPS.filter((_, index) => there[index] !== true);
+      await restore(family, captureRules(options, family, jumps));
     } catch (error) {
-      if (family === 4) throw error;
-      complain(`IPv6 is not captured: ${String(error).split('\n', 1)[0]}`);
+      const isNeeded = familiesInUse().includes(family);
+      if (family === 4 || isNeeded) throw error;
+      complain(
+        `IPv6 is not captured, and this network has no IPv6: ${error instanceof Error ? error.message : String(error)}`,
+      );
     }
   }
+}
+
+/** Says which rules are missing. */
+async function check(flags: CaptureFlags): Promise<void> {
+  const options = optionsOf(flags);
+  const missing: string[] = [];
+  for (const family of familiesInUse()) {
+    await requireAccess(family);
+    for (const rule of [...JUMPS, ...chainRules(options, family)]) {
+      const isThere = await succeeds(family, ruleArguments('-C', rule));
+      if (!isThere) missing.push(`${IPTABLES[family]} -t nat ${ruleText(rule)}`);
+    }
+  }
+  if (missing.length === 0) {
+    print("every rule is in place: this network namespace's traffic passes through its sidecar");
+    return;
+  }
+  print(`missing:\n${missing.map((line) => `  ${line}`).join('\n')}`);
+  complain('weft: traffic may pass the sidecar by; set the rules with `weft capture apply`');
+  process.exitCode = 1;
 }
 
 export function addCaptureCommands(program: Command): void {
@@ -79,6 +100,7 @@ export function addCaptureCommands(program: Command): void {
       examples(
         'weft capture print --proxy-uid 1337',
         'weft capture apply --proxy-uid 1337 --exclude-inbound-port 9100',
+        'weft capture check',
         'weft capture remove',
       ),
     );
@@ -89,6 +111,9 @@ export function addCaptureCommands(program: Command): void {
       .option('--exclude-outbound-port <port>', 'called without the sidecar', collect(parsePort))
       .option('--exclude-cidr <cidr>', 'called without the sidecar', collect(parseCidrText));
   withFlags(capture.command('apply')).description('set the rules').action(apply);
+  withFlags(capture.command('check'))
+    .description('whether the rules are in place; exits 1 with those that are missing')
+    .action(check);
   withFlags(capture.command('print'))
     .description('show the rules')
     .action((flags: CaptureFlags) => {
@@ -98,7 +123,6 @@ export function addCaptureCommands(program: Command): void {
     .command('remove')
     .description('take the rules away')
     .action(async () => {
-      await remove(4);
-      await remove(6);
+      for (const family of FAMILIES) await remove(family);
     });
 }

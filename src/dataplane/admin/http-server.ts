@@ -1,7 +1,7 @@
 // The sidecar's local HTTP endpoints: readiness, metrics, what is configured, certificates and drain. No key is ever in an answer.
 import { once } from 'node:events';
 import http, { type IncomingMessage, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import type { AddressInfo, Socket } from 'node:net';
 import { isLocalHost } from '@weft/model/local-host';
 import { listenFailure } from '../serve/socket-server.ts';
 
@@ -125,6 +125,8 @@ function respond(request: IncomingMessage, response: ServerResponse, result: Ans
 /** A listening admin server; dispose closes it and its connections. */
 export interface AdminServer extends AsyncDisposable {
   readonly address: AddressInfo;
+  /** Answers on a connection that came by another port. */
+  adopt(socket: Socket): void;
 }
 
 /**
@@ -154,6 +156,7 @@ export async function createAdminServer(options: {
   if (address === null || typeof address === 'string') throw new TypeError('Cannot serve: no port');
   return {
     address,
+    adopt: (socket) => void server.emit('connection', socket),
     async [Symbol.asyncDispose]() {
       server.closeAllConnections();
       const closed = once(server, 'close');

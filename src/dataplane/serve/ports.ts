@@ -10,6 +10,12 @@ export interface Acceptors {
   readonly inbound: AcceptInbound;
   readonly outbound: AcceptOutbound;
   readonly forward: (socket: Socket) => void;
+  /** Takes what is no traffic of the workload: proofs of interception, and probes that came by it. @returns whether it did. */
+  readonly intercepted: (
+    direction: 'inbound' | 'outbound',
+    socket: Socket,
+    destination: Destination,
+  ) => boolean;
   /** A connection to a port of interception that nobody redirected. */
   readonly onDirect: (direction: 'inbound' | 'outbound') => void;
 }
@@ -72,14 +78,17 @@ export class TrafficPorts implements AsyncDisposable {
     return {
       inbound: await this.#listen(this.#inbound, transparent.inbound, (socket) => {
         const destination = originalDst(socket);
-        if (isRedirected(socket, destination)) acceptors.inbound(socket, destination);
-        else refuse(socket, 'inbound');
+        if (!isRedirected(socket, destination)) refuse(socket, 'inbound');
+        else if (!acceptors.intercepted('inbound', socket, destination)) {
+          acceptors.inbound(socket, destination);
+        }
       }),
       outbound: await this.#listen(this.#outbound, transparent.outbound, (socket) => {
         const destination = originalDst(socket);
-        if (isRedirected(socket, destination)) {
+        if (!isRedirected(socket, destination)) refuse(socket, 'outbound');
+        else if (!acceptors.intercepted('outbound', socket, destination)) {
           acceptors.outbound(socket, addressName(destination), destination, FALLBACK_LISTENER);
-        } else refuse(socket, 'outbound');
+        }
       }),
     };
   }

@@ -34,6 +34,11 @@ export function createSidecarMetrics(registry: MetricsRegistry) {
     help: 'Connections to the ports of interception that nobody redirected',
     labels: ['direction'],
   });
+  const interception = registry.gauge({
+    name: 'weft_interception_ok',
+    help: '1 while a call of its own showed that traffic passes through the sidecar',
+    labels: ['direction'],
+  });
   return {
     ready: (isReady: boolean) => ready.set(isReady ? 1 : 0),
     connected: (isConnected: boolean) => connected.set(isConnected ? 1 : 0),
@@ -45,6 +50,8 @@ export function createSidecarMetrics(registry: MetricsRegistry) {
       open.labels('outbound').set(outbound);
     },
     ejected: () => ejections.inc(),
+    interception: (direction: 'inbound' | 'outbound', isProven: boolean) =>
+      interception.labels(direction).set(isProven ? 1 : 0),
     direct: (direction: 'inbound' | 'outbound') => direct.labels(direction).inc(),
   };
 }
