@@ -34,6 +34,7 @@ import {
 import {
   type ConnectedProxy,
   nextRotationState,
+  type PhaseGate,
   type RenewNow,
   rollbackRotation,
   type RotationOutcome,
@@ -274,24 +275,47 @@ export class Authority implements AsyncDisposable {
     });
   }
 
-  /** Takes the next step of the rotation, if every connected proxy is ready for it. Call it at each acknowledgement, and now and then. */
-  advance(connected: () => readonly ConnectedProxy[]): Promise<RotationOutcome> {
+  /** What the rotation waits for by what is known here: our own proxies, and the certificates that we gave. */
+  gate(connected: readonly ConnectedProxy[]): PhaseGate {
+    const { state, bundle, active } = this.#opened;
+    const { phase } = state.rotation;
+    const at = { bundleVersion: bundle.version, issuerKeyId: active.issuerKeyId };
+    if (phase === 'stable') return { phase, ...at, waitsFor: [] };
+    const gate = { connected, ...at, ...this.#previousInUse() };
+    const isRenewed = waitsFor(state.rotation, { ...gate, graceLeftMs: 0 }).length === 0;
+    const graceLeftMs = phase === 'sign' ? this.#grace.leftMs(isRenewed) : 0;
+    this.#waitsFor = waitsFor(state.rotation, { ...gate, graceLeftMs });
+    return { phase, ...at, waitsFor: this.#waitsFor };
+  }
+
+  /**
+   * Takes the next step of the rotation, if every connected proxy is ready for it. Call it at each acknowledgement, and now and then.
+   * @param elsewhere what other control planes wait for in the same phase; absent: there are none.
+   */
+  advance(
+    connected: () => readonly ConnectedProxy[],
+    elsewhere?: (gate: PhaseGate) => readonly string[],
+  ): Promise<RotationOutcome> {
     return this.#kept.exclusively(async () => {
-      const { state, bundle, active } = this.#opened;
-      const { phase } = state.rotation;
+      const gate = this.gate(connected());
+      const { phase } = gate;
       if (phase === 'stable') return { ok: true, phase, waitsFor: this.#waitsFor };
-      const gate = {
-        connected: connected(),
-        bundleVersion: bundle.version,
-        issuerKeyId: active.issuerKeyId,
-        ...this.#previousInUse(),
-      };
-      const isRenewed = waitsFor(state.rotation, { ...gate, graceLeftMs: 0 }).length === 0;
-      const graceLeftMs = phase === 'sign' ? this.#grace.leftMs(isRenewed) : 0;
-      this.#waitsFor = waitsFor(state.rotation, { ...gate, graceLeftMs });
+      this.#waitsFor = [...gate.waitsFor, ...(elsewhere?.(gate) ?? [])];
       if (this.#waitsFor.length > 0) return { ok: true, phase, waitsFor: this.#waitsFor };
+      const { state } = this.#opened;
       return this.#commit({ ...state, rotation: nextRotationState(state.rotation) });
     });
+  }
+
+  /** Another control plane has ended: what it gave of the previous root until now is known to nobody. */
+  otherEnded(): void {
+    const { rotation, generations } = this.#opened.state;
+    if (rotation.phase !== 'sign') return;
+    const previous = generations.find(({ id }) => id === rotation.previous);
+    this.#live.assumeUntil(
+      rotation.previous,
+      this.#clock.now() + (previous?.longestLeafMs ?? MAX_SVID_TTL_MS),
+    );
   }
 
   #previousInUse(): { readonly previousInUse: number; readonly previousUntilMs: number } {
@@ -318,16 +342,11 @@ export class Authority implements AsyncDisposable {
       this.#bundleListeners.tell(after.bundle);
     }
     if (before.active.id !== after.active.id) {
-      if (this.#kept.isShared) this.#assumeElsewhere(before);
+      // Until this moment others may have given certificates of the CA that was active.
+      if (this.#kept.isShared) this.otherEnded();
       const { issuerKeyId } = after.active;
       this.#renewListeners.tell({ reason: 'another root signs now', issuerKeyId });
     }
-  }
-
-  /** Until this moment others may have given certificates of the CA that was active. */
-  #assumeElsewhere({ state, active }: OpenedState): void {
-    const former = state.generations.find(({ id }) => id === active.id);
-    this.#live.assumeUntil(active.id, this.#clock.now() + (former?.longestLeafMs ?? 0));
   }
 
   /** The file for people is not worth refusing service: a failure is said, and the next change tries again. */

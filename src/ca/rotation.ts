@@ -38,6 +38,15 @@ export interface Gate {
   readonly graceLeftMs: number;
 }
 
+/** How far a phase has come, as one control plane sees it. */
+export interface PhaseGate {
+  readonly phase: RotationPhase;
+  readonly bundleVersion: string;
+  readonly issuerKeyId: string;
+  /** Sentences; empty when its own proxies and certificates hold nothing up. */
+  readonly waitsFor: readonly string[];
+}
+
 export type Transition =
   | { readonly ok: true; readonly state: RotationState }
   | { readonly ok: false; readonly reasonCode: 'wrong-phase'; readonly reason: string };
