@@ -7,13 +7,19 @@ import type { Clock } from '@weft/model/clock';
 import type { Problem } from '@weft/model/problem';
 import { type ClusterState, emptyShelf } from './cluster-state.ts';
 import type { FollowedKind } from './followed-kinds.ts';
-import { nameClusterObject, readClusterObject, type ClusterObject } from './read-cluster-object.ts';
+import {
+  type ClusterObject,
+  nameClusterObject,
+  readClusterObject,
+  type Reads,
+} from './read-cluster-object.ts';
 
 export interface FeedOptions
   extends Pick<ListWatchOptions<ClusterObject>, 'client' | 'namespace' | 'log' | 'random'> {
   readonly clock: Clock;
   readonly followed: FollowedKind;
   readonly state: ClusterState;
+  readonly share: Reads['share'];
   /** Whether the server has the kind at all; absent when nobody knows. */
   readonly isInstalled: () => boolean | undefined;
   /** After each change of the state, or of how this fares. */
@@ -42,7 +48,7 @@ const INSTALLING_MS = 1_000;
 const FAILURES_TOLD = 2;
 
 export function startFeed(options: FeedOptions): Feed {
-  const { followed, state, onChange, isInstalled, clock, ...rest } = options;
+  const { followed, state, share, onChange, isInstalled, clock, ...rest } = options;
   const { kind, need, resources, fieldSelector } = followed;
   const shelf = emptyShelf();
   let isRead = false;
@@ -72,7 +78,7 @@ export function startFeed(options: FeedOptions): Feed {
     clock,
     resources,
     fieldSelector,
-    read: (object, resource) => readClusterObject(kind, object, resource),
+    read: (object, resource) => readClusterObject({ kind, share }, object, resource),
     onListed: (items) => {
       isRead = true;
       state.replace(shelf, items);

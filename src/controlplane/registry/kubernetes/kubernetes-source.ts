@@ -11,6 +11,7 @@ import { ClusterState } from './cluster-state.ts';
 import { type Feed, startFeed } from './feed.ts';
 import { FOLLOWED_KINDS, type FollowedKind } from './followed-kinds.ts';
 import { namedObjectsClient } from './named-objects.ts';
+import { SharedParts } from './shared-parts.ts';
 
 export interface KubernetesSourceOptions {
   readonly client: Pick<KubeClient, 'get' | 'list' | 'watch'>;
@@ -37,6 +38,8 @@ export interface KubernetesSource extends Source {
 const DEFAULT_SETTLE_MS = 10;
 /** Events that keep coming put word of them off no longer than this many times `settleMs`. */
 const MAX_SETTLES = 5;
+/** As seldom as can be: it does nothing. */
+const ALIVE_MS = 2_000_000_000;
 
 /**
  * Waits until all that restricts, and all that it needs, was listed once: a policy that was not read yet would be one
@@ -62,6 +65,7 @@ class ClusterSource implements KubernetesSource {
   readonly #clock: Clock;
   readonly #settleMs: number;
   readonly #cluster = new ClusterState();
+  readonly #parts = new SharedParts();
   readonly #listeners = new Set<() => void>();
   readonly #owned = new AsyncDisposableStack();
   readonly #feeds: readonly Feed[];
@@ -104,9 +108,12 @@ class ClusterSource implements KubernetesSource {
   async waitUntilRead(signal: AbortSignal | undefined): Promise<void> {
     const onAbort = (): void => this.#read.reject(signal?.reason);
     signal?.addEventListener('abort', onAbort, { once: true });
+    // No timer of the clock keeps a process alive: with the API server away it would end instead of waiting.
+    const alive = setInterval(() => undefined, ALIVE_MS);
     try {
       await this.#read.promise;
     } finally {
+      clearInterval(alive);
       signal?.removeEventListener('abort', onAbort);
     }
   }
@@ -133,6 +140,7 @@ class ClusterSource implements KubernetesSource {
           ...(log !== undefined && { log }),
           followed,
           state: this.#cluster,
+          share: (object) => this.#parts.share(object),
           isInstalled: () => this.#isInstalled(followed),
           onChange: () => this.#onChange(),
         }),

@@ -3,7 +3,7 @@ import { resourceVersionOf } from '@weft/kube/https-client';
 import type { KubeObject } from '@weft/kube/kube-api';
 import { numberAt, objectAt, textAt } from '@weft/kube/object-fields';
 import { apiVersionOf, type KubeResource, resourceName } from '@weft/kube/resource';
-import type { PodObject } from '@weft/model/mesh/objects';
+import type { PodObject, RegistryObject } from '@weft/model/mesh/objects';
 import { isPlainObject, type PlainObject } from '@weft/model/policy/reader';
 import type { ObjectRef, Problem } from '@weft/model/problem';
 import { identify } from '../identify.ts';
@@ -30,6 +30,11 @@ export interface Restricting extends Omit<ObjectOrigin, 'isGood' | 'problems'> {
   readonly createdAtMs: number;
 }
 
+export interface Reads {
+  readonly kind: Kind;
+  readonly share: (object: RegistryObject) => RegistryObject;
+}
+
 export type ClusterName = Pick<ClusterObject, 'id' | 'key' | 'place'>;
 
 /** What else stands in annotations can be large and means nothing here. */
@@ -50,7 +55,7 @@ export function nameClusterObject(
 
 /** Never throws, whatever the object is. */
 export function readClusterObject(
-  kind: Kind,
+  { kind, share }: Reads,
   object: KubeObject,
   resource: KubeResource,
 ): ClusterObject {
@@ -60,7 +65,7 @@ export function readClusterObject(
   const isRestricting = kind.close !== undefined;
   const reading = read(kind, isRestricting ? whole : trimmed(whole));
   const problems = reading.problems.map((problem) => ({ ...problem, object: names.ref }));
-  const read_ = { ...names, outcome: outcomeOf(reading, object), problems };
+  const read_ = { ...names, outcome: outcomeOf(reading, object, share), problems };
   return isRestricting ? { ...read_, restricting: restrictingOf(object, resource) } : read_;
 }
 
@@ -84,11 +89,12 @@ function trimmed(object: PlainObject): PlainObject {
   return { ...object, metadata: { ...metadata, annotations: Object.fromEntries(own) } };
 }
 
-function outcomeOf(reading: Reading, object: KubeObject): ObjectOutcome {
+function outcomeOf(reading: Reading, object: KubeObject, share: Reads['share']): ObjectOutcome {
   if (reading.kind === 'bad') return { kind: 'bad', closed: reading.closed };
   const [made] = reading.objects;
-  if (made?.kind !== 'Pod') return { kind: 'good', object: made };
-  return { kind: 'good', object: made.isFinished ? undefined : podOf(made, object) };
+  if (made === undefined) return { kind: 'good', object: undefined };
+  if (made.kind !== 'Pod') return { kind: 'good', object: share(made) };
+  return { kind: 'good', object: made.isFinished ? undefined : share(podOf(made, object)) };
 }
 
 /** In a cluster somebody says of each Pod whether it is ready: as long as nobody has, it is not. */
