@@ -19,7 +19,8 @@ export function isInForce(actual: PlainObject, wanted: PlainObject): boolean {
       ...named('volumes', RESERVED_VOLUMES),
     ];
   };
-  return contains(own(wanted), own(actual).map(withoutDefaults));
+  const parts = own(actual).map(withoutDefaults);
+  return parts.length === own(wanted).length && contains(own(wanted), parts);
 }
 
 /**
@@ -46,14 +47,20 @@ function withoutDefaults(value: unknown): unknown {
 const nameOf = (entry: unknown): string | undefined =>
   isPlainObject(entry) && typeof entry['name'] === 'string' ? entry['name'] : undefined;
 
+/** Lists whose order means nothing: Kubernetes and others add to them at either end. */
+const UNORDERED: ReadonlySet<string> = new Set(['volumes', 'volumeMounts']);
+
 /**
  * Mappings may have more keys, and lists of named things more of them, as long as what is wanted stands in the same
  * order; other lists and values must be equal.
  */
-function contains(actual: unknown, wanted: unknown): boolean {
+function contains(actual: unknown, wanted: unknown, key = ''): boolean {
   if (isPlainObject(wanted)) return isPlainObject(actual) && containsKeys(actual, wanted);
   if (!Array.isArray(wanted)) return Object.is(actual, wanted);
   if (!Array.isArray(actual)) return false;
+  if (UNORDERED.has(key)) {
+    return wanted.every((entry) => actual.some((candidate) => contains(candidate, entry)));
+  }
   if (wanted.length > 0 && wanted.every((entry) => nameOf(entry) !== undefined)) {
     return containsNamed(actual, wanted);
   }
@@ -65,7 +72,7 @@ function contains(actual: unknown, wanted: unknown): boolean {
 
 const containsKeys = (actual: PlainObject, wanted: PlainObject): boolean =>
   Object.entries(wanted).every(
-    ([key, value]) => Object.hasOwn(actual, key) && contains(actual[key], value),
+    ([key, value]) => Object.hasOwn(actual, key) && contains(actual[key], value, key),
   );
 
 function containsNamed(actual: readonly unknown[], wanted: readonly unknown[]): boolean {
