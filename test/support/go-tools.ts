@@ -101,7 +101,8 @@ function linkerFlags(): string {
 /** @throws Error when Go says no; what it says goes to standard error as it comes. */
 async function compile(out: string): Promise<void> {
   const flags = ['-trimpath', '-buildvcs=false', '-ldflags', linkerFlags(), '-o', out];
-  const child = spawn('go', ['build', ...flags, '.'], {
+  // No debugger is ever put to it: a tenth of the compiler's time.
+  const child = spawn('go', ['build', '-gcflags=all=-dwarf=false', ...flags, '.'], {
     cwd: SOURCES,
     stdio: ['ignore', 2, 2],
     env: { ...process.env, CGO_ENABLED: '0', GOWORK: 'off', GOFLAGS: '' },
