@@ -15,11 +15,15 @@ import { ADMIN_SOCKET, makeStateDir } from '../control-plane.ts';
 import { joinSubscriptions } from '../core/join-subscriptions.ts';
 import { type Core, type CoreOptions, openCore } from '../core/open-core.ts';
 import type { InjectionSettings } from '../inject/settings.ts';
-import { openKubernetesSource } from '../registry/kubernetes/kubernetes-source.ts';
+import {
+  type KubernetesSource,
+  openKubernetesSource,
+} from '../registry/kubernetes/kubernetes-source.ts';
 import { localStates } from '../replicas/proxy-state.ts';
 import { ReplicaLink } from '../replicas/replica-link.ts';
 import { startBundleConfigMaps } from './bundle-config-maps.ts';
 import { type LeaderTask, LeaderTasks } from './leader-tasks.ts';
+import { StatusWriter } from './status-writer.ts';
 import { startTrustBundleStatus } from './trust-bundle-status.ts';
 
 export interface KubernetesControlPlaneOptions extends CoreOptions {
@@ -101,7 +105,7 @@ export async function openKubernetesControlPlane(
   stack.use(
     new LeaderTasks({
       election,
-      tasks: leaderTasks(core, store, options),
+      tasks: leaderTasks({ core, source, store }, options),
       log: log.child({ component: 'leader' }),
     }),
   );
@@ -109,9 +113,14 @@ export async function openKubernetesControlPlane(
   return { ...core, [Symbol.asyncDispose]: () => owned.disposeAsync() };
 }
 
+interface Opened {
+  readonly core: Core;
+  readonly source: KubernetesSource;
+  readonly store: KubernetesSecretStore;
+}
+
 function leaderTasks(
-  core: Core,
-  store: KubernetesSecretStore,
+  { core, source, store }: Opened,
   options: KubernetesControlPlaneOptions,
 ): readonly LeaderTask[] {
   const { client, namespaces, log, clock = systemClock, random = Math.random } = options;
@@ -132,6 +141,15 @@ function leaderTasks(
         authority,
         problem: () => store.problem,
         log: log.child({ component: 'trust-bundle' }),
+      }),
+    () =>
+      new StatusWriter({
+        client,
+        source,
+        views: core.views,
+        policies: core.policies,
+        clock,
+        log: log.child({ component: 'status' }),
       }),
   ];
 }

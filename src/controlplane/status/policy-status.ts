@@ -62,6 +62,7 @@ export class PolicyStatus implements Disposable {
   readonly #options: PolicyStatusOptions;
   readonly #tracked = new Map<string, Tracked>();
   readonly #subscriptions = new DisposableStack();
+  readonly #listeners = new Set<() => void>();
   #timer: Disposable | undefined;
 
   constructor(options: PolicyStatusOptions) {
@@ -106,7 +107,15 @@ export class PolicyStatus implements Disposable {
     this.#timer = this.#options.clock.setTimeout(() => {
       this.#timer = undefined;
       this.#look();
+      for (const listener of this.#listeners) listener();
     }, LOOK_MS);
+  }
+
+  /** Called when `reports` may say something else. That a proxy has gone is told by nothing. */
+  subscribe(listener: () => void): Disposable {
+    const own = (): void => listener();
+    this.#listeners.add(own);
+    return { [Symbol.dispose]: () => void this.#listeners.delete(own) };
   }
 
   /** Those that are still waited for. */

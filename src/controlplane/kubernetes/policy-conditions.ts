@@ -1,0 +1,155 @@
+// Says what the status of a policy's object in the cluster is: accepted or not, enforced where and waited for where. Pure.
+import { isPlainObject, type PlainObject } from '@weft/model/policy/reader';
+import type { Problem } from '@weft/model/problem';
+import type { ObjectOrigin } from '../registry/source.ts';
+import type { PolicyReport, WorkloadEnforcement } from '../status/policy-status.ts';
+
+/** Without the time of its last transition. */
+export interface Condition {
+  readonly type: 'Accepted' | 'Enforced';
+  readonly status: 'True' | 'False';
+  readonly reason: string;
+  readonly message: string;
+}
+
+export interface PolicyObjectStatus {
+  readonly observedGeneration: number;
+  readonly conditions: readonly Condition[];
+  /** What it does, as it is read. */
+  readonly action?: string;
+  readonly selected?: number;
+  /** `2/3`. */
+  readonly enforced?: string;
+}
+
+export interface PolicyFacts {
+  readonly origin: ObjectOrigin;
+  /** What is in force of it; absent when nothing is. */
+  readonly report: PolicyReport | undefined;
+  /** All that is known of the object. */
+  readonly problems: readonly Problem[];
+  readonly isDryRun: boolean;
+}
+
+/** Problems and workloads that a message names; the control plane's own endpoints have all. */
+const MAX_NAMED = 3;
+
+const textOf = ({ field, message, cure }: Problem): string => {
+  const what = field === undefined ? message : `${field}: ${message}`;
+  return cure === undefined ? what : `${what} — ${cure}`;
+};
+
+function listed(texts: readonly string[]): string {
+  const rest = texts.length - MAX_NAMED;
+  const named = texts.slice(0, MAX_NAMED).join('; ');
+  return rest > 0 ? `${named}; and ${rest} more` : named;
+}
+
+/** A kind that selects workloads has both conditions, a MeshConfig the first alone. */
+export function describePolicyObject(facts: PolicyFacts): PolicyObjectStatus {
+  const { origin, report } = facts;
+  const accepted = acceptedOf(facts);
+  const { generation: observedGeneration } = origin;
+  if (origin.resource.kind === 'MeshConfig') return { observedGeneration, conditions: [accepted] };
+  const action = report?.action;
+  return {
+    observedGeneration,
+    ...(action !== undefined && { action }),
+    selected: report?.workloads.length ?? 0,
+    enforced: report?.enforced ?? '0/0',
+    conditions: [accepted, enforcedOf(facts, accepted)],
+  };
+}
+
+function acceptedOf({ origin, problems }: PolicyFacts): Condition {
+  const type = 'Accepted';
+  const errors = problems.filter(({ severity }) => severity === 'error');
+  if (!origin.isGood || errors.length > 0) {
+    const message = errors.length > 0 ? listed(errors.map(textOf)) : 'it cannot be read';
+    return { type, status: 'False', reason: 'Invalid', message };
+  }
+  if (problems.length === 0) {
+    return { type, status: 'True', reason: 'Valid', message: 'it is in force as written' };
+  }
+  const message = `it is in force; ${listed(problems.map(textOf))}`;
+  return { type, status: 'True', reason: 'ValidWithWarnings', message };
+}
+
+/** Never true of a version that is not in force, and never of none: who waits for it may rely on it. */
+function enforcedOf({ report, isDryRun }: PolicyFacts, accepted: Condition): Condition {
+  const type = 'Enforced';
+  const not = (reason: string, message: string): Condition => ({
+    type,
+    status: 'False',
+    reason,
+    message,
+  });
+  const workloads = report?.workloads ?? [];
+  if (accepted.status === 'False') {
+    const held =
+      workloads.length === 0
+        ? ''
+        : `; what held before, or a closure, holds at ${workloads.length} workloads`;
+    return not('Invalid', `this version is not in force${held}`);
+  }
+  if (isDryRun) return not('DryRun', 'it is on trial: what it would decide is only counted');
+  if (workloads.length === 0) {
+    return not('NoWorkloads', 'it selects no workload with a sidecar: compare selector and labels');
+  }
+  const count = `${report?.enforced.replace('/', ' of ')} workloads`;
+  const missing = workloads.filter(({ enforced }) => !enforced);
+  if (missing.length === 0) {
+    return { type, status: 'True', reason: 'AllEnforced', message: `${count} enforce it` };
+  }
+  return not('Waiting', `${count} enforce it; not yet ${listed(missing.map(whereOf))}`);
+}
+
+const whereOf = ({ proxy, reason }: WorkloadEnforcement): string => `${proxy} (${reason ?? ''})`;
+
+/**
+ * The status as it is written: times are those of before where a condition has not turned.
+ * @param before as it stands in the cluster
+ */
+export function withTimes(
+  status: PolicyObjectStatus,
+  before: PlainObject | undefined,
+  nowMs: number,
+): PlainObject {
+  const known = conditionsOf(before);
+  const { observedGeneration } = status;
+  return {
+    ...status,
+    conditions: status.conditions.map((condition) => {
+      const old = known.find(({ type }) => type === condition.type);
+      const since = old?.['lastTransitionTime'];
+      const isSame = old?.['status'] === condition.status && typeof since === 'string';
+      return {
+        ...condition,
+        observedGeneration,
+        lastTransitionTime: isSame ? since : kubernetesTime(nowMs),
+      };
+    }),
+  };
+}
+
+/** Whole seconds, as the API server keeps them. */
+const kubernetesTime = (ms: number): string => `${new Date(ms).toISOString().slice(0, 19)}Z`;
+
+function conditionsOf(status: PlainObject | undefined): readonly PlainObject[] {
+  const conditions = status?.['conditions'];
+  return Array.isArray(conditions) ? conditions.filter(isPlainObject) : [];
+}
+
+/** Whether what stands in the cluster says all that, and nothing else. */
+export function isSameStatus(written: PlainObject | undefined, wanted: PlainObject): boolean {
+  return written !== undefined && stableText(written) === stableText(wanted);
+}
+
+/** The same for equal objects, whatever the order of their keys. */
+function stableText(value: unknown): string {
+  return JSON.stringify(value, (_key, part: unknown) =>
+    isPlainObject(part)
+      ? Object.fromEntries(Object.entries(part).toSorted(([a], [b]) => (a < b ? -1 : 1)))
+      : part,
+  );
+}

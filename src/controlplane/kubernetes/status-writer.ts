@@ -1,0 +1,227 @@
+// Writes the status of every policy into the cluster, the leader's task: only what has changed, rarely enough for a large mesh.
+import type { KubeClient } from '@weft/kube/kube-api';
+import type { Clock } from '@weft/model/clock';
+import type { PlainObject } from '@weft/model/policy/reader';
+import type { Problem } from '@weft/model/problem';
+import type { Logger } from 'pino';
+import type { MeshViews } from '../compile/mesh-views.ts';
+import type { ObjectOrigin, Source } from '../registry/source.ts';
+import type { PolicyReport, PolicyStatus } from '../status/policy-status.ts';
+import {
+  describePolicyObject,
+  isSameStatus,
+  type PolicyObjectStatus,
+  withTimes,
+} from './policy-conditions.ts';
+
+export interface StatusWriterOptions {
+  readonly client: Pick<KubeClient, 'patch'>;
+  readonly source: Pick<Source, 'state' | 'subscribe'>;
+  readonly views: Pick<MeshViews, 'snapshot' | 'mesh' | 'problems' | 'subscribe'>;
+  readonly policies: Pick<PolicyStatus, 'reports' | 'subscribe'>;
+  readonly clock: Clock;
+  readonly log: Logger;
+}
+
+/** 50 ms: a change, and what proxies say to it, are looked at together. */
+const LOOK_MS = 50;
+/** While a large mesh acknowledges a change, its progress is looked at so often. */
+const LOOK_AGAIN_MS = 500;
+/** Nothing tells that a proxy has gone. */
+const IDLE_LOOK_MS = 5_000;
+/** Between two writes of one object: a rollout is a few of them, not one for each proxy. */
+const WRITE_AGAIN_MS = 1_000;
+/** Writes a second in the long run, and at once. */
+const WRITES_PER_SECOND = 20;
+const WRITES_BURST = 40;
+const WRITES_AT_ONCE = 8;
+/** After a write that failed. */
+const RETRY_MS = 5_000;
+/** Kinds of other projects have statuses of their own. */
+const OWN_GROUPS: ReadonlySet<string> = new Set(['security.weft.dev', 'mesh.weft.dev']);
+
+interface Written {
+  /** As the server took it, or as it was found. */
+  status: PlainObject | undefined;
+  uid: string;
+  notBeforeMs: number;
+}
+
+/** Runs until it is disposed of: begin when leading, end when leading no more. */
+export class StatusWriter implements AsyncDisposable {
+  readonly #options: StatusWriterOptions;
+  readonly #subscriptions = new DisposableStack();
+  readonly #stop = new AbortController();
+  readonly #written = new Map<string, Written>();
+  readonly #writing = new Set<Promise<void>>();
+  readonly #failures = new Map<string, string>();
+  #timer: { readonly dueMs: number; readonly handle: Disposable } | undefined;
+  #lookedAtMs = Number.NEGATIVE_INFINITY;
+  #tokens = WRITES_BURST;
+  #tokensAtMs: number;
+
+  constructor(options: StatusWriterOptions) {
+    this.#options = options;
+    this.#tokensAtMs = options.clock.now();
+    const soon = (): void => this.#soon();
+    this.#subscriptions.use(options.source.subscribe(soon));
+    this.#subscriptions.use(options.views.subscribe(soon));
+    this.#subscriptions.use(options.policies.subscribe(soon));
+    soon();
+  }
+
+  /** At once after a rest, otherwise at the pace of a mesh that is busy. */
+  #soon(): void {
+    const sinceMs = this.#options.clock.now() - this.#lookedAtMs;
+    this.#schedule(Math.max(LOOK_MS, LOOK_AGAIN_MS - sinceMs));
+  }
+
+  #schedule(delayMs: number): void {
+    if (this.#stop.signal.aborted) return;
+    const { clock } = this.#options;
+    const dueMs = clock.now() + delayMs;
+    if (this.#timer !== undefined && this.#timer.dueMs <= dueMs) return;
+    this.#timer?.handle[Symbol.dispose]();
+    const handle = clock.setTimeout(() => {
+      this.#timer = undefined;
+      this.#look();
+    }, delayMs);
+    this.#timer = { dueMs, handle };
+  }
+
+  #look(): void {
+    const { source, views, policies, clock } = this.#options;
+    this.#lookedAtMs = clock.now();
+    this.#schedule(IDLE_LOOK_MS);
+    const { origins, snapshot } = source.state;
+    // What is reported is of the version before, until the mesh is compiled from this one.
+    if (origins === undefined || views.snapshot() !== snapshot) return;
+    for (const key of this.#written.keys()) if (!origins.has(key)) this.#forget(key);
+    const reports = new Map(policies.reports().map((report) => [keyOf(report), report]));
+    const problems = problemsByObject(views.problems());
+    const dryRuns = new Set(
+      views
+        .mesh()
+        .policies.authorization.filter(({ isDryRun }) => isDryRun)
+        .map((policy) => keyOf({ kind: 'AuthorizationPolicy', ...policy })),
+    );
+    for (const [key, origin] of origins) {
+      if (!OWN_GROUPS.has(origin.resource.group)) continue;
+      const status = describePolicyObject({
+        origin,
+        report: reports.get(key),
+        problems: problems.get(key) ?? origin.problems,
+        isDryRun: dryRuns.has(key),
+      });
+      this.#want(key, origin, status);
+    }
+  }
+
+  #want(key: string, origin: ObjectOrigin, wanted: PolicyObjectStatus): void {
+    const nowMs = this.#options.clock.now();
+    let known = this.#written.get(key);
+    if (known?.uid !== origin.uid) {
+      known = { status: origin.status, uid: origin.uid, notBeforeMs: 0 };
+      this.#written.set(key, known);
+    }
+    const status = withTimes(wanted, known.status, nowMs);
+    if (isSameStatus(known.status, status)) return;
+    if (nowMs < known.notBeforeMs) {
+      this.#schedule(known.notBeforeMs - nowMs);
+      return;
+    }
+    if (this.#writing.size >= WRITES_AT_ONCE || !this.#takeToken(nowMs)) {
+      this.#schedule(1_000 / WRITES_PER_SECOND);
+      return;
+    }
+    known.notBeforeMs = nowMs + WRITE_AGAIN_MS;
+    const write = this.#write(key, origin, { known, status });
+    this.#writing.add(write);
+    void write.finally(() => this.#writing.delete(write));
+  }
+
+  #takeToken(nowMs: number): boolean {
+    const grown = ((nowMs - this.#tokensAtMs) / 1_000) * WRITES_PER_SECOND;
+    this.#tokens = Math.min(WRITES_BURST, this.#tokens + Math.max(grown, 0));
+    this.#tokensAtMs = nowMs;
+    if (this.#tokens < 1) return false;
+    this.#tokens--;
+    return true;
+  }
+
+  async #write(
+    key: string,
+    origin: ObjectOrigin,
+    { known, status }: { readonly known: Written; readonly status: PlainObject },
+  ): Promise<void> {
+    const { client, clock, log } = this.#options;
+    const target = targetOf(key);
+    const before = known.status;
+    known.status = status;
+    const answer = await client.patch(origin.resource, target, {
+      type: 'merge',
+      subresource: 'status',
+      // One that was made anew under the name has a status of its own; keys that are gone are taken away.
+      patch: { metadata: { uid: origin.uid }, status: { ...nullsFor(before, status), ...status } },
+      signal: this.#stop.signal,
+    });
+    if (this.#stop.signal.aborted) return;
+    if (answer.ok) {
+      this.#failures.delete(key);
+      return;
+    }
+    known.status = before;
+    // Gone, or made anew: the source will say so.
+    if (answer.code === 404 || answer.code === 409) return;
+    known.notBeforeMs = clock.now() + RETRY_MS;
+    this.#schedule(RETRY_MS);
+    if (this.#failures.get(key) === answer.message) return;
+    this.#failures.set(key, answer.message);
+    log.warn({ policy: key, reason: answer.message }, 'policy status not written');
+  }
+
+  #forget(key: string): void {
+    this.#written.delete(key);
+    this.#failures.delete(key);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#stop.abort();
+    this.#timer?.handle[Symbol.dispose]();
+    this.#subscriptions.dispose();
+    await Promise.all(this.#writing);
+  }
+}
+
+interface Named {
+  readonly kind: string;
+  readonly namespace: string;
+  readonly name: string;
+}
+
+const keyOf = ({ kind, namespace, name }: Named | PolicyReport): string =>
+  `${kind}/${namespace}/${name}`;
+
+function targetOf(key: string): { readonly namespace: string; readonly name: string } {
+  const [, namespace = '', name = ''] = key.split('/');
+  return { namespace, name };
+}
+
+function problemsByObject(problems: readonly Problem[]): ReadonlyMap<string, readonly Problem[]> {
+  const byKey = new Map<string, Problem[]>();
+  for (const problem of problems) {
+    if (problem.object === undefined) continue;
+    const { kind, namespace = '', name } = problem.object;
+    const key = keyOf({ kind, namespace, name });
+    const own = byKey.get(key);
+    if (own === undefined) byKey.set(key, [problem]);
+    else own.push(problem);
+  }
+  return byKey;
+}
+
+/** By RFC 7386 a key goes when it is set to null. */
+function nullsFor(before: PlainObject | undefined, now: PlainObject): PlainObject {
+  const gone = Object.keys(before ?? {}).filter((key) => !(key in now));
+  return Object.fromEntries(gone.map((key) => [key, null]));
+}
