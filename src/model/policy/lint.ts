@@ -24,20 +24,36 @@ const warn = (policy: AuthorizationPolicy, code: string, texts: Texts): Problem 
 
 /** Besides what compiling the mesh reports itself. */
 export function lintMesh(mesh: Mesh): readonly Problem[] {
-  const { settings, policies, workloads } = mesh;
+  const judged = judgedOf(mesh);
+  const shadowed = findShadowed(judged, mesh.settings.rootNamespace);
+  return [...shadowed, ...judged.flatMap((policy) => findIdle(mesh, policy))];
+}
+
+/** As `lintMesh`, of one policy. @param maxPairs rules that are compared with each other. */
+export function lintPolicy(
+  mesh: Mesh,
+  policy: AuthorizationPolicy,
+  maxPairs: number,
+): readonly Problem[] {
+  const shadowed = findShadowed(judgedOf(mesh), mesh.settings.rootNamespace, maxPairs);
+  const { namespace, name } = policy;
+  const own = shadowed.filter(
+    ({ object }) => object?.name === name && object.namespace === namespace,
+  );
+  return policy.targetRefs.length > 0 ? own : [...own, ...findIdle(mesh, policy)];
+}
+
+const judgedOf = ({ policies }: Mesh): readonly AuthorizationPolicy[] =>
+  policies.authorization.filter(({ targetRefs }) => targetRefs.length === 0);
+
+function findIdle({ settings, workloads }: Mesh, policy: AuthorizationPolicy): readonly Problem[] {
   const all = [...workloads.values()];
-  const judged = policies.authorization.filter(({ targetRefs }) => targetRefs.length === 0);
+  const selected = all.filter((one) => selects(policy, one, settings.rootNamespace));
   return [
-    ...findShadowed(judged, settings.rootNamespace),
-    ...judged.flatMap((policy) => {
-      const selected = all.filter((one) => selects(policy, one, settings.rootNamespace));
-      return [
-        ...pathProblems(policy, settings),
-        ...methodProblems(policy),
-        ...portProblems(policy, selected),
-        ...callerProblems(policy, all, settings),
-      ];
-    }),
+    ...pathProblems(policy, settings),
+    ...methodProblems(policy),
+    ...portProblems(policy, selected),
+    ...callerProblems(policy, all, settings),
   ];
 }
 
