@@ -58,6 +58,8 @@ export interface AuthorityOptions {
    * Default true; false asks the connected ones alone.
    */
   readonly waitForDisconnected?: boolean;
+  /** Whether other control planes may issue under the same roots; default: whenever the store can be shared. */
+  readonly hasOthers?: () => boolean;
   /**
    * How long everybody must have had certificates of the new root before the previous one is retired: what is in flight
    * on connections made with older ones finishes meanwhile. Default 10 s.
@@ -343,7 +345,8 @@ export class Authority implements AsyncDisposable {
     }
     if (before.active.id !== after.active.id) {
       // Until this moment others may have given certificates of the CA that was active.
-      if (this.#kept.isShared) this.otherEnded();
+      const { hasOthers = () => this.#kept.isShared } = this.#options;
+      if (hasOthers()) this.otherEnded();
       const { issuerKeyId } = after.active;
       this.#renewListeners.tell({ reason: 'another root signs now', issuerKeyId });
     }

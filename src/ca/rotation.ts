@@ -22,6 +22,8 @@ export interface ConnectedProxy {
   readonly hasBundle: (version: string) => boolean;
   /** The authority key id of the certificate that it holds, in hex; absent when it is not known. */
   readonly issuerKeyId: string | undefined;
+  /** It renews at another control plane, which sees whether it has. */
+  readonly renewsElsewhere?: boolean;
 }
 
 export interface Gate {
@@ -126,7 +128,10 @@ export function waitsFor(state: RotationState, gate: Gate): readonly string[] {
       );
     case 'sign': {
       const late = named(
-        gate.connected.filter((proxy) => proxy.issuerKeyId !== gate.issuerKeyId),
+        gate.connected.filter(
+          ({ issuerKeyId, renewsElsewhere = false }) =>
+            issuerKeyId !== gate.issuerKeyId && !renewsElsewhere,
+        ),
         'has no certificate of the new root',
       );
       if (gate.previousInUse > 0) {
