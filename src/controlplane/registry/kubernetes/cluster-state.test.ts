@@ -1,8 +1,13 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { type KubeObject } from '@weft/kube/kube-api';
+import fc from 'fast-check';
+import type { KubeObject } from '@weft/kube/kube-api';
 import { AUTHORIZATION_POLICIES, MESH_CONFIGS } from '@weft/kube/resource';
 import { createScriptedApi } from '@weft/kube/testing/scripted-api';
+import type { SourceState } from '../source.ts';
+import { ClusterState, emptyShelf } from './cluster-state.ts';
+import { FOLLOWED_KINDS } from './followed-kinds.ts';
+import { nameClusterObject, readClusterObject } from './read-cluster-object.ts';
 import {
   ISTIO,
   P,
@@ -110,5 +115,76 @@ test('a cluster as a source closes all settings when there are two MeshConfigs o
   assert.deepEqual(
     [...(source.state.origins?.keys() ?? [])],
     ['MeshConfig/weft-system/a', 'MeshConfig/weft-system/b'],
+  );
+});
+
+interface Event {
+  readonly isIstio: boolean;
+  readonly name: string;
+  /** Absent: it is removed. */
+  readonly spec: object | undefined;
+  /** What came so far is put in force together. */
+  readonly isLast: boolean;
+}
+
+const events: fc.Arbitrary<readonly Event[]> = fc.array(
+  fc.record({
+    isIstio: fc.boolean(),
+    name: fc.constantFrom('p', 'q'),
+    spec: fc.constantFrom<object | undefined>(undefined, ALLOW, DENY, { rules: [{}, {}] }),
+    isLast: fc.boolean(),
+  }),
+  { maxLength: 30 },
+);
+
+test('ClusterState comes from events to what a replica finds that starts then', () => {
+  const share = <T>(object: T): T => object;
+  const kindOf = (isIstio: boolean) => {
+    const group = isIstio ? ISTIO.group : AUTHORIZATION_POLICIES.group;
+    const found = FOLLOWED_KINDS.find(
+      ({ kind, resources: [first] }) =>
+        kind.kind === 'AuthorizationPolicy' && first.group === group,
+    );
+    assert.ok(found);
+    return { kind: found.kind, resource: found.resources[0] };
+  };
+  fc.assert(
+    fc.property(events, (all) => {
+      const state = new ClusterState();
+      const shelves = new Map([true, false].map((isIstio) => [isIstio, emptyShelf()]));
+      const there = new Map<string, readonly [boolean, KubeObject]>();
+      all.forEach(({ isIstio, name, spec, isLast }, index) => {
+        const { kind, resource } = kindOf(isIstio);
+        const shelf = shelves.get(isIstio);
+        assert.ok(shelf);
+        const id = `${isIstio} ${name}`;
+        const old = there.get(id)?.[1]['metadata'] as object | undefined;
+        const creationTimestamp = new Date(Date.UTC(2026, 0, 1, 0, 0, index)).toISOString();
+        const metadata = old ?? { name, namespace: 'shop', uid: `uid-${index}`, creationTimestamp };
+        const object: KubeObject = { metadata, spec };
+        if (spec === undefined) {
+          state.remove(shelf, nameClusterObject(kind, object, resource));
+          there.delete(id);
+        } else {
+          state.put(shelf, readClusterObject({ kind, share }, object, resource));
+          there.set(id, [isIstio, object]);
+        }
+        if (isLast) state.advance([]);
+      });
+      const fresh = new ClusterState();
+      for (const isIstio of [true, false]) {
+        const { kind, resource } = kindOf(isIstio);
+        const items = [...there.values()]
+          .filter(([is]) => is === isIstio)
+          .map(([, object]) => readClusterObject({ kind, share }, object, resource));
+        fresh.replace(emptyShelf(), items);
+      }
+      const found = ({ snapshot, problems, origins }: SourceState) => ({
+        objects: snapshot.objects,
+        problems,
+        origins,
+      });
+      assert.deepEqual(found(state.advance([])), found(fresh.advance([])));
+    }),
   );
 });

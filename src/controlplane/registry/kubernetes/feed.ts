@@ -44,6 +44,8 @@ export interface FeedProblem {
 const MISSES = 3;
 /** From the definition of a kind to its service: the server takes a moment. */
 const INSTALLING_MS = 1_000;
+/** More of such moments it does not take: then the definition serves no version that is known here. */
+const MOMENTS = 10;
 /** One failure is over before anybody has read of it. */
 const FAILURES_TOLD = 2;
 
@@ -58,7 +60,7 @@ export function startFeed(options: FeedOptions): Feed {
     misses++;
     if (isInstalled() === true) {
       soon?.[Symbol.dispose]();
-      soon = clock.setTimeout(() => listWatch.retryNow(), INSTALLING_MS);
+      if (misses <= MOMENTS) soon = clock.setTimeout(() => listWatch.retryNow(), INSTALLING_MS);
       return;
     }
     // One such answer may be a flaw of a server that starts, and no reason to drop what restricts.
