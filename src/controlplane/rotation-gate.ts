@@ -13,8 +13,10 @@ export function connectedProxies(parts: {
   readonly renewal: Pick<RenewalService, 'connected'>;
   readonly ads: Pick<AdsServer, 'sessions' | 'statusOf'>;
   readonly bundle: { readonly version: string; readonly pem: string };
+  /** Whether a proxy may renew at another control plane than the one that it has its configuration from; default false. */
+  readonly hasOthers?: boolean;
 }): readonly ConnectedProxy[] {
-  const { renewal, ads, bundle } = parts;
+  const { renewal, ads, bundle, hasOthers = false } = parts;
   const renewing = renewal.connected();
   const secret = encodeResource('secret', { name: BUNDLE_SECRET, trustedCaPem: bundle.pem });
   const acked = new Map(
@@ -32,6 +34,7 @@ export function connectedProxies(parts: {
       hasBundle: (version: string) =>
         version === bundle.version && acked.get(proxyId) === secret.version,
       issuerKeyId: issuers.get(identity),
+      renewsElsewhere: hasOthers && !issuers.has(identity),
     })),
   ];
 }

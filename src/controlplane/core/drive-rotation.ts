@@ -1,6 +1,7 @@
 // Takes a root rotation from step to step as proxies acknowledge.
 import type { Authority } from '@weft/ca/authority';
 import type { RenewalService } from '@weft/ca/enrolment-service';
+import type { PhaseGate } from '@weft/ca/rotation';
 import type { Clock } from '@weft/model/clock';
 import type { Logger } from 'pino';
 import { connectedProxies } from '../rotation-gate.ts';
@@ -17,12 +18,19 @@ export function driveRotation(parts: {
   readonly log: Logger;
   /** Of several control planes one alone takes the steps. */
   readonly isLeader: () => boolean;
+  /** What the others wait for; absent: there are none. */
+  readonly elsewhere?: (gate: PhaseGate) => readonly string[];
+  readonly hasOthers?: () => boolean;
 }): Disposable {
   const { authority, renewal, ads, clock, log } = parts;
   const advance = (): void => {
     if (!parts.isLeader()) return;
+    const hasOthers = parts.hasOthers?.() ?? false;
     authority
-      .advance(() => connectedProxies({ renewal, ads, bundle: authority.bundle() }))
+      .advance(
+        () => connectedProxies({ renewal, ads, bundle: authority.bundle(), hasOthers }),
+        parts.elsewhere,
+      )
       .catch((error: unknown) => log.error({ error: String(error) }, 'rotation did not advance'));
   };
   const onProgress = renewal.onProgress(advance);

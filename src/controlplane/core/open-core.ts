@@ -7,6 +7,7 @@ import {
   addRenewalService,
   type RenewalService,
 } from '@weft/ca/enrolment-service';
+import type { PhaseGate } from '@weft/ca/rotation';
 import { createServerCredentials, peerOf } from '@weft/ca/server-credentials';
 import type { CaStore } from '@weft/ca/store/store';
 import { type Clock, systemClock } from '@weft/model/clock';
@@ -76,6 +77,10 @@ export interface CoreParts {
   readonly membership?: Membership;
   /** Whether this one takes the steps of a rotation; absent: it is alone. */
   readonly isLeader?: () => boolean;
+  /** What other control planes of this mesh hold a rotation up with; absent: there are none. */
+  readonly elsewhere?: (gate: PhaseGate) => readonly string[];
+  /** Whether there are any that may have issued what is still valid. */
+  readonly hasOthers?: () => boolean;
   /** Why it should get no traffic now; absent: it always may. */
   readonly unready?: () => readonly string[];
 }
@@ -125,6 +130,7 @@ export async function openCore(parts: CoreParts, options: CoreOptions): Promise<
       ...(options.rotationGraceMs !== undefined && { rotationGraceMs: options.rotationGraceMs }),
       log: log.child({ component: 'ca' }),
       controlPlane: { namespace: rootNamespace, serviceAccount: 'weft-control-plane' },
+      ...(parts.hasOthers && { hasOthers: parts.hasOthers }),
     }),
   );
   let scrape: (() => ScrapedState) | undefined;
@@ -169,7 +175,19 @@ export async function openCore(parts: CoreParts, options: CoreOptions): Promise<
       identifier: `weft-${options.version}`,
     }),
   );
-  stack.use(driveRotation({ authority, renewal, ads, clock, log, isLeader }));
+  const { elsewhere, hasOthers } = parts;
+  stack.use(
+    driveRotation({
+      authority,
+      renewal,
+      ads,
+      clock,
+      log,
+      isLeader,
+      ...(elsewhere && { elsewhere }),
+      ...(hasOthers && { hasOthers }),
+    }),
+  );
   const edges = new EdgeLedger(clock);
   const reports = stack.use(
     new ReportService(xdsServer, {
