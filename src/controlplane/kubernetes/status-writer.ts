@@ -26,11 +26,15 @@ export interface StatusWriterOptions {
 /** 50 ms: a change, and what proxies say to it, are looked at together. */
 const LOOK_MS = 50;
 /** While a large mesh acknowledges a change, its progress is looked at so often. */
-const LOOK_AGAIN_MS = 500;
+const LOOK_AGAIN_MS = 200;
 /** Nothing tells that a proxy has gone. */
 const IDLE_LOOK_MS = 5_000;
 /** Between two writes of one object: a rollout is a few of them, not one for each proxy. */
 const WRITE_AGAIN_MS = 1_000;
+/** That a change is waited for is written when it takes longer than that; most do not. */
+const PATIENCE_MS = 400;
+/** That it is enforced everywhere is written so soon after an earlier write. */
+const ENFORCED_AGAIN_MS = 100;
 /** Writes a second in the long run, and at once. */
 const WRITES_PER_SECOND = 20;
 const WRITES_BURST = 40;
@@ -44,8 +48,14 @@ interface Written {
   /** As the server took it, or as it was found. */
   status: PlainObject | undefined;
   uid: string;
+  writtenAtMs: number;
+  /** Of a write that failed. */
   notBeforeMs: number;
+  /** The generation that is waited for, and since when. */
+  waiting: { readonly generation: number; readonly sinceMs: number } | undefined;
 }
+
+const NEVER = Number.NEGATIVE_INFINITY;
 
 /** Runs until it is disposed of: begin when leading, end when leading no more. */
 export class StatusWriter implements AsyncDisposable {
@@ -121,20 +131,22 @@ export class StatusWriter implements AsyncDisposable {
     const nowMs = this.#options.clock.now();
     let known = this.#written.get(key);
     if (known?.uid !== origin.uid) {
-      known = { status: origin.status, uid: origin.uid, notBeforeMs: 0 };
+      const { uid, status } = origin;
+      known = { status, uid, writtenAtMs: NEVER, notBeforeMs: NEVER, waiting: undefined };
       this.#written.set(key, known);
     }
     const status = withTimes(wanted, known.status, nowMs);
     if (isSameStatus(known.status, status)) return;
-    if (nowMs < known.notBeforeMs) {
-      this.#schedule(known.notBeforeMs - nowMs);
+    const dueMs = Math.max(known.notBeforeMs, dueAtMs(known, wanted, nowMs));
+    if (nowMs < dueMs) {
+      this.#schedule(dueMs - nowMs);
       return;
     }
     if (this.#writing.size >= WRITES_AT_ONCE || !this.#takeToken(nowMs)) {
       this.#schedule(1_000 / WRITES_PER_SECOND);
       return;
     }
-    known.notBeforeMs = nowMs + WRITE_AGAIN_MS;
+    known.writtenAtMs = nowMs;
     const write = this.#write(key, origin, { known, status });
     this.#writing.add(write);
     void write.finally(() => this.#writing.delete(write));
@@ -191,6 +203,22 @@ export class StatusWriter implements AsyncDisposable {
     this.#subscriptions.dispose();
     await Promise.all(this.#writing);
   }
+}
+
+/** When what is wanted may be written. Notes since when a generation is waited for. */
+function dueAtMs(
+  known: Written,
+  { observedGeneration, conditions }: PolicyObjectStatus,
+  nowMs: number,
+): number {
+  const enforced = conditions.find(({ type }) => type === 'Enforced');
+  if (enforced?.status === 'True') return known.writtenAtMs + ENFORCED_AGAIN_MS;
+  const againMs = known.writtenAtMs + WRITE_AGAIN_MS;
+  if (enforced?.reason !== 'Waiting') return againMs;
+  if (known.waiting?.generation !== observedGeneration) {
+    known.waiting = { generation: observedGeneration, sinceMs: nowMs };
+  }
+  return Math.max(againMs, known.waiting.sinceMs + PATIENCE_MS);
 }
 
 interface Named {
