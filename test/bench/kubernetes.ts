@@ -143,14 +143,11 @@ async function prepare(lab: Kubelab, stateDir: string, size: number): Promise<Id
   return identities;
 }
 
-const argumentsOf = (lab: Kubelab, stateDir: string): readonly string[] => [
-  'control-plane',
-  '--kubernetes',
-  ...['--kubeconfig', lab.kubeconfig],
-  ...['--state-dir', stateDir],
-  ...['--pod-name', 'weft-control-plane-0'],
-  ...['--xds', '127.0.0.1:0', '--enrolment', '127.0.0.1:0', '--admin', '127.0.0.1:0'],
-];
+function argumentsOf(lab: Kubelab, stateDir: string): readonly string[] {
+  const cluster = ['--kubernetes', '--kubeconfig', lab.kubeconfig, '--state-dir', stateDir];
+  const ports = ['--xds', '--enrolment', '--admin'].flatMap((name) => [name, '127.0.0.1:0']);
+  return ['control-plane', ...cluster, '--pod-name', 'weft-control-plane-0', ...ports];
+}
 
 /** Selects every proxy. @returns when it has been sent: the time at which its status says that it is enforced. */
 async function writePolicy(lab: Kubelab, marker: string): Promise<Promise<number>> {
