@@ -1,6 +1,6 @@
 // The registry follows a real API server: what every source owes the mesh, and what an API server may do to it.
 import assert from 'node:assert/strict';
-import { globSync, readFileSync, writeFileSync } from 'node:fs';
+import { globSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { after, before, test, type TestContext } from 'node:test';
 import { fileURLToPath } from 'node:url';
@@ -11,10 +11,8 @@ import {
   type KubernetesSourceOptions,
   openKubernetesSource,
 } from '@weft/controlplane/registry/kubernetes/kubernetes-source';
-import { connect } from '@weft/kube/connect';
-import { createKubeClient } from '@weft/kube/https-client';
-import type { KubeClient, KubeObject, KubeResult } from '@weft/kube/kube-api';
-import { objectAt, textAt } from '@weft/kube/object-fields';
+import type { KubeClient, KubeResult } from '@weft/kube/kube-api';
+import { textAt } from '@weft/kube/object-fields';
 import {
   apiVersionOf,
   AUTHORIZATION_POLICIES,
@@ -22,10 +20,10 @@ import {
   type KubeResource,
   NAMESPACES,
   resource,
-  SERVICE_ACCOUNTS,
 } from '@weft/kube/resource';
 import type { Problem } from '@weft/model/problem';
 import { type Kubelab, kubelabMissing, startKubelab } from '../support/kubelab.ts';
+import { clientOf } from '../support/kubelab-account.ts';
 import {
   type Manifest,
   type SourcePlace,
@@ -282,27 +280,7 @@ async function clientWith(
   await apply({ apiVersion: 'v1', kind: 'ServiceAccount', metadata });
   const subject = { kind: 'ServiceAccount', ...metadata };
   for (const manifest of bind(subject, namespace)) await apply(manifest);
-  const request: KubeObject = {
-    apiVersion: 'authentication.k8s.io/v1',
-    kind: 'TokenRequest',
-    metadata,
-    spec: {},
-  };
-  const made = await lab.client.create(SERVICE_ACCOUNTS, request, { subresource: 'token' });
-  const token = textAt(objectAt(good(made), 'status'), 'token');
-  const file = join(lab.dir, `${namespace}.json`);
-  const cluster = {
-    server: lab.server,
-    'certificate-authority-data': Buffer.from(lab.caPem).toString('base64'),
-  };
-  const config = {
-    clusters: [{ name: 'lab', cluster }],
-    users: [{ name: 'me', user: { token } }],
-    contexts: [{ name: 'lab', context: { cluster: 'lab', user: 'me' } }],
-    'current-context': 'lab',
-  };
-  writeFileSync(file, JSON.stringify(config));
-  const client = createKubeClient(connect({ kubeconfig: file }));
+  const client = await clientOf(lab, metadata);
   t.after(() => client[Symbol.dispose]());
   return client;
 }
@@ -389,4 +367,15 @@ test('a cluster as a source reads a namespace that is being deleted to its end',
   good(await lab.client.delete(NAMESPACES, { name: namespace }));
   await untilState(source, ({ snapshot }) => !snapshot.objects.has(`Namespace//${namespace}`));
   assert.equal(source.state.snapshot.objects.has(keyOf(namespace)), false);
+});
+
+test('a cluster as a source follows more namespaces than it may have requests at once', {
+  skip,
+}, async (t) => {
+  const namespaces = Array.from({ length: 8 }, (_, index) => `many-${index}`);
+  const source = await open(t, { namespaces });
+  const last = namespaces.at(-1) ?? '';
+  await apply({ apiVersion: 'v1', kind: 'Namespace', metadata: { name: last } });
+  await apply(policy(last, DENY));
+  await untilState(source, ({ snapshot }) => snapshot.objects.has(keyOf(last)));
 });
