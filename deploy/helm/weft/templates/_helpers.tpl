@@ -1,0 +1,54 @@
+{{/* Names and labels that every template uses. */}}
+
+{{- define "weft.labels" -}}
+app.kubernetes.io/name: weft
+app.kubernetes.io/part-of: weft
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+{{- end }}
+
+{{- define "weft.selector" -}}
+app.kubernetes.io/name: weft
+app.kubernetes.io/component: control-plane
+{{- end }}
+
+{{/* Of an image group and the chart: repository:tag@digest. */}}
+{{- define "weft.image" -}}
+{{- $tag := .image.tag | default .chart.AppVersion -}}
+{{ .image.repository }}:{{ $tag }}{{ with .image.digest }}@{{ . }}{{ end }}
+{{- end }}
+
+{{/* Namespaces in which no Pod is ever injected. */}}
+{{- define "weft.excludedNamespaces" -}}
+{{- $own := list "kube-system" "kube-public" "kube-node-lease" .Release.Namespace -}}
+{{ concat $own .Values.injector.excludedNamespaces | uniq | toJson }}
+{{- end }}
+
+{{/* What is read of the mesh, in every namespace that belongs to it. */}}
+{{- define "weft.meshRules" -}}
+- apiGroups: [""]
+  resources: [pods, services, serviceaccounts]
+  verbs: [get, list, watch]
+- apiGroups: [discovery.k8s.io]
+  resources: [endpointslices]
+  verbs: [get, list, watch]
+- apiGroups: [security.weft.dev]
+  resources: [authorizationpolicies, peerauthentications, requestauthentications]
+  verbs: [get, list, watch]
+- apiGroups: [security.weft.dev]
+  resources: [authorizationpolicies/status, peerauthentications/status, requestauthentications/status]
+  verbs: [patch, update]
+- apiGroups: [security.istio.io]
+  resources: [authorizationpolicies, peerauthentications, requestauthentications]
+  verbs: [get, list, watch]
+- apiGroups: [gateway.networking.k8s.io]
+  resources: [httproutes, grpcroutes]
+  verbs: [get, list, watch]
+# The bundle that Pods mount, and no other ConfigMap: it is written by server-side apply, which names what it creates.
+- apiGroups: [""]
+  resources: [configmaps]
+  resourceNames: [weft-trust-bundle]
+  verbs: [get, list, watch, create, patch, update]
+- apiGroups: [events.k8s.io]
+  resources: [events]
+  verbs: [create, patch]
+{{- end }}
