@@ -94,9 +94,11 @@ async function measureCluster(size: number, edits: number): Promise<ClusterFigur
     const before = { cpuUs: cpuUsOf([plane.pid]), requests: await countRequests(lab) };
     const acknowledged = fleet.next('acknowledged', EDIT_MS);
     const writtenAtMs = monotonicMs();
-    const status = await writePolicy(lab, marker);
-    const { lastAtMs } = await acknowledged;
-    const enforcedAtMs = await status;
+    const written = await writePolicy(lab, marker);
+    const [{ lastAtMs }, enforcedAtMs] = await Promise.all([
+      acknowledged,
+      untilEnforced(lab, written),
+    ]);
     await delay(SETTLE_MS);
     if (edit < 0) continue;
     cpuUs += cpuUsOf([plane.pid]) - before.cpuUs;
@@ -149,8 +151,13 @@ function argumentsOf(lab: Kubelab, stateDir: string): readonly string[] {
   return ['control-plane', ...cluster, '--pod-name', 'weft-control-plane-0', ...ports];
 }
 
-/** Selects every proxy. @returns when it has been sent: the time at which its status says that it is enforced. */
-async function writePolicy(lab: Kubelab, marker: string): Promise<Promise<number>> {
+interface Written {
+  readonly resourceVersion: string;
+  readonly generation: number;
+}
+
+/** Selects every proxy. */
+async function writePolicy(lab: Kubelab, marker: string): Promise<Written> {
   const metadata = { name: 'edited', namespace: NAMESPACE };
   const rules = [{ to: [{ operation: { paths: [marker] } }] }];
   const applied = await lab.client.apply(
@@ -166,19 +173,24 @@ async function writePolicy(lab: Kubelab, marker: string): Promise<Promise<number
   if (!applied.ok) throw new Error(applied.message);
   const { metadata: written } = applied.value;
   if (!isPlainObject(written)) throw new TypeError('Cannot measure: a policy without metadata');
-  return untilEnforced(lab, String(written['resourceVersion']), Number(written['generation']));
+  return {
+    resourceVersion: String(written['resourceVersion']),
+    generation: Number(written['generation']),
+  };
 }
 
-async function untilEnforced(lab: Kubelab, from: string, generation: number): Promise<number> {
+/** @returns when its status says that it is enforced. */
+async function untilEnforced(lab: Kubelab, written: Written): Promise<number> {
   const stop = new AbortController();
   const signal = AbortSignal.any([stop.signal, AbortSignal.timeout(EDIT_MS)]);
   let enforcedAtMs: number | undefined;
   const ended = await lab.client.watch(AUTHORIZATION_POLICIES, {
     namespace: NAMESPACE,
-    resourceVersion: from,
+    resourceVersion: written.resourceVersion,
     signal,
     onEvent(event) {
-      if (event.kind === 'bookmark' || !isEnforced(event.object['status'], generation)) return;
+      if (event.kind === 'bookmark' || !isEnforced(event.object['status'], written.generation))
+        return;
       enforcedAtMs = monotonicMs();
       stop.abort();
     },
