@@ -5,10 +5,11 @@ import { isIP } from 'node:net';
 import { systemClock } from '@weft/model/clock';
 import { isDnsLabel, isDnsSubdomain, parseTrustDomain } from '@weft/model/identity';
 import type { SidecarOptions } from '@weft/dataplane/options';
+import { type AppProbes, parseAppProbes } from '@weft/dataplane/probe/app-probe';
 import { splitPem } from '@weft/dataplane/tls/credentials';
 import { serviceHostOf } from '@weft/dataplane/serve/service-host';
 import type { AccessLogMode } from '@weft/dataplane/telemetry/access-log';
-import { Option, type Command } from 'commander';
+import { type Command, InvalidArgumentError, Option } from 'commander';
 import type { Logger } from 'pino';
 import {
   collect,
@@ -45,6 +46,7 @@ export interface SidecarFlags {
   readonly admin: HostPort;
   readonly probes?: HostPort;
   readonly metrics?: HostPort;
+  readonly appProbes?: AppProbes;
   readonly accessLog: AccessLogMode;
   readonly drainLimit: number;
   readonly runAs?: { readonly uid: number; readonly gid: number };
@@ -57,6 +59,12 @@ const address = (flags: string, description: string, fallback?: HostPort): Optio
   );
   return fallback === undefined ? option : option.default(fallback, textOf(fallback));
 };
+
+function readAppProbes(text: string): AppProbes {
+  const parsed = parseAppProbes(text);
+  if (parsed.ok) return parsed.value;
+  throw new InvalidArgumentError(parsed.problems.join('; '));
+}
 
 /** The downward API gives it in the environment. */
 const fromPod = (flags: string, description: string, variable: string): Option =>
@@ -135,6 +143,14 @@ export function addSidecarOptions(command: Command): Command {
     .addOption(address('--probes <[host:]port>', 'readiness for probes from outside'))
     .addOption(address('--metrics <[host:]port>', 'metrics for scrapers from outside'))
     .addOption(
+      new Option(
+        '--app-probes <json>',
+        "the application's probes, made for whoever asks the port of --probes",
+      )
+        .env('WEFT_APP_PROBES')
+        .argParser(readAppProbes),
+    )
+    .addOption(
       new Option('--access-log <mode>', 'requests and connections that are logged')
         .choices(['off', 'errors', 'all'])
         .default('errors'),
@@ -212,6 +228,7 @@ export async function sidecarOptionsOf(flags: SidecarFlags, log: Logger): Promis
     admin: flags.admin,
     probes: flags.probes,
     metrics: flags.metrics,
+    appProbes: flags.appProbes ?? new Map(),
     accessLog: flags.accessLog,
     drainLimitMs: flags.drainLimit,
     version: VERSION,

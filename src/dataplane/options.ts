@@ -3,6 +3,7 @@ import type { Clock } from '@weft/model/clock';
 import type { TrustDomain } from '@weft/model/identity';
 import type { Logger } from 'pino';
 import type { Evidence } from './enrol/evidence.ts';
+import type { AppProbes } from './probe/app-probe.ts';
 import type { ListenAddress } from './serve/socket-server.ts';
 import type { AccessLogMode } from './telemetry/access-log.ts';
 
@@ -52,6 +53,8 @@ export interface SidecarOptions {
   readonly admin: ListenAddress;
   readonly probes: ListenAddress | undefined;
   readonly metrics: ListenAddress | undefined;
+  /** Of the application, asked at the port of `probes`. */
+  readonly appProbes: AppProbes;
   readonly accessLog: AccessLogMode;
   readonly drainLimitMs: number;
   readonly version: string;

@@ -15,6 +15,7 @@ import type { Svid } from './enrol/check-svid.ts';
 import { IdentityKeeper } from './enrol/identity-keeper.ts';
 import { IdentityState } from './identity-state.ts';
 import type { SidecarOptions } from './options.ts';
+import { AppProber } from './probe/app-prober.ts';
 import { EdgeCounts } from './report/edge-counts.ts';
 import { Reporter } from './report/reporter.ts';
 import { createHttpForwarder } from './serve/http-forwarder.ts';
@@ -70,6 +71,7 @@ export class Sidecar implements AsyncDisposable {
   readonly #acceptForward: (socket: Socket) => void;
   readonly #ports = new TrafficPorts();
   readonly #interception: Interception;
+  readonly #prober: AppProber;
   readonly #admins: AdminServer[] = [];
   #probes: AdminServer | undefined;
   readonly #stopped = new AbortController();
@@ -161,6 +163,7 @@ export class Sidecar implements AsyncDisposable {
       appAddress: (address) => this.#appAddress(address),
     });
     this.#acceptOutbound = createOutbound({ traffic, open: this.#openOutbound, now });
+    this.#prober = new AppProber({ probes: options.appProbes, podIp: options.podIp });
     this.#interception = new Interception({
       sidecar: options,
       onProbe: (socket) => {
@@ -342,6 +345,7 @@ export class Sidecar implements AsyncDisposable {
       clusters: () => ({ clusters: [...this.#store.handles().values()].map(describeCluster) }),
       denials: (requestId) => ({ denials: this.#denials.find(requestId) }),
       dryRun: () => this.#dryRuns.report(trialsOf(this.#store.inbound())),
+      appProbe: (key) => this.#prober.probe(key),
       drain: () => this.#onDrainAsked(),
     };
   }

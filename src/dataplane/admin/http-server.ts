@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import http, { type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
 import { isLocalHost } from '@weft/model/local-host';
+import type { ProbeAnswer } from '../probe/app-prober.ts';
 import { listenFailure } from '../serve/socket-server.ts';
 
 export interface Readiness {
@@ -22,6 +23,8 @@ export interface AdminState {
   dryRun(): unknown;
   /** The last refusals, newest first. @param requestId absent: all of them. */
   denials(requestId: string | undefined): unknown;
+  /** The application's probe of this name; absent where there is none. */
+  appProbe?(key: string): Promise<ProbeAnswer> | undefined;
   /** Starts the drain; answers at once. */
   drain(): void;
 }
@@ -112,6 +115,17 @@ function answer(role: AdminRole, state: AdminState, request: IncomingMessage): A
   return known.handle(state, new URLSearchParams(query === -1 ? '' : target.slice(query + 1)));
 }
 
+const PROBE_PREFIX = '/app-probe/';
+
+/** @returns `undefined` for what is no probe of the application that was configured. */
+function appProbe(state: AdminState, request: IncomingMessage): Promise<Answer> | undefined {
+  const target = request.url ?? '/';
+  if (!target.startsWith(PROBE_PREFIX) || request.method !== 'GET') return undefined;
+  return state
+    .appProbe?.(target.slice(PROBE_PREFIX.length))
+    ?.then(({ status, reason }) => ({ status, type: TEXT_TYPE, body: `${reason}\n` }));
+}
+
 function respond(request: IncomingMessage, response: ServerResponse, result: Answer): void {
   response.writeHead(result.status, {
     'content-type': result.type,
@@ -138,9 +152,12 @@ export async function createAdminServer(options: {
   readonly port: number;
   readonly state: AdminState;
 }): Promise<AdminServer> {
+  const { role, state } = options;
   const server = http.createServer((request, response) => {
     request.resume();
-    respond(request, response, answer(options.role, options.state, request));
+    const probe = role === 'probe' ? appProbe(state, request) : undefined;
+    if (probe === undefined) respond(request, response, answer(role, state, request));
+    else void probe.then((result) => respond(request, response, result));
   });
   server.requestTimeout = REQUEST_TIMEOUT_MS;
   server.headersTimeout = REQUEST_TIMEOUT_MS;
