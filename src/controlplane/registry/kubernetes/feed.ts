@@ -24,6 +24,8 @@ export interface FeedOptions
   readonly isInstalled: () => boolean | undefined;
   /** After each change of the state, or of how this fares. */
   readonly onChange: () => void;
+  /** The API server, which was away, has answered. */
+  readonly onBack: () => void;
 }
 
 export interface Feed extends AsyncDisposable {
@@ -31,6 +33,8 @@ export interface Feed extends AsyncDisposable {
   readonly isRead: boolean;
   /** `resources` of the CRDs that it waits for. */
   readonly names: readonly string[];
+  /** The API server could not be reached when it was last asked. */
+  readonly isAway: boolean;
   problem(): FeedProblem | undefined;
   retryNow(): void;
 }
@@ -50,11 +54,12 @@ const MOMENTS = 10;
 const FAILURES_TOLD = 2;
 
 export function startFeed(options: FeedOptions): Feed {
-  const { followed, state, share, onChange, isInstalled, clock, ...rest } = options;
+  const { followed, state, share, onChange, onBack, isInstalled, clock, ...rest } = options;
   const { kind, need, resources, fieldSelector } = followed;
   const shelf = emptyShelf();
   let isRead = false;
   let misses = 0;
+  let isAway = false;
   let soon: Disposable | undefined;
   const onMissing = (): void => {
     misses++;
@@ -73,6 +78,9 @@ export function startFeed(options: FeedOptions): Feed {
   const onStatus = (status: ListWatchStatus): void => {
     if (isMissing(status)) onMissing();
     else misses = 0;
+    const wasAway = isAway;
+    isAway = status.kind === 'failing' && status.failure.kind === 'unreachable';
+    if (wasAway && !isAway) onBack();
     onChange();
   };
   const listWatch: ListWatch = startListWatch<ClusterObject>({
@@ -99,6 +107,9 @@ export function startFeed(options: FeedOptions): Feed {
   return {
     get isRead() {
       return isRead || need === 'advisory';
+    },
+    get isAway() {
+      return isAway;
     },
     names: need === 'always' ? [] : [...new Set(resources.map(resourceName))],
     problem() {

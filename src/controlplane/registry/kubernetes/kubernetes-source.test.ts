@@ -119,6 +119,23 @@ test('a cluster as a source keeps what was read while the API server is away, an
   assert.equal(rig.source.staleSinceMs, undefined);
 });
 
+test('a cluster as a source is up to date as soon as one of its waits has found the API server back', async (t) => {
+  const api = createScriptedApi();
+  let waits = 0;
+  const rig = await open(t, api, { random: () => (waits++ % 13) / 13 });
+  await allWatched(rig);
+  api.fail('watch', UNREACHABLE);
+  api.cut();
+  const isLong = (): boolean => rig.clock.now() - startedMs > 120_000;
+  const startedMs = rig.clock.now();
+  await rig.until('waits have become long', isLong);
+  api.fail('watch', undefined);
+  await rig.until('one is back', () => api.watches > 0);
+  const backMs = rig.clock.now();
+  await allWatched(rig);
+  assert.ok(rig.clock.now() - backMs < 1_000, `${rig.clock.now() - backMs} ms`);
+});
+
 test('a cluster as a source drops what was deleted while it could not watch', async (t) => {
   const api = createScriptedApi();
   api.put(AUTHORIZATION_POLICIES, policy(DENY));

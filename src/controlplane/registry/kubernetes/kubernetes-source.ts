@@ -1,7 +1,7 @@
 // A source whose objects are those of a cluster: follows them at the API server, and serves nothing half read.
 import { systemClock, type Clock } from '@weft/model/clock';
 import type { KubeClient } from '@weft/kube/kube-api';
-import { startListWatch } from '@weft/kube/list-watch';
+import { type ListWatch, startListWatch } from '@weft/kube/list-watch';
 import { textAt } from '@weft/kube/object-fields';
 import { CUSTOM_RESOURCE_DEFINITIONS } from '@weft/kube/resource';
 import type { Problem } from '@weft/model/problem';
@@ -72,6 +72,7 @@ class ClusterSource implements KubernetesSource {
   readonly #read = Promise.withResolvers<void>();
   /** CRDs that there are; absent while that is not known. */
   #definitions: Set<string> | undefined;
+  #definitionsWatch: ListWatch | undefined;
   #state: SourceState;
   #isRead = false;
   #isClosed = false;
@@ -143,6 +144,7 @@ class ClusterSource implements KubernetesSource {
           share: (object) => this.#parts.share(object),
           isInstalled: () => this.#isInstalled(followed),
           onChange: () => this.#onChange(),
+          onBack: () => this.#onBack(),
         }),
       ),
     );
@@ -153,10 +155,8 @@ class ClusterSource implements KubernetesSource {
     const { client, random, log } = this.#options;
     const nameOf = (object: Parameters<typeof textAt>[0]): string =>
       textAt(object, 'metadata', 'name') ?? '';
-    const hurry = (name: string): void => {
-      for (const feed of this.#feeds) if (feed.names.includes(name)) feed.retryNow();
-    };
-    this.#owned.use(
+    const hurry = (name: string): void => this.#hurry((feed) => feed.names.includes(name));
+    this.#definitionsWatch = this.#owned.use(
       startListWatch<string>({
         client,
         resources: [CUSTOM_RESOURCE_DEFINITIONS],
@@ -179,6 +179,16 @@ class ClusterSource implements KubernetesSource {
         },
       }),
     );
+  }
+
+  #hurry(isMeant: (feed: Feed) => boolean): void {
+    for (const feed of this.#feeds) if (isMeant(feed)) feed.retryNow();
+  }
+
+  /** One has found the API server back: no other need wait until it finds that out by itself. */
+  #onBack(): void {
+    this.#hurry((feed) => feed.isAway);
+    if (this.#definitionsWatch?.status.kind === 'failing') this.#definitionsWatch.retryNow();
   }
 
   #isInstalled({ resources }: FollowedKind): boolean | undefined {
