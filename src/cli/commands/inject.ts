@@ -6,28 +6,26 @@ import {
   uninjectWorkload,
   type WorkloadOutcome,
 } from '@weft/controlplane/inject/inject-workload';
-import {
-  defaultInjectionSettings,
-  type InjectionSettings,
-} from '@weft/controlplane/inject/settings';
-import { isDnsLabel, parseTrustDomain } from '@weft/model/identity';
+import type { InjectionSettings } from '@weft/controlplane/inject/settings';
+import { parseTrustDomain } from '@weft/model/identity';
 import type { PlainObject } from '@weft/model/policy/reader';
 import { formatProblem } from '@weft/model/problem';
 import { Option, type Command } from 'commander';
 import { editManifests, type Note } from '../inject/edit-manifests.ts';
+import {
+  addInjectionOptions,
+  type InjectionFlags,
+  injectionSettingsOf,
+} from '../inject/injection-options.ts';
 import { complain, examples } from '../output.ts';
-import { VERSION } from '../version.ts';
 
 interface FileFlags {
   readonly filename: readonly string[];
 }
 
-interface InjectFlags extends FileFlags {
+interface InjectFlags extends FileFlags, InjectionFlags {
   readonly trustDomain: string;
   readonly rootNamespace: string;
-  readonly sidecarImage?: string;
-  readonly captureImage?: string;
-  readonly imagePullPolicy?: 'Always' | 'IfNotPresent' | 'Never';
 }
 
 async function readManifests(file: string): Promise<string> {
@@ -48,17 +46,7 @@ function settingsOf(flags: InjectFlags): InjectionSettings {
       `--trust-domain "${flags.trustDomain}" is no trust domain; write a DNS name: cluster.local`,
     );
   }
-  if (!isDnsLabel(flags.rootNamespace)) {
-    throw new Error(`--root-namespace "${flags.rootNamespace}" is no name of a namespace`);
-  }
-  const { rootNamespace, sidecarImage, captureImage, imagePullPolicy } = flags;
-  const defaults = defaultInjectionSettings({ version: VERSION, trustDomain, rootNamespace });
-  return {
-    ...defaults,
-    sidecarImage: sidecarImage ?? defaults.sidecarImage,
-    captureImage: captureImage ?? defaults.captureImage,
-    ...(imagePullPolicy === undefined ? {} : { imagePullPolicy }),
-  };
+  return injectionSettingsOf(flags, { trustDomain, rootNamespace: flags.rootNamespace });
 }
 
 /** All or nothing reaches standard output: what follows in the pipe may be `kubectl apply`. */
@@ -111,21 +99,11 @@ const fileOption = (): Option =>
   new Option('-f, --filename <file...>', 'manifests; - for standard input').makeOptionMandatory();
 
 export function addInjectCommands(program: Command): void {
-  program
-    .command('inject')
+  addInjectionOptions(program.command('inject'))
     .description('put the sidecar into the workloads of manifests, as the webhook would')
     .addOption(fileOption())
     .option('--trust-domain <name>', 'of the mesh', 'cluster.local')
     .option('--root-namespace <name>', 'where the control plane lives', 'weft-system')
-    .option('--sidecar-image <image>', `instead of weft/sidecar:${VERSION}`)
-    .option('--capture-image <image>', `instead of weft/capture:${VERSION}`)
-    .addOption(
-      new Option('--image-pull-policy <policy>', 'of both images').choices([
-        'Always',
-        'IfNotPresent',
-        'Never',
-      ]),
-    )
     .addHelpText(
       'after',
       examples(

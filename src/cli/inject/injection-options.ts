@@ -2,6 +2,7 @@
 import {
   defaultInjectionSettings,
   type InjectionSettings,
+  settingsProblems,
 } from '@weft/controlplane/inject/settings';
 import type { TrustDomain } from '@weft/model/identity';
 import { Option, type Command } from 'commander';
@@ -36,6 +37,7 @@ export function addInjectionOptions(command: Command): Command {
     .option('--sidecar-drain-time <duration>', 'how long requests in flight may take at the end');
 }
 
+/** @throws Error that says what to write. */
 export function injectionSettingsOf(
   flags: InjectionFlags,
   mesh: { readonly trustDomain: TrustDomain; readonly rootNamespace: string },
@@ -44,7 +46,7 @@ export function injectionSettingsOf(
   const { resources } = defaults;
   const cpuLimit = flags.sidecarCpuLimit ?? resources.cpuLimit;
   const memoryLimit = flags.sidecarMemoryLimit ?? resources.memoryLimit;
-  return {
+  const settings: InjectionSettings = {
     ...defaults,
     sidecarImage: flags.sidecarImage ?? defaults.sidecarImage,
     captureImage: flags.captureImage ?? defaults.captureImage,
@@ -59,4 +61,7 @@ export function injectionSettingsOf(
     accessLog: flags.sidecarAccessLog ?? defaults.accessLog,
     drainTime: flags.sidecarDrainTime ?? defaults.drainTime,
   };
+  const problems = settingsProblems(settings);
+  if (problems.length > 0) throw new Error(`Cannot inject: ${problems.join('; ')}`);
+  return settings;
 }

@@ -23,6 +23,9 @@ export const truth: ValueForm<boolean> = {
   parse: (text) => (text === 'true' ? true : text === 'false' ? false : undefined),
 };
 
+export const LOG_LEVELS = choice('trace', 'debug', 'info', 'warn', 'error', 'silent');
+export const ACCESS_LOGS = choice('off', 'errors', 'all');
+
 /** Entries of one list: each becomes a netfilter rule that every new connection passes. */
 const MAX_ENTRIES = 64;
 

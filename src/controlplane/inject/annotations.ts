@@ -1,10 +1,12 @@
 // The table of Pod annotations that steer injection: the one source of what is read, what the reference says and what errors advise.
 import { shown, type PlainObject, type Reader } from '@weft/model/policy/reader';
 import {
+  ACCESS_LOGS,
   choice,
   cidrs,
   cpu,
   duration,
+  LOG_LEVELS,
   memory,
   ports,
   truth,
@@ -38,7 +40,7 @@ export const ANNOTATIONS = {
     'inject',
     truth,
     "the namespace's label `weft.dev/injection`",
-    'Opts this Pod in or out. A label of the same name does the same, and is what opts a Pod in where the namespace is not labelled: webhooks are called by labels. The annotation wins over the label.',
+    'Opts this Pod in or out. A label of the same name does the same, and is what opts a Pod in where the namespace is not labelled: webhooks are called by labels. Where the two disagree `false` holds.',
   ),
   sidecarMode: annotation(
     'sidecar-mode',
@@ -70,15 +72,10 @@ export const ANNOTATIONS = {
     'none',
     'Calls to these addresses leave the Pod without the sidecar, in plain text.',
   ),
-  logLevel: annotation(
-    'log-level',
-    choice('trace', 'debug', 'info', 'warn', 'error', 'silent'),
-    '`info`',
-    "What the sidecar's own log says.",
-  ),
+  logLevel: annotation('log-level', LOG_LEVELS, '`info`', "What the sidecar's own log says."),
   accessLog: annotation(
     'access-log',
-    choice('off', 'errors', 'all'),
+    ACCESS_LOGS,
     '`errors`',
     'Requests and connections that are logged. Refusals are among the errors.',
   ),

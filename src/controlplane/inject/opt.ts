@@ -5,19 +5,24 @@ import { annotationsOf, labelsOf } from './pod-shape.ts';
 
 const { name, cure, parse } = ANNOTATIONS.inject;
 
-/** The Pod's own word: its annotation, else its label; absent: it says nothing. */
+/**
+ * The Pod's own word, by annotation or label; absent: it says nothing. Where the two disagree `false` holds: a webhook is
+ * not even called for a Pod whose label says so.
+ */
 export function readOpt(reader: Reader, pod: PlainObject): boolean | undefined {
-  for (const [part, owner] of [
-    ['annotations', annotationsOf(pod)],
-    ['labels', labelsOf(pod)],
-  ] as const) {
-    const text = owner[name];
-    if (text === undefined) continue;
-    const value = typeof text === 'string' ? parse(text) : undefined;
-    if (value !== undefined) return value;
-    const found = typeof text === 'string' ? shown(text) : JSON.stringify(text);
-    reader.error(`metadata.${part}.${name}`, 'bad-annotation', `${found} is no value of it`, cure);
-    return undefined;
-  }
+  const words = [
+    readWord(reader, annotationsOf(pod), 'metadata.annotations'),
+    readWord(reader, labelsOf(pod), 'metadata.labels'),
+  ];
+  return words.includes(false) ? false : words.find((word) => word !== undefined);
+}
+
+function readWord(reader: Reader, owner: PlainObject, field: string): boolean | undefined {
+  const text = owner[name];
+  if (text === undefined) return undefined;
+  const value = typeof text === 'string' ? parse(text) : undefined;
+  if (value !== undefined) return value;
+  const found = typeof text === 'string' ? shown(text) : JSON.stringify(text);
+  reader.error(`${field}.${name}`, 'bad-annotation', `${found} is no value of ${name}`, cure);
   return undefined;
 }

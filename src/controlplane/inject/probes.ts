@@ -3,18 +3,18 @@ import { type PlainObject, isPlainObject } from '@weft/model/policy/reader';
 import { SIDECAR_PORTS } from './annotation-values.ts';
 import { listAt, type PlacedContainer, textAt } from './pod-shape.ts';
 
-/** What the sidecar is told of one probe: a line of WEFT_APP_PROBES. */
+interface HttpCall {
+  readonly scheme: 'HTTP' | 'HTTPS';
+  readonly port: number;
+  readonly path: string;
+  readonly headers: readonly { readonly name: string; readonly value: string }[];
+}
+
+/** What the sidecar is told of one probe: an entry of WEFT_APP_PROBES. */
 export type AppProbe = {
   readonly timeoutSeconds: number;
 } & (
-  | {
-      readonly http: {
-        readonly scheme: 'HTTP' | 'HTTPS';
-        readonly port: number;
-        readonly path: string;
-        readonly headers: readonly { readonly name: string; readonly value: string }[];
-      };
-    }
+  | { readonly http: HttpCall }
   | { readonly tcp: { readonly port: number } }
   | { readonly grpc: { readonly port: number; readonly service: string } }
 );
@@ -25,6 +25,14 @@ export const probeKey = (kind: ProbeKind): string => `${kind}Probe`;
 
 /** Kubernetes' default. */
 const TIMEOUT_SECONDS = 1;
+/** What the sidecar takes: longer is as good as never. */
+const MAX_TIMEOUT_SECONDS = 3_600;
+/** What the sidecar takes. */
+const MAX_PROBES = 256;
+/** What the sidecar sends: a request line and headers that no character can end early. */
+const PATH = /^\/[\x21-\x7e]{0,8191}$/;
+const HEADER_NAME = /^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,256}$/;
+const HEADER_VALUE = /^[\t\x20-\x7e\x80-\xff]{0,8192}$/;
 const HANDLERS = ['httpGet', 'tcpSocket', 'grpc'] as const;
 type Handler = (typeof HANDLERS)[number];
 
@@ -63,6 +71,10 @@ export function rewriteProbes(
         continue;
       }
       if (isDirect(read.port)) continue;
+      if (probes.size >= MAX_PROBES) {
+        warnings.push(`${where} is left as it is: a sidecar makes at most ${MAX_PROBES} probes`);
+        continue;
+      }
       probes.set(`${name}/${kind}`, read.probe);
       originals[name] = { ...originals[name], [kind]: { [handler]: probe[handler] } };
       const turned = { ...probeWithout(probe, handler), httpGet: toSidecar(name, kind) };
@@ -98,7 +110,8 @@ function readProbe(container: PlainObject, probe: PlainObject, handler: Handler)
     return { kind: 'unreadable', why };
   }
   const given = probe['timeoutSeconds'];
-  const timeoutSeconds = typeof given === 'number' && given > 0 ? given : TIMEOUT_SECONDS;
+  const isGiven = typeof given === 'number' && Number.isInteger(given) && given > 0;
+  const timeoutSeconds = isGiven ? Math.min(given, MAX_TIMEOUT_SECONDS) : TIMEOUT_SECONDS;
   if (handler === 'tcpSocket') {
     return { kind: 'probe', port, probe: { tcp: { port }, timeoutSeconds } };
   }
@@ -106,16 +119,30 @@ function readProbe(container: PlainObject, probe: PlainObject, handler: Handler)
     const grpc = { port, service: textAt(action, 'service') ?? '' };
     return { kind: 'probe', port, probe: { grpc, timeoutSeconds } };
   }
+  const http = readHttp(action, port);
+  if (typeof http === 'string') return { kind: 'unreadable', why: http };
+  return { kind: 'probe', port, probe: { http, timeoutSeconds } };
+}
+
+/** @returns why the sidecar cannot make this call */
+function readHttp(action: PlainObject, port: number): HttpCall | string {
   const scheme = textAt(action, 'scheme') ?? 'HTTP';
   if (scheme !== 'HTTP' && scheme !== 'HTTPS') {
-    return { kind: 'unreadable', why: `its scheme ${JSON.stringify(scheme)} is not known` };
+    return `its scheme ${JSON.stringify(scheme)} is not known`;
   }
+  const path = pathOf(action);
+  if (!PATH.test(path)) return 'its path has characters that must be percent-encoded';
   const headers = listAt(action, 'httpHeaders').map((header) => ({
     name: textAt(header, 'name') ?? '',
     value: textAt(header, 'value') ?? '',
   }));
-  const http = { scheme, port, path: pathOf(action), headers } as const;
-  return { kind: 'probe', port, probe: { http, timeoutSeconds } };
+  const bad = headers.find(
+    ({ name, value }) => !HEADER_NAME.test(name) || !HEADER_VALUE.test(value),
+  );
+  if (bad !== undefined) {
+    return `its header ${JSON.stringify(bad.name)} has characters that no header may have`;
+  }
+  return { scheme, port, path, headers };
 }
 
 /** As the kubelet reads it: the leading slash may be left out. */

@@ -52,8 +52,14 @@ const CASES: readonly Case[] = [
     audit: /weft.dev\/inject: "false"/,
   },
   {
-    what: 'the annotation against the label',
+    what: 'an annotation that says no against a label that says yes',
     metadata: { annotations: inject('false'), labels: inject('true') },
+    expected: 'left',
+    audit: /weft.dev\/inject/,
+  },
+  {
+    what: 'a label that says no against an annotation that says yes',
+    metadata: { annotations: inject('true'), labels: inject('false') },
     expected: 'left',
     audit: /weft.dev\/inject/,
   },

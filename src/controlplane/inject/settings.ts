@@ -1,5 +1,14 @@
 // What a mesh's operator decides about injection once for all Pods; a Pod's annotations may change part of it.
-import type { TrustDomain } from '@weft/model/identity';
+import { isDnsLabel, type TrustDomain } from '@weft/model/identity';
+import { shown } from '@weft/model/policy/reader';
+import {
+  ACCESS_LOGS,
+  cpu,
+  duration,
+  LOG_LEVELS,
+  memory,
+  type ValueForm,
+} from './annotation-values.ts';
 
 export interface InjectionSettings {
   /** Of Weft: written into the Pod, so that Pods of an older template can be told. */
@@ -43,6 +52,36 @@ export function defaultInjectionSettings(mesh: {
     drainTime: '10s',
   };
 }
+
+/** What is wrong with an operator's choices, each with its cure: they become command lines and objects of every Pod. */
+export function settingsProblems(settings: InjectionSettings): readonly string[] {
+  const problems: string[] = [];
+  const check = (what: string, text: string | undefined, { parse, cure }: ValueForm<unknown>) => {
+    if (text === undefined || parse(text) !== undefined) return;
+    problems.push(`${what} ${shown(text)} is not understood; ${cure}`);
+  };
+  const { resources } = settings;
+  check("the sidecar's CPU", resources.cpu, cpu);
+  check("the sidecar's limit of CPU", resources.cpuLimit, cpu);
+  check("the sidecar's memory", resources.memory, memory);
+  check("the sidecar's limit of memory", resources.memoryLimit, memory);
+  check("the sidecar's log level", settings.logLevel, LOG_LEVELS);
+  check("the sidecar's access log", settings.accessLog, ACCESS_LOGS);
+  check("the sidecar's drain time", settings.drainTime, duration);
+  check('the image of the sidecar', settings.sidecarImage, image);
+  check('the image of the capture step', settings.captureImage, image);
+  if (!isDnsLabel(settings.rootNamespace)) {
+    problems.push(`the root namespace ${shown(settings.rootNamespace)} is no name of a namespace`);
+  }
+  return problems;
+}
+
+/** Registries judge the rest. */
+const image: ValueForm<string> = {
+  type: 'image',
+  cure: 'write REGISTRY/NAME:TAG',
+  parse: (text) => (/^[\x21-\x7e]{1,512}$/.test(text) ? text : undefined),
+};
 
 /** Namespaces of Kubernetes itself: a sidecar that cannot start there could keep a cluster from starting. */
 const SYSTEM_NAMESPACES: ReadonlySet<string> = new Set([
