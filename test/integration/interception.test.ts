@@ -1,6 +1,7 @@
 // A transparent sidecar is ready only where netfilter really turns its Pod's traffic to it, and says which rule it misses.
 import assert from 'node:assert/strict';
-import { execFile } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { chmod, chown, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -13,7 +14,7 @@ import {
   type Namespaces,
   whyNoNamespaces,
 } from '../../src/cli/demo/namespaces.ts';
-import { podYaml } from '../support/lab-manifests.ts';
+import { modeYaml, podYaml } from '../support/lab-manifests.ts';
 import { eventually } from '../support/lab-wait.ts';
 
 const run = promisify(execFile);
@@ -50,10 +51,10 @@ async function probe(port: number, path = '/healthz/ready'): Promise<Probed> {
   return JSON.parse(await enter('switch', process.execPath, '--input-type=module', '-e', script));
 }
 
-const probed = (port: number, fits: (answer: Probed) => boolean, what: string) =>
+const probed = (port: number, fits: (answer: Probed) => boolean, what: string, path?: string) =>
   eventually(
     async () => {
-      const answer = await probe(port);
+      const answer = await probe(port, path);
       return fits(answer) ? answer : undefined;
     },
     { what, withinMs: 15_000 },
@@ -104,6 +105,7 @@ before(async () => {
   await enter('pod', 'ip', 'addr', 'add', `${POD6}/64`, 'dev', 'eth0', 'nodad');
   await enter('pod', 'ip', '-6', 'route', 'add', 'default', 'dev', 'eth0');
   await writeFile(join(root, 'pod.yaml'), podYaml({ name: 'web-0', ip: POD, ports: [8080] }));
+  await writeFile(join(root, 'mode.yaml'), modeYaml('STRICT'));
   controlPlane = new DaemonProcess({
     name: 'control plane',
     enter: namespaces.enter('switch'),
@@ -220,4 +222,32 @@ test('without NET_ADMIN capture says that it is missing, without iptables that',
   }
   const noTools = ['env', 'PATH=/nowhere', ...weftCommand(['capture', 'apply'])];
   await assert.rejects(enter('pod', ...noTools), /iptables: it is not installed; use the image/);
+});
+
+test("under STRICT the kubelet's own probe of the application is refused, and the sidecar's passes", {
+  skip,
+}, async () => {
+  await weft('pod', 'capture', 'apply');
+  const probes = { 'web/readiness': { http: { port: 8080, path: '/ok' }, timeoutSeconds: 2 } };
+  await using sidecar = await startSidecar('--app-probes', JSON.stringify(probes));
+  await sidecar.ready();
+  const serve = `require('node:http').createServer((q,r)=>r.writeHead(q.url==='/ok'?200:500).end('app')).listen(8080,'${POD}')`;
+  const [ip = '', ...args] = [...namespaces.enter('pod'), process.execPath, '-e', serve];
+  const app = spawn(ip, args, { stdio: 'ignore' });
+  try {
+    const answer = await probed(
+      15_021,
+      ({ status }) => status === 200,
+      'the probe of the application',
+      '/app-probe/web/readiness',
+    );
+    assert.equal(answer.body, 'ok\n');
+    assert.equal((await probe(8080, '/ok')).status, 0, 'nobody without a certificate gets there');
+  } finally {
+    app.kill('SIGKILL');
+    await once(app, 'close');
+  }
+  const gone = await probe(15_021, '/app-probe/web/readiness');
+  assert.equal(gone.status, 503);
+  assert.match(gone.body, /ECONNREFUSED/);
 });
