@@ -1,289 +1,352 @@
-// What is written into the status of policies: once where nothing changes, soon where it is enforced, and never of a version that the mesh is not compiled from.
+// What stands in the status of policies, and that a large mesh costs few writes of it.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { createTurnableClock } from '@weft/ca/testing/turnable-clock';
-import type { KubeResult, PatchOptions } from '@weft/kube/kube-api';
-import {
-  AUTHORIZATION_POLICIES,
-  type KubeResource,
-  MESH_CONFIGS,
-  resource,
-} from '@weft/kube/resource';
-import type { PlainObject } from '@weft/model/policy/reader';
+import type { KubeObject } from '@weft/kube/kube-api';
+import { objectAt, textAt } from '@weft/kube/object-fields';
+import { AUTHORIZATION_POLICIES, type KubeResource, resource } from '@weft/kube/resource';
+import { createMemoryKube, kubeFailure } from '@weft/kube/testing/memory-kube';
+import type { Snapshot } from '@weft/model/mesh/objects';
+import { isPlainObject, type PlainObject } from '@weft/model/policy/reader';
 import type { Problem } from '@weft/model/problem';
 import { pino } from 'pino';
-import { compileMesh } from '../compile/compile-mesh.ts';
-import { snapshotOf } from '../../../test/support/mesh-objects.ts';
-import { parseTrustDomain } from '@weft/model/identity';
 import type { ObjectOrigin } from '../registry/source.ts';
 import type { PolicyReport } from '../status/policy-status.ts';
 import { StatusWriter } from './status-writer.ts';
 
-const KEY = 'AuthorizationPolicy/shop/p';
+const snapshotOf = (revision: number): Snapshot => ({ revision, objects: new Map() });
+const nextTurn = (): Promise<void> => new Promise((resolve) => void setImmediate(resolve));
 
-const originOf = (more: Partial<ObjectOrigin> = {}): ObjectOrigin => ({
-  resource: AUTHORIZATION_POLICIES,
-  uid: 'u1',
-  generation: 1,
-  resourceVersion: '7',
-  isGood: true,
-  problems: [],
-  status: undefined,
-  ...more,
-});
+interface World {
+  generation: number;
+  isGood: boolean;
+  /** Proxies that enforce it, of `selected`. */
+  enforcing: number;
+  selected: number;
+  problems: readonly Problem[];
+  resource: KubeResource;
+  isCompiled: boolean;
+}
 
-const reportOf = (...enforced: readonly boolean[]): PolicyReport => {
-  const count = enforced.filter(Boolean).length;
-  return {
+/** One policy `shop/p`, or as many as asked, whose facts the test changes and then tells of. */
+function createRig(count = 1) {
+  const clock = createTurnableClock(Date.UTC(2026, 0, 1));
+  const client = createMemoryKube();
+  const names = Array.from({ length: count }, (_, at) => (at === 0 ? 'p' : `p${at}`));
+  for (const name of names) {
+    client.put(AUTHORIZATION_POLICIES, {
+      metadata: { name, namespace: 'shop', uid: `of ${name}` },
+    });
+  }
+  const world: World = {
+    generation: 1,
+    isGood: true,
+    enforcing: 0,
+    selected: 3,
+    problems: [],
+    resource: AUTHORIZATION_POLICIES,
+    isCompiled: true,
+  };
+  const listeners = new Set<() => void>();
+  const subscribe = (listener: () => void): Disposable => {
+    listeners.add(listener);
+    return { [Symbol.dispose]: () => listeners.delete(listener) };
+  };
+  const snapshot = snapshotOf(1);
+  const originOf = (name: string): ObjectOrigin => {
+    const found = client.peek(AUTHORIZATION_POLICIES, name, 'shop');
+    return {
+      resource: world.resource,
+      uid: textAt(found, 'metadata', 'uid') ?? '',
+      generation: world.generation,
+      resourceVersion: textAt(found, 'metadata', 'resourceVersion') ?? '',
+      isGood: world.isGood,
+      problems: world.problems,
+      status: objectAt(found, 'status'),
+    };
+  };
+  const reportOf = (name: string): PolicyReport => ({
     kind: 'AuthorizationPolicy',
     namespace: 'shop',
-    name: 'p',
+    name,
     action: 'DENY',
-    enforced: `${count}/${enforced.length}`,
-    isEnforced: count === enforced.length,
-    since: '2026-01-01T00:00:00.000Z',
-    workloads: enforced.map((isEnforced, index) => ({
-      proxy: `web-${index}.shop`,
-      enforced: isEnforced,
+    enforced: `${world.enforcing}/${world.selected}`,
+    isEnforced: world.enforcing === world.selected,
+    since: '',
+    workloads: Array.from({ length: world.selected }, (_, at) => ({
+      proxy: `web-${at + 1}.shop`,
+      enforced: at < world.enforcing,
       version: 'v',
-      by: isEnforced ? 'confirmed' : 'nothing',
-      ...(!isEnforced && { reason: 'not-acknowledged' }),
+      by: at < world.enforcing ? 'confirmed' : 'nothing',
+      ...(at >= world.enforcing && { reason: 'not-acknowledged' as const }),
     })),
-  };
-};
-
-interface Write {
-  readonly resource: KubeResource;
-  readonly name: string;
-  readonly patch: PlainObject;
-}
-
-function createRig() {
-  const clock = createTurnableClock();
-  const trustDomain = parseTrustDomain('cluster.local')!;
-  const snapshot = snapshotOf([]);
-  const mesh = compileMesh(snapshot, { trustDomain, rootNamespace: 'weft-system' });
-  const state = {
-    origins: new Map<string, ObjectOrigin>([[KEY, originOf()]]),
-    compiled: snapshot,
-    reports: [] as readonly PolicyReport[],
-    problems: [] as readonly Problem[],
-    answer: { ok: true, value: {} } as KubeResult<PlainObject>,
-  };
-  const writes: Write[] = [];
-  let tell = (): void => undefined;
-  const subscribe = (listener: () => void): Disposable => {
-    tell = listener;
-    return { [Symbol.dispose]: () => undefined };
-  };
-  const writer = new StatusWriter({
-    client: {
-      patch: async (target, { name }, { patch }: PatchOptions) => {
-        writes.push({ resource: target, name, patch: patch as PlainObject });
-        return state.answer;
-      },
-    },
-    source: {
-      get state() {
-        return { snapshot, problems: [], origins: state.origins };
-      },
-      subscribe,
-    },
-    views: {
-      snapshot: () => state.compiled,
-      mesh: () => mesh,
-      problems: () => state.problems,
-      subscribe,
-    },
-    policies: { reports: () => state.reports, subscribe },
-    clock,
-    log: pino({ level: 'silent' }),
   });
-  /** Time passes in small steps, and answers arrive meanwhile. */
-  const turn = async (ms: number): Promise<void> => {
-    for (let left = ms; left > 0; left -= 10) {
-      clock.turn(Math.min(10, left));
-      await Promise.resolve();
-    }
-    await new Promise((resolve) => setImmediate(resolve));
+  const open = (): StatusWriter =>
+    new StatusWriter({
+      client,
+      source: {
+        get state() {
+          const origins = new Map(
+            names
+              .filter((name) => client.peek(AUTHORIZATION_POLICIES, name, 'shop') !== undefined)
+              .map((name) => [`AuthorizationPolicy/shop/${name}`, originOf(name)]),
+          );
+          return { snapshot, problems: [], origins };
+        },
+        subscribe,
+      },
+      views: {
+        snapshot: () => (world.isCompiled ? snapshot : snapshotOf(0)),
+        mesh: () => Object.assign(Object.create(null), { policies: { authorization: [] } }),
+        problems: () => world.problems,
+        subscribe,
+      },
+      policies: { reports: () => names.map(reportOf), subscribe },
+      clock,
+      log: pino({ level: 'silent' }),
+    });
+  const writer = open();
+  return {
+    clock,
+    client,
+    world,
+    open,
+    writer,
+    tell: () => {
+      for (const listener of listeners) listener();
+    },
+    /** Time passes, and what is written meanwhile arrives. */
+    async pass(ms: number, stepMs = 50): Promise<void> {
+      for (let past = 0; past < ms; past += stepMs) {
+        clock.turn(stepMs);
+        for (let turn = 0; turn < 4; turn++) await nextTurn();
+      }
+    },
+    writes: () => client.calls.filter(({ verb }) => verb === 'patch').length,
+    status: () => objectAt(client.peek(AUTHORIZATION_POLICIES, 'p', 'shop'), 'status'),
+    [Symbol.asyncDispose]: () => writer[Symbol.asyncDispose](),
   };
-  const conditions = (at = -1): readonly string[] => {
-    const status = writes.at(at)?.patch['status'] as PlainObject | undefined;
-    const all = (status?.['conditions'] ?? []) as readonly PlainObject[];
-    return all.map(
-      (one) => `${String(one['type'])}=${String(one['status'])} ${String(one['reason'])}`,
-    );
-  };
-  return { state, writes, writer, turn, conditions, tell: () => tell() };
 }
 
-test('a policy that is enforced everywhere is written once, and not again', async () => {
-  const rig = createRig();
-  rig.state.reports = [reportOf(true, true)];
-  await rig.turn(20_000);
-  assert.equal(rig.writes.length, 1);
-  assert.deepEqual(rig.conditions(), ['Accepted=True Valid', 'Enforced=True AllEnforced']);
-  const { patch, resource: target } = rig.writes[0]!;
-  assert.equal(target, AUTHORIZATION_POLICIES);
-  assert.deepEqual(patch['metadata'], { uid: 'u1' }, 'of that object, and of no other by its name');
-  const { enforced, selected, action, observedGeneration } = patch['status'] as PlainObject;
-  assert.deepEqual([enforced, selected, action, observedGeneration], ['2/2', 2, 'DENY', 1]);
-  await rig.writer[Symbol.asyncDispose]();
-});
+function condition(status: KubeObject | undefined, type: string): PlainObject {
+  const conditions = status?.['conditions'];
+  const list: readonly unknown[] = Array.isArray(conditions) ? conditions : [];
+  const found = list.filter(isPlainObject).find((one) => one['type'] === type);
+  assert.ok(found, `no condition ${type}`);
+  return found;
+}
 
-test('a change that is soon enforced costs one write; one that is waited for says where', async () => {
-  const rig = createRig();
-  rig.state.reports = [reportOf(true, false)];
-  await rig.turn(300);
-  assert.equal(rig.writes.length, 0, 'most changes are enforced by then');
-  await rig.turn(400);
-  assert.deepEqual(rig.conditions(), ['Accepted=True Valid', 'Enforced=False Waiting']);
-  const text = JSON.stringify(rig.writes[0]?.patch);
-  assert.match(text, /1 of 2 workloads enforce it; not yet web-1\.shop \(not-acknowledged\)/);
-  rig.state.reports = [reportOf(true, true)];
-  rig.tell();
-  await rig.turn(400);
-  assert.deepEqual(rig.conditions(), ['Accepted=True Valid', 'Enforced=True AllEnforced']);
-  assert.equal(rig.writes.length, 2);
-  await rig.writer[Symbol.asyncDispose]();
-});
-
-test('thousands of acknowledgements cost a write a second at most', async () => {
-  const rig = createRig();
-  for (let count = 0; count < 300; count++) {
-    rig.state.reports = [reportOf(...Array.from({ length: 301 }, (_, at) => at < count))];
-    rig.tell();
-    await rig.turn(10);
-  }
-  assert.ok(rig.writes.length <= 4, String(rig.writes.length));
-  await rig.writer[Symbol.asyncDispose]();
-});
-
-test('nothing is said of a version that the mesh is not compiled from yet', async () => {
-  const rig = createRig();
-  const { compiled } = rig.state;
-  rig.state.compiled = snapshotOf([]);
-  rig.state.reports = [reportOf(true)];
-  await rig.turn(20_000);
-  assert.equal(rig.writes.length, 0);
-  rig.state.compiled = compiled;
-  rig.tell();
-  await rig.turn(300);
-  assert.equal(rig.writes.length, 1);
-  await rig.writer[Symbol.asyncDispose]();
-});
-
-const CASES: readonly {
-  readonly claim: string;
-  readonly origin?: Partial<ObjectOrigin>;
-  readonly reports?: readonly PolicyReport[];
-  readonly problems?: readonly Problem[];
-  readonly expected: readonly string[];
-}[] = [
-  {
-    claim: 'one that cannot be read is not accepted, and not enforced though its last version is',
-    origin: { isGood: false },
-    reports: [reportOf(true)],
-    expected: ['Accepted=False Invalid', 'Enforced=False Invalid'],
-  },
-  {
-    claim: 'an error that compiling finds keeps it from being accepted',
-    reports: [reportOf(true)],
-    problems: [
+test('a policy that every proxy enforces says so, with counts, generation and times', async () => {
+  await using rig = createRig();
+  rig.world.enforcing = 3;
+  await rig.pass(500);
+  const time = { observedGeneration: 1, lastTransitionTime: '2026-01-01T00:00:00Z' };
+  assert.deepEqual(rig.status(), {
+    observedGeneration: 1,
+    action: 'DENY',
+    selected: 3,
+    enforced: '3/3',
+    conditions: [
       {
-        severity: 'error',
-        code: 'x',
-        message: 'no',
-        object: { kind: 'AuthorizationPolicy', namespace: 'shop', name: 'p' },
+        type: 'Accepted',
+        status: 'True',
+        reason: 'Valid',
+        message: 'it is in force as written',
+        ...time,
+      },
+      {
+        type: 'Enforced',
+        status: 'True',
+        reason: 'AllEnforced',
+        message: '3 of 3 workloads enforce it',
+        ...time,
       },
     ],
-    expected: ['Accepted=False Invalid', 'Enforced=False Invalid'],
-  },
-  {
-    claim: 'one that selects nothing is accepted and enforced nowhere',
-    expected: ['Accepted=True Valid', 'Enforced=False NoWorkloads'],
-  },
-  {
-    claim: 'a MeshConfig is accepted or not',
-    origin: { resource: MESH_CONFIGS },
-    expected: ['Accepted=True Valid'],
-  },
-];
-for (const { claim, origin, reports = [], problems = [], expected } of CASES) {
-  test(claim, async () => {
-    const rig = createRig();
-    rig.state.origins = new Map([[KEY, originOf(origin)]]);
-    rig.state.reports = reports;
-    rig.state.problems = problems;
-    await rig.turn(2_000);
-    assert.deepEqual(rig.conditions(), expected);
-    await rig.writer[Symbol.asyncDispose]();
   });
-}
+  await rig.pass(20_000);
+  assert.equal(rig.writes(), 1, 'nothing has changed since');
+});
 
-test("nothing is written into other projects' kinds, nor after the end", async () => {
+test('what is waited for is named, and the time of a condition stays while it does not turn', async () => {
+  await using rig = createRig();
+  rig.world.enforcing = 1;
+  await rig.pass(1_000);
+  const first = condition(rig.status(), 'Enforced');
+  assert.equal(first['status'], 'False');
+  assert.equal(first['reason'], 'Waiting');
+  assert.match(String(first['message']), /^1 of 3 .* web-2\.shop \(not-acknowledged\)/);
+  rig.world.enforcing = 2;
+  rig.tell();
+  await rig.pass(2_000);
+  const second = condition(rig.status(), 'Enforced');
+  assert.match(String(second['message']), /^2 of 3/);
+  assert.equal(second['lastTransitionTime'], first['lastTransitionTime']);
+  rig.world.enforcing = 3;
+  rig.tell();
+  await rig.pass(2_000);
+  const third = condition(rig.status(), 'Enforced');
+  assert.notEqual(third['lastTransitionTime'], first['lastTransitionTime']);
+});
+
+test('a new generation is not said to be enforced before the mesh is compiled from it (threat: false assurance)', async () => {
+  await using rig = createRig();
+  rig.world.enforcing = 3;
+  await rig.pass(500);
+  rig.world.generation = 2;
+  rig.world.isCompiled = false;
+  rig.tell();
+  await rig.pass(10_000);
+  assert.equal(rig.status()?.['observedGeneration'], 1);
+  rig.world.isCompiled = true;
+  rig.world.enforcing = 0;
+  rig.tell();
+  await rig.pass(2_000);
+  assert.equal(rig.status()?.['observedGeneration'], 2);
+  assert.equal(condition(rig.status(), 'Enforced')['status'], 'False');
+});
+
+test('one that cannot be read is not accepted, and not enforced whatever holds in its place', async () => {
+  await using rig = createRig();
+  rig.world.isGood = false;
+  rig.world.enforcing = 3;
+  const object = { kind: 'AuthorizationPolicy', namespace: 'shop', name: 'p' };
+  const problem = { code: 'unknown-field', field: 'spec.x', message: 'unknown field "x"' };
+  rig.world.problems = [{ severity: 'error', ...problem, object }];
+  await rig.pass(500);
+  const accepted = condition(rig.status(), 'Accepted');
+  assert.equal(accepted['status'], 'False');
+  assert.match(String(accepted['message']), /spec\.x: unknown field "x"/);
+  const enforced = condition(rig.status(), 'Enforced');
+  assert.deepEqual([enforced['status'], enforced['reason']], ['False', 'Invalid']);
+});
+
+test('one that selects nothing is not said to be enforced', async () => {
+  await using rig = createRig();
+  rig.world.selected = 0;
+  await rig.pass(2_000);
+  assert.equal(condition(rig.status(), 'Enforced')['reason'], 'NoWorkloads');
+});
+
+test('1,000 proxies that acknowledge over three seconds cost a policy five writes at most', async () => {
+  await using rig = createRig();
+  rig.world.selected = 1_000;
+  for (let at = 0; at < 1_000; at += 10) {
+    rig.world.enforcing = at;
+    rig.tell();
+    await rig.pass(30, 30);
+  }
+  rig.world.enforcing = 1_000;
+  rig.tell();
+  await rig.pass(300);
+  assert.equal(rig.status()?.['enforced'], '1000/1000');
+  assert.ok(rig.writes() <= 5, `${rig.writes()} writes`);
+});
+
+test('a change that proxies take at once costs one write', async () => {
+  await using rig = createRig();
+  rig.tell();
+  await rig.pass(100);
+  rig.world.enforcing = 3;
+  rig.tell();
+  await rig.pass(3_000);
+  assert.equal(rig.writes(), 1);
+});
+
+test('300 policies of a mesh that starts are written at 20 a second after the first 40', async () => {
+  await using rig = createRig(300);
+  rig.world.enforcing = 3;
+  await rig.pass(1_000);
+  const first = rig.writes();
+  assert.ok(first >= 40 && first <= 60, `${first} writes`);
+  await rig.pass(14_000);
+  assert.equal(rig.writes(), 300);
+});
+
+test('what somebody writes into a status is put back', async () => {
+  await using rig = createRig();
+  rig.world.enforcing = 3;
+  await rig.pass(500);
+  const found = rig.client.peek(AUTHORIZATION_POLICIES, 'p', 'shop');
+  rig.client.put(AUTHORIZATION_POLICIES, { ...found, status: { enforced: '9/9' } });
+  rig.tell();
+  await rig.pass(2_000);
+  assert.equal(rig.status()?.['enforced'], '3/3');
+  assert.equal(condition(rig.status(), 'Enforced')['status'], 'True');
+});
+
+test('a server that keeps less than is written is not asked again and again', async () => {
+  await using rig = createRig();
+  rig.world.enforcing = 3;
+  const metadata = { name: 'p', namespace: 'shop', uid: 'of p', resourceVersion: '999' };
+  const kept = { metadata, status: { enforced: '3/3' } };
+  rig.client.answerWith(({ verb }) => {
+    if (verb !== 'patch') return undefined;
+    rig.client.put(AUTHORIZATION_POLICIES, kept);
+    const stored = rig.client.peek(AUTHORIZATION_POLICIES, 'p', 'shop');
+    assert.ok(stored);
+    return { ok: true, value: stored };
+  });
+  await rig.pass(10_000);
+  assert.equal(rig.writes(), 1);
+});
+
+test('a write that is refused is tried again after five seconds, and a later one is not overtaken by it', async () => {
+  await using rig = createRig();
+  rig.client.answerWith(({ verb }) =>
+    verb === 'patch' ? kubeFailure(403, 'Forbidden', 'needs verb "patch"') : undefined,
+  );
+  rig.world.enforcing = 3;
+  await rig.pass(4_000);
+  assert.equal(rig.writes(), 1);
+  rig.client.answerWith(() => undefined);
+  await rig.pass(2_000);
+  assert.equal(rig.status()?.['enforced'], '3/3');
+});
+
+test('of one object one write is under way at a time', async () => {
+  await using rig = createRig();
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const { client } = rig;
+  client.answerWith(async ({ verb }) => {
+    if (verb === 'patch') await promise;
+    return undefined as never;
+  });
+  rig.world.enforcing = 1;
+  await rig.pass(2_000);
+  rig.world.enforcing = 3;
+  rig.tell();
+  await rig.pass(3_000);
+  assert.equal(rig.writes(), 1);
+  resolve();
+  await rig.pass(1_000);
+  assert.equal(rig.writes(), 2);
+  assert.equal(rig.status()?.['enforced'], '3/3');
+});
+
+test('the next leader finds what the one before wrote, and leaves it', async () => {
   const rig = createRig();
-  const foreign = resource(
+  rig.world.enforcing = 3;
+  await rig.pass(500);
+  await rig.writer[Symbol.asyncDispose]();
+  rig.world.enforcing = 2;
+  rig.tell();
+  await rig.pass(5_000);
+  assert.equal(rig.writes(), 1, 'who leads no more writes no more');
+  rig.world.enforcing = 3;
+  await using _ = rig.open();
+  await rig.pass(5_000);
+  assert.equal(rig.writes(), 1);
+});
+
+test('kinds of other projects have statuses of their own', async () => {
+  await using rig = createRig();
+  rig.world.resource = resource(
     'security.istio.io/v1',
     'AuthorizationPolicy',
     'authorizationpolicies',
     'namespaced',
   );
-  rig.state.origins = new Map([[KEY, originOf({ resource: foreign })]]);
-  rig.state.reports = [reportOf(true)];
-  await rig.turn(2_000);
-  assert.equal(rig.writes.length, 0);
-  await rig.writer[Symbol.asyncDispose]();
-  rig.state.origins = new Map([[KEY, originOf()]]);
-  rig.tell();
-  await rig.turn(2_000);
-  assert.equal(rig.writes.length, 0);
-});
-
-test('the time of a condition is that of its last turn, also over a change of leader', async () => {
-  const since = '2020-01-01T00:00:00Z';
-  const rig = createRig();
-  const condition = { lastTransitionTime: since, reason: 'AllEnforced', message: 'old' };
-  rig.state.origins = new Map([
-    [
-      KEY,
-      originOf({
-        generation: 2,
-        status: {
-          conditions: [
-            { ...condition, type: 'Accepted', status: 'True' },
-            { ...condition, type: 'Enforced', status: 'False' },
-          ],
-        },
-      }),
-    ],
-  ]);
-  rig.state.reports = [reportOf(true)];
-  await rig.turn(500);
-  const status = rig.writes[0]?.patch['status'] as PlainObject;
-  const times = (status['conditions'] as readonly PlainObject[]).map(
-    (one) => one['lastTransitionTime'] === since,
-  );
-  assert.deepEqual(times, [true, false]);
-  await rig.writer[Symbol.asyncDispose]();
-});
-
-test('a write that the API server refuses is tried again, later', async () => {
-  const rig = createRig();
-  rig.state.reports = [reportOf(true)];
-  rig.state.answer = {
-    ok: false,
-    kind: 'status',
-    code: 403,
-    reason: 'Forbidden',
-    message: 'Cannot patch authorizationpolicies/status p',
-  };
-  await rig.turn(1_000);
-  assert.equal(rig.writes.length, 1);
-  rig.state.answer = { ok: true, value: {} };
-  await rig.turn(6_000);
-  assert.equal(rig.writes.length, 2);
-  await rig.turn(6_000);
-  assert.equal(rig.writes.length, 2);
-  await rig.writer[Symbol.asyncDispose]();
+  rig.world.enforcing = 3;
+  await rig.pass(2_000);
+  assert.equal(rig.writes(), 0);
 });

@@ -1,5 +1,8 @@
 // Writes the status of every policy into the cluster, the leader's task: only what has changed, rarely enough for a large mesh.
+import { resourceVersionOf } from '@weft/kube/https-client';
 import type { KubeClient } from '@weft/kube/kube-api';
+import { isAfter } from '@weft/kube/list-watch';
+import { objectAt } from '@weft/kube/object-fields';
 import type { Clock } from '@weft/model/clock';
 import type { PlainObject } from '@weft/model/policy/reader';
 import type { Problem } from '@weft/model/problem';
@@ -45,9 +48,15 @@ const RETRY_MS = 5_000;
 const OWN_GROUPS: ReadonlySet<string> = new Set(['security.weft.dev', 'mesh.weft.dev']);
 
 interface Written {
-  /** As the server took it, or as it was found. */
+  /** As the server took it, or as it was found, in this version. */
   status: PlainObject | undefined;
+  resourceVersion: string;
+  /** What was written last: a server with an older schema keeps less of it. */
+  asked: PlainObject | undefined;
+  served: PlainObject | undefined;
   uid: string;
+  /** Two at once might arrive in the other order. */
+  isWriting: boolean;
   writtenAtMs: number;
   /** Of a write that failed. */
   notBeforeMs: number;
@@ -56,6 +65,18 @@ interface Written {
 }
 
 const NEVER = Number.NEGATIVE_INFINITY;
+
+const foundOf = ({ uid, status, resourceVersion }: ObjectOrigin): Written => ({
+  status,
+  resourceVersion,
+  asked: undefined,
+  served: undefined,
+  uid,
+  isWriting: false,
+  writtenAtMs: NEVER,
+  notBeforeMs: NEVER,
+  waiting: undefined,
+});
 
 /** Runs until it is disposed of: begin when leading, end when leading no more. */
 export class StatusWriter implements AsyncDisposable {
@@ -130,13 +151,17 @@ export class StatusWriter implements AsyncDisposable {
   #want(key: string, origin: ObjectOrigin, wanted: PolicyObjectStatus): void {
     const nowMs = this.#options.clock.now();
     let known = this.#written.get(key);
-    if (known?.uid !== origin.uid) {
-      const { uid, status } = origin;
-      known = { status, uid, writtenAtMs: NEVER, notBeforeMs: NEVER, waiting: undefined };
-      this.#written.set(key, known);
+    if (known?.uid !== origin.uid) this.#written.set(key, (known = foundOf(origin)));
+    if (known.isWriting) return;
+    if (isAfter(origin.resourceVersion, known.resourceVersion)) {
+      // Somebody has written since; whatever stands there, ours is put back.
+      known.status = origin.status;
+      known.resourceVersion = origin.resourceVersion;
     }
-    const status = withTimes(wanted, known.status, nowMs);
-    if (isSameStatus(known.status, status)) return;
+    const isAsServed = known.asked !== undefined && isSameStatus(known.status, known.served ?? {});
+    const current = isAsServed ? known.asked : known.status;
+    const status = withTimes(wanted, current, nowMs);
+    if (isSameStatus(current, status)) return;
     const dueMs = Math.max(known.notBeforeMs, dueAtMs(known, wanted, nowMs));
     if (nowMs < dueMs) {
       this.#schedule(dueMs - nowMs);
@@ -147,9 +172,13 @@ export class StatusWriter implements AsyncDisposable {
       return;
     }
     known.writtenAtMs = nowMs;
-    const write = this.#write(key, origin, { known, status });
+    known.isWriting = true;
+    const write = this.#write(key, origin, { known, status }).then(() => {
+      this.#writing.delete(write);
+      known.isWriting = false;
+      this.#soon();
+    });
     this.#writing.add(write);
-    void write.finally(() => this.#writing.delete(write));
   }
 
   #takeToken(nowMs: number): boolean {
@@ -168,25 +197,29 @@ export class StatusWriter implements AsyncDisposable {
   ): Promise<void> {
     const { client, clock, log } = this.#options;
     const target = targetOf(key);
-    const before = known.status;
-    known.status = status;
     const answer = await client.patch(origin.resource, target, {
       type: 'merge',
       subresource: 'status',
       // One that was made anew under the name has a status of its own; keys that are gone are taken away.
-      patch: { metadata: { uid: origin.uid }, status: { ...nullsFor(before, status), ...status } },
+      patch: {
+        metadata: { uid: origin.uid },
+        status: { ...nullsFor(known.status, status), ...status },
+      },
       signal: this.#stop.signal,
     });
     if (this.#stop.signal.aborted) return;
     if (answer.ok) {
       this.#failures.delete(key);
+      known.status = objectAt(answer.value, 'status');
+      known.resourceVersion = resourceVersionOf(answer.value);
+      known.asked = status;
+      known.served = known.status;
       return;
     }
-    known.status = before;
-    // Gone, or made anew: the source will say so.
-    if (answer.code === 404 || answer.code === 409) return;
     known.notBeforeMs = clock.now() + RETRY_MS;
     this.#schedule(RETRY_MS);
+    // Gone, or made anew: the source will say so.
+    if (answer.code === 404 || answer.code === 409) return;
     if (this.#failures.get(key) === answer.message) return;
     this.#failures.set(key, answer.message);
     log.warn({ policy: key, reason: answer.message }, 'policy status not written');
