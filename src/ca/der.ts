@@ -35,6 +35,8 @@ export const octetString = (...parts: readonly DerPart[]): Buffer => tagged(OCTE
 export const utf8String = (text: string): Buffer => tagged(UTF8_STRING, Buffer.from(text, 'utf8'));
 export const derTrue: Buffer = Buffer.from([0x01, 0x01, 0xff]);
 
+export const derNull: Buffer = Buffer.from([0x05, 0x00]);
+
 /** A bit string of whole bytes. */
 export const bitString = (bytes: DerPart): Buffer => tagged(BIT_STRING, Buffer.of(0), bytes);
 

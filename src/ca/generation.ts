@@ -1,13 +1,15 @@
 // Makes and opens generations: a root, the issuing CA under it, and what signing with them needs.
 import { createHash, X509Certificate } from 'node:crypto';
 import type { TrustDomain } from '@weft/model/identity';
-import { DerReader } from '@weft/model/x509';
+import { DerReader, readCertificate } from '@weft/model/x509';
 import {
   createKeyPair,
   createSerial,
   exportKey,
   type KeyPair,
   readKeyPair,
+  readSigner,
+  type Signer,
   signTemplate,
 } from './sign.ts';
 import type { CaState, Generation } from './store/store.ts';
@@ -29,6 +31,9 @@ export const ISSUING_LIFE_MS = 365 * DAY_MS;
 /** Half a year before its end: half of its life remains for a store that cannot be written. */
 export const ISSUING_RENEWAL_MS = ISSUING_LIFE_MS / 2;
 
+/** 160 bits, as our own key identifiers. */
+const KEY_ID_DIGITS = 40;
+
 /** A generation that is ready to sign. */
 export interface OpenGeneration {
   readonly id: number;
@@ -36,10 +41,13 @@ export interface OpenGeneration {
   /** Subject key id, in hex. */
   readonly rootKeyId: string;
   readonly issuing: X509Certificate;
-  /** Kept because `issuing.raw` encodes anew at each call. */
-  readonly issuingDer: Buffer;
+  /** What goes with every leaf: from the issuing CA up to, and without, the root. */
+  readonly chainDer: readonly Buffer[];
+  /** When the first of the CAs above a leaf ends. */
   readonly issuingNotAfterMs: number;
-  readonly issuingKey: KeyPair;
+  /** Whether we can make the next issuing CA ourselves. */
+  readonly isOwn: boolean;
+  readonly issuingKey: Signer;
   readonly issuer: IssuerTemplate;
   /** In hex, as leaves name it in their authority key id. */
   readonly issuerKeyId: string;
@@ -61,7 +69,7 @@ export function createGeneration(
   return {
     id,
     rootKey: exportKey(rootKey.privateKey),
-    rootCertificate: signTemplate(toBeSigned, rootKey.privateKey),
+    rootCertificate: signTemplate(toBeSigned, rootKey),
     ...createIssuing({ id, trustDomain, nowMs, rootKey, rootNotAfterMs: validity.notAfterMs }),
     longestLeafMs,
   };
@@ -84,15 +92,19 @@ export function withLongestLeaf(state: CaState, svidTtlMs: number): CaState {
   return { ...state, generations };
 }
 
-/** How long until the issuing CA is to be made anew; 0 or less when it is time. Never, once it lives as long as its root. */
+/**
+ * How long until the issuing CA is to be made anew; 0 or less when it is time. Never, once it lives as long as its root, or where the
+ * key of its root is elsewhere.
+ */
 export function issuingRenewalInMs(generation: OpenGeneration, nowMs: number): number {
-  const { issuingNotAfterMs, root } = generation;
-  if (issuingNotAfterMs >= root.validToDate.getTime()) return Number.POSITIVE_INFINITY;
+  const { issuingNotAfterMs, root, isOwn } = generation;
+  if (!isOwn || issuingNotAfterMs >= root.validToDate.getTime()) return Number.POSITIVE_INFINITY;
   return issuingNotAfterMs - ISSUING_RENEWAL_MS - nowMs;
 }
 
 /** The same root with a new issuing CA; certificates of the former one stay valid, because they carry it along. */
 export function renewIssuing(generation: Generation, options: MakingOptions): Generation {
+  if (generation.rootKey === undefined) return generation;
   const rootKey = readKeyPair(generation.rootKey);
   const rootNotAfterMs = new X509Certificate(generation.rootCertificate).validToDate.getTime();
   const made = createIssuing({ ...options, id: generation.id, rootKey, rootNotAfterMs });
@@ -105,7 +117,7 @@ function createIssuing(
     readonly rootKey: KeyPair;
     readonly rootNotAfterMs: number;
   },
-): Pick<Generation, 'issuingKey' | 'issuingCertificate'> {
+): Pick<Generation, 'issuingKey' | 'issuingCertificate' | 'intermediates'> {
   const { id, trustDomain, nowMs, rootKey, rootNotAfterMs } = options;
   const key = createKeyPair();
   const toBeSigned = issuingCaTemplate(
@@ -118,11 +130,12 @@ function createIssuing(
         notAfterMs: Math.min(nowMs + ISSUING_LIFE_MS, rootNotAfterMs),
       },
     },
-    issuerTemplate(rootName(trustDomain, id, rootKey.point), rootKey.point),
+    issuerTemplate(rootName(trustDomain, id, rootKey.point), keyIdOf(rootKey.point)),
   );
   return {
     issuingKey: exportKey(key.privateKey),
-    issuingCertificate: signTemplate(toBeSigned, rootKey.privateKey),
+    issuingCertificate: signTemplate(toBeSigned, rootKey),
+    intermediates: [],
   };
 }
 
@@ -138,31 +151,51 @@ export function openGeneration(generation: Generation): OpenGeneration {
   const { id } = generation;
   const root = new X509Certificate(generation.rootCertificate);
   const issuing = new X509Certificate(generation.issuingCertificate);
-  const rootKey = readKeyPair(generation.rootKey);
-  const issuingKey = readKeyPair(generation.issuingKey);
+  const rest = generation.intermediates.map((der) => new X509Certificate(der));
+  const issuingKey = readSigner(generation.issuingKey);
+  const path = [issuing, ...rest];
+  // A root that issues itself is the whole of its path.
+  if (!issuing.raw.equals(root.raw)) path.push(root);
   const isWhole =
-    root.checkPrivateKey(rootKey.privateKey) &&
     issuing.checkPrivateKey(issuingKey.privateKey) &&
     root.verify(root.publicKey) &&
-    issuing.verify(root.publicKey) &&
-    issuing.checkIssued(root);
+    hasKeyOf(root, generation.rootKey) &&
+    path.every((certificate, index) => isIssuedBy(certificate, path[index + 1] ?? root));
   if (!isWhole) {
     throw new Error(
       `Cannot use CA generation ${id}: its keys and certificates do not belong together`,
     );
   }
-  const issuer = issuerTemplate(subjectOf(generation.issuingCertificate), issuingKey.point);
+  const name = subjectOf(generation.issuingCertificate);
+  const issuer = issuerTemplate(name, subjectKeyIdOf(issuing), issuingKey.algorithm);
   return {
     id,
     root,
-    rootKeyId: keyIdOf(rootKey.point).toString('hex'),
+    rootKeyId: subjectKeyIdOf(root).toString('hex'),
     issuing,
-    issuingDer: generation.issuingCertificate,
-    issuingNotAfterMs: issuing.validToDate.getTime(),
+    chainDer: path
+      .filter((each) => each !== root && !each.raw.equals(root.raw))
+      .map(({ raw }) => raw),
+    issuingNotAfterMs: Math.min(...path.map(({ validToDate }) => validToDate.getTime())),
+    isOwn: generation.rootKey !== undefined,
     issuingKey,
     issuer,
     issuerKeyId: issuer.keyId.toString('hex'),
   };
+}
+
+const isIssuedBy = (certificate: X509Certificate, issuer: X509Certificate): boolean =>
+  certificate.checkIssued(issuer) && certificate.verify(issuer.publicKey);
+
+const hasKeyOf = (root: X509Certificate, rootKey: Buffer | undefined): boolean =>
+  rootKey === undefined || root.checkPrivateKey(readKeyPair(rootKey).privateKey);
+
+/** As leaves name it: what the certificate says of itself, or the hash of its key. */
+function subjectKeyIdOf(certificate: X509Certificate): Buffer {
+  const reading = readCertificate(certificate.raw);
+  if (!reading.ok) throw new Error(`Cannot use a CA certificate: ${reading.reason}`);
+  const { subjectKeyIdHex, spkiSha256 } = reading.facts;
+  return Buffer.from(subjectKeyIdHex ?? spkiSha256.slice(0, KEY_ID_DIGITS), 'hex');
 }
 
 const SEQUENCE = 0x30;

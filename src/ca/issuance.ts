@@ -17,7 +17,7 @@ export interface WorkloadName {
 }
 
 export interface Svid {
-  /** Leaf first, then the issuing CA. */
+  /** Leaf first, then the issuing CA, then what is between that and the root. */
   readonly chainDer: readonly Buffer[];
   readonly notBefore: Date;
   readonly notAfter: Date;
@@ -114,14 +114,14 @@ function signLeaf(
   names: SubjectAltNames,
   signing: Signing,
 ): Omit<Svid, 'spiffeId'> | undefined {
-  const { issuingDer, issuingNotAfterMs, issuingKey, issuer } = signing.generation;
+  const { chainDer, issuingNotAfterMs, issuingKey, issuer } = signing.generation;
   const notAfterMs = Math.min(signing.nowMs + signing.svidTtlMs, issuingNotAfterMs);
   if (notAfterMs <= signing.nowMs) return undefined;
   const validity = { notBeforeMs: signing.nowMs - BACKDATE_MS, notAfterMs };
   const serial = createSerial();
   const toBeSigned = leafTemplate({ serial, point, validity, names }, issuer);
   return {
-    chainDer: [signTemplate(toBeSigned, issuingKey.privateKey), issuingDer],
+    chainDer: [signTemplate(toBeSigned, issuingKey), ...chainDer],
     notBefore: wholeSeconds(validity.notBeforeMs),
     notAfter: wholeSeconds(notAfterMs),
     serial: serial.toString('hex'),

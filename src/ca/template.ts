@@ -4,6 +4,7 @@ import type { SpiffeId } from '@weft/model/identity';
 import { parseIp } from '@weft/model/ip';
 import {
   bitString,
+  derNull,
   type DerPart,
   derTrue,
   namedBits,
@@ -28,6 +29,10 @@ export const POINT_BYTES = 65;
 
 const VERSION_3 = tagged(0xa0, unsignedInteger(Buffer.of(2)));
 export const ECDSA_WITH_SHA256: Buffer = sequence(oid('1.2.840.10045.4.3.2'));
+export const ECDSA_WITH_SHA384: Buffer = sequence(oid('1.2.840.10045.4.3.3'));
+export const ECDSA_WITH_SHA512: Buffer = sequence(oid('1.2.840.10045.4.3.4'));
+/** RFC 4055 §5: its parameters are NULL. */
+export const RSA_WITH_SHA256: Buffer = sequence(oid('1.2.840.113549.1.1.11'), derNull);
 /** AlgorithmIdentifier of a key on P-256 (RFC 5480 §2.1.1). */
 export const P256_KEY: Buffer = sequence(oid('1.2.840.10045.2.1'), oid('1.2.840.10045.3.1.7'));
 const EMPTY_NAME = sequence();
@@ -74,6 +79,8 @@ export interface IssuerTemplate {
   readonly name: Buffer;
   readonly keyId: Buffer;
   readonly authorityKeyId: Buffer;
+  /** Of its signatures. */
+  readonly algorithm: Buffer;
 }
 
 export interface SubjectAltNames {
@@ -96,13 +103,15 @@ export function caName(trustDomain: string, commonName: string): Buffer {
   );
 }
 
-export const issuerTemplate = (name: Buffer, point: DerPart): IssuerTemplate => {
-  const keyId = keyIdOf(point);
-  return { name, keyId, authorityKeyId: authorityKeyId(keyId) };
-};
+export const issuerTemplate = (
+  name: Buffer,
+  keyId: Buffer,
+  algorithm: Buffer = ECDSA_WITH_SHA256,
+): IssuerTemplate => ({ name, keyId, authorityKeyId: authorityKeyId(keyId), algorithm });
 
 interface Tbs {
   readonly serial: DerPart;
+  readonly algorithm: Buffer;
   readonly issuer: DerPart;
   readonly validity: Validity;
   readonly subject: DerPart;
@@ -115,7 +124,7 @@ function toBeSigned(tbs: Tbs): Buffer {
   return sequence(
     VERSION_3,
     unsignedInteger(tbs.serial),
-    ECDSA_WITH_SHA256,
+    tbs.algorithm,
     tbs.issuer,
     sequence(time(tbs.validity.notBeforeMs), time(tbs.validity.notAfterMs)),
     tbs.subject,
@@ -136,6 +145,7 @@ export function rootTemplate(root: CaSubject): Buffer {
   const keyId = subjectKeyId(keyIdOf(root.point));
   return toBeSigned({
     ...root,
+    algorithm: ECDSA_WITH_SHA256,
     issuer: root.name,
     subject: root.name,
     extensions: [isCa(1), CA_USAGE, keyId],
@@ -146,6 +156,7 @@ export function issuingCaTemplate(issuing: CaSubject, root: IssuerTemplate): Buf
   const keyId = subjectKeyId(keyIdOf(issuing.point));
   return toBeSigned({
     ...issuing,
+    algorithm: root.algorithm,
     issuer: root.name,
     subject: issuing.name,
     extensions: [isCa(0), CA_USAGE, keyId, root.authorityKeyId],
@@ -166,6 +177,7 @@ export interface LeafSubject {
 export function leafTemplate(leaf: LeafSubject, issuer: IssuerTemplate): Buffer {
   return toBeSigned({
     ...leaf,
+    algorithm: issuer.algorithm,
     issuer: issuer.name,
     subject: EMPTY_NAME,
     extensions: [

@@ -17,10 +17,13 @@ export function encodeState(state: CaState): string {
     trustDomain: state.trustDomain,
     generations: state.generations.map((generation) => ({
       id: generation.id,
-      rootKey: generation.rootKey.toString('base64'),
+      ...(generation.rootKey && { rootKey: generation.rootKey.toString('base64') }),
       rootCertificate: generation.rootCertificate.toString('base64'),
       issuingKey: generation.issuingKey.toString('base64'),
       issuingCertificate: generation.issuingCertificate.toString('base64'),
+      ...(generation.intermediates.length > 0 && {
+        intermediates: generation.intermediates.map((der) => der.toString('base64')),
+      }),
       longestLeafMs: generation.longestLeafMs,
     })),
     rotation: state.rotation,
@@ -78,12 +81,23 @@ function readGeneration(value: unknown): Generation | undefined {
   const { id, longestLeafMs } = value;
   if (typeof id !== 'number' || typeof longestLeafMs !== 'number') return undefined;
   const rootKey = readBytes(value['rootKey']);
+  // A key that is there and no text is damage; one that is not there is a CA that was brought.
+  if (value['rootKey'] !== undefined && rootKey === undefined) return undefined;
   const rootCertificate = readBytes(value['rootCertificate']);
   const issuingKey = readBytes(value['issuingKey']);
   const issuingCertificate = readBytes(value['issuingCertificate']);
-  if (rootKey === undefined || rootCertificate === undefined) return undefined;
+  const intermediates = readList(value['intermediates']);
+  if (rootCertificate === undefined || intermediates === undefined) return undefined;
   if (issuingKey === undefined || issuingCertificate === undefined) return undefined;
-  return { id, rootKey, rootCertificate, issuingKey, issuingCertificate, longestLeafMs };
+  const material = { rootCertificate, issuingKey, issuingCertificate, intermediates };
+  return { id, ...(rootKey && { rootKey }), ...material, longestLeafMs };
+}
+
+function readList(value: unknown): readonly Buffer[] | undefined {
+  if (value === undefined) return [];
+  if (!Array.isArray(value)) return undefined;
+  const read = value.map(readBytes).filter((bytes) => bytes !== undefined);
+  return read.length === value.length ? read : undefined;
 }
 
 const readBytes = (value: unknown): Buffer | undefined =>

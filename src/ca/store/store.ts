@@ -1,14 +1,21 @@
 // What the CA keeps between runs, and what it asks of whatever keeps it.
 import type { RotationState } from '../rotation.ts';
 
-/** A root with the issuing CA under it. Keys are PKCS#8, everything in DER. */
-export interface Generation {
-  /** Unique in the store; sorts by age. */
-  readonly id: number;
-  readonly rootKey: Buffer;
+/** What signs, and the way from there to the root that is trusted. Keys are PKCS#8, everything in DER. */
+export interface IssuingMaterial {
   readonly rootCertificate: Buffer;
   readonly issuingKey: Buffer;
   readonly issuingCertificate: Buffer;
+  /** Between the issuing certificate and the root, the issuer of the issuing one first; our own CAs have none. */
+  readonly intermediates: readonly Buffer[];
+}
+
+/** A root with the issuing CA under it. */
+export interface Generation extends IssuingMaterial {
+  /** Unique in the store; sorts by age. */
+  readonly id: number;
+  /** Absent of a CA that was brought: its root's key is elsewhere, and makes the next issuing CA there. */
+  readonly rootKey?: Buffer;
   /** The longest life given to a certificate of this generation: how long after its last use one may still be valid. */
   readonly longestLeafMs: number;
 }
