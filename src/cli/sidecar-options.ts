@@ -49,6 +49,7 @@ export interface SidecarFlags {
   readonly appProbes?: AppProbes;
   readonly accessLog: AccessLogMode;
   readonly drainLimit: number;
+  readonly drainOutbound?: boolean;
   readonly runAs?: { readonly uid: number; readonly gid: number };
 }
 
@@ -160,6 +161,10 @@ export function addSidecarOptions(command: Command): Command {
         .argParser(parseDuration)
         .default(10_000, '10s'),
     )
+    .option(
+      '--drain-outbound',
+      'at the end wait for calls that the workload makes, too (in a Pod: always)',
+    )
     .addOption(
       new Option(
         '--run-as <uid[:gid]>',
@@ -231,6 +236,7 @@ export async function sidecarOptionsOf(flags: SidecarFlags, log: Logger): Promis
     appProbes: flags.appProbes ?? new Map(),
     accessLog: flags.accessLog,
     drainLimitMs: flags.drainLimit,
+    drainsOutbound: flags.drainOutbound ?? flags.serviceAccountTokenFile !== undefined,
     version: VERSION,
     log,
     clock: systemClock,

@@ -57,6 +57,8 @@ export interface SidecarOptions {
   readonly appProbes: AppProbes;
   readonly accessLog: AccessLogMode;
   readonly drainLimitMs: number;
+  /** Whether calls that the workload makes may end as well: where it is told to go at the same time as its sidecar. */
+  readonly drainsOutbound: boolean;
   readonly version: string;
   readonly log: Logger;
   readonly clock: Clock;

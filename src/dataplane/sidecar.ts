@@ -360,10 +360,13 @@ export class Sidecar implements AsyncDisposable {
   }
 
   async #drain(): Promise<number> {
-    const { log, drainLimitMs } = this.#options;
+    const { log, drainLimitMs, drainsOutbound } = this.#options;
+    const endsAt = performance.now() + drainLimitMs;
     this.#own.ready(false);
     log.info({ openConnections: this.#openInbound.size, drainLimitMs }, 'draining');
-    const cut = await this.#openInbound.drain(drainLimitMs, () => this.#ports.stopInbound());
+    let cut = await this.#openInbound.drain(drainLimitMs, () => this.#ports.stopInbound());
+    /** What it was asked is answered; what it still asks others may take the rest of the time. */
+    if (drainsOutbound) cut += await this.#openOutbound.drain(endsAt - performance.now());
     log.info({ cut }, 'drained');
     return cut;
   }

@@ -275,3 +275,36 @@ test('a Pod that is being deleted drains as well', async () => {
     assert.equal(JSON.parse((await call(via, '/')).body).app, 'two');
   }
 });
+
+test('--drain-outbound: calls that the workload still makes go on until they end or the limit is over', async () => {
+  await using app = await startTcpApp();
+  const other = await start({ 5432: app.address }, [
+    { name: 'tcp-db', port: 5432, targetPort: 5432 },
+  ]);
+  const name = `app${pods}.shop:5432`;
+  const startCaller = (...args: readonly string[]) =>
+    lab.startSidecar({ pod: `app${++pods}-0`, outbound: [name], args });
+  const caller = await startCaller('--drain-outbound');
+  using query = await connectRaw(caller.via(name));
+  query.write('begin');
+  await query.reads('begin');
+  caller.daemon.signal('SIGTERM');
+  await caller.daemon.line((line) => line['msg'] === 'draining', 'the drain');
+  query.write('commit');
+  await query.reads('commit');
+  using late = await connectRaw(caller.via(name));
+  late.write('late');
+  await late.reads('late');
+  assert.ok(caller.daemon.isRunning);
+  for (const open of [query, late]) open.socket.end();
+  assert.deepEqual(await caller.daemon.exit(), { code: 0, signal: undefined });
+
+  const limited = await startCaller('--drain-outbound', '--drain-limit', '300ms');
+  using endless = await connectRaw(limited.via(name));
+  endless.write('x');
+  await endless.reads('x');
+  assert.equal((await limited.daemon.stop()).code, 0);
+  const drained = await limited.daemon.line((line) => line['msg'] === 'drained', 'the end');
+  assert.equal(drained['cut'], 1);
+  assert.equal(other.daemon.isRunning, true);
+});

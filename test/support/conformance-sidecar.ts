@@ -139,6 +139,7 @@ async function optionsOf(run: GroupRun, spec: SidecarSpec): Promise<SidecarOptio
     xdsAddress: xds,
     bundlePem: mesh.pki.bundlePem,
     readBundle: undefined,
+    drainsOutbound: false,
     appProbes: new Map(),
     afterRefusal: 'end',
     readEvidence: async () => ({ kind: 'join-token', token }),
