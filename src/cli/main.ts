@@ -20,6 +20,9 @@ const COMMANDS: ReadonlyMap<string, () => Promise<Register>> = new Map([
   ['capture', async () => (await import('./commands/capture.ts')).addCaptureCommands],
   ['inject', async () => (await import('./commands/inject.ts')).addInjectCommands],
   ['uninject', async () => (await import('./commands/inject.ts')).addInjectCommands],
+  ['install', async () => (await import('./commands/install.ts')).addInstallCommand],
+  ['upgrade', async () => (await import('./commands/install.ts')).addUpgradeCommand],
+  ['uninstall', async () => (await import('./commands/uninstall.ts')).addUninstallCommand],
 ]);
 
 const EXAMPLES = `
@@ -29,6 +32,7 @@ Examples:
   weft token create --state-dir ./state --namespace shop --service-account web > web.token
   weft run --pod web-0 --namespace shop --pod-ip 127.0.0.2 --token-file web.token \\
            --bundle ./state/bundle.pem --inbound 8080=127.0.0.1:3000 -- node server.js
+  weft inject -f deployment.yaml              the sidecar in the workloads of manifests
   weft status                                 proxies, policies in force, problems
   weft policy check policies.yaml             what is wrong with these policies
   weft policy explain --help                  who may call whom, and why
