@@ -136,6 +136,7 @@ for (const { what, request, metadata, spec, label, expected, audit, warnings = 0
     assert.equal(review.allowed, expected !== 'refused');
     assert.equal(review.patch !== undefined, expected === 'injected');
     assert.equal(review.message !== undefined, expected === 'refused');
+    assert.equal(review.code, expected === 'refused' ? 422 : undefined);
     assert.match(review.auditAnnotations['injection'] ?? '', audit);
     assert.equal(review.warnings.length, warnings);
     assert.ok(review.warnings.every((text) => text.length <= 256));

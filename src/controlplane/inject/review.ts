@@ -14,6 +14,8 @@ export interface InjectionReview {
   readonly patch?: readonly PatchOperation[];
   /** Why it is not allowed, with fields and cures. */
   readonly message?: string;
+  /** HTTP status of a refusal: the object itself is wrong. */
+  readonly code?: 422;
   /** Shown by kubectl to whoever creates the Pod. */
   readonly warnings: readonly string[];
   /** For the API server's audit log; it puts the webhook's name before each key. */
@@ -76,6 +78,7 @@ function answer(
     case 'refused':
       return {
         allowed: false,
+        code: 422,
         message: `${outcome.reason}; or opt the Pod out: ${ANNOTATIONS.inject.name}: "false"`,
         warnings: [],
         auditAnnotations: audited(`refused: ${outcome.reason}`),
