@@ -1,9 +1,9 @@
 // Makes the application's probes from inside its Pod: only those that were configured, one of each at a time.
 import http from 'node:http';
-import https from 'node:https';
 import net from 'node:net';
 import { type AppProbe, type AppProbes, type HttpProbe, requestPath } from './app-probe.ts';
 import { checkGrpcHealth } from './grpc-health.ts';
+import { unverifiedHttps } from './unverified-https.ts';
 
 /** What the kubelet is told: a status of 400 or more is a failure. */
 export interface ProbeAnswer {
@@ -128,11 +128,7 @@ function ask(probe: HttpProbe, target: Target, course: Course): Promise<Asked> {
     headers: headersOf(probe, target, podIp),
     agent: false,
   };
-  const request =
-    target.scheme === 'HTTPS'
-      ? // The kubelet does not verify either: a probe asks for life, not for a name.
-        https.request({ ...options, rejectUnauthorized: false })
-      : http.request(options);
+  const request = target.scheme === 'HTTPS' ? unverifiedHttps(options) : http.request(options);
   const end = (asked: Asked): void => {
     clearTimeout(timer);
     request.destroy();
