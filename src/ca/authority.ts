@@ -2,13 +2,16 @@
 import { type Clock, systemClock } from '@weft/model/clock';
 import { type SpiffeId, spiffeIdOf, type TrustDomain } from '@weft/model/identity';
 import type { Logger } from 'pino';
-import { type AuditEntry, AuditLedger } from './audit.ts';
 import {
-  createGeneration,
-  ISSUING_RENEWAL_MS,
-  issuingRenewalInMs,
-  renewIssuing,
-} from './generation.ts';
+  type AuthorityOptions,
+  checkSvidTtl,
+  DEFAULT_CONTROL_PLANE,
+  DEFAULT_GRACE_MS,
+  DEFAULT_SVID_TTL_MS,
+  MAX_SVID_TTL_MS,
+} from './authority-options.ts';
+import { type AuditEntry, AuditLedger } from './audit.ts';
+import { createGeneration } from './generation.ts';
 import { createGrace, type Grace } from './grace.ts';
 import {
   createServerCertificate,
@@ -21,6 +24,7 @@ import {
   type Subject,
   type WorkloadName,
 } from './issuance.ts';
+import { IssuingUpkeep } from './issuing-upkeep.ts';
 import { KeptState, type StateChange } from './kept-state.ts';
 import { Listeners } from './listeners.ts';
 import { LiveCertificates } from './live-certificates.ts';
@@ -41,45 +45,10 @@ import {
   startRotation,
   waitsFor,
 } from './rotation.ts';
-import type { CaState, CaStore } from './store/store.ts';
+import type { CaState } from './store/store.ts';
 import { openingState } from './opening-state.ts';
 
-export interface AuthorityOptions {
-  readonly store: CaStore;
-  readonly trustDomain: TrustDomain;
-  readonly clock?: Clock;
-  /** Default 1 h; 10 s to 24 h. */
-  readonly svidTtlMs?: number;
-  readonly log?: Logger;
-  /** Where the control plane itself runs: default `weft-system`, service account `weft-control-plane`. */
-  readonly controlPlane?: WorkloadName;
-  /**
-   * Whether a root is retired only when no certificate under it can be in use, also by workloads that are not connected.
-   * Default true; false asks the connected ones alone.
-   */
-  readonly waitForDisconnected?: boolean;
-  /** Whether other control planes may issue under the same roots; default: whenever the store can be shared. */
-  readonly hasOthers?: () => boolean;
-  /**
-   * How long everybody must have had certificates of the new root before the previous one is retired: what is in flight
-   * on connections made with older ones finishes meanwhile. Default 10 s.
-   */
-  readonly rotationGraceMs?: number;
-}
-
-/** 10 s: longer than nearly every request. */
-const DEFAULT_GRACE_MS = 10_000;
-const DEFAULT_SVID_TTL_MS = 3_600_000;
-/** 10 s: below, a certificate can end before its holder has it in use. */
-const MIN_SVID_TTL_MS = 10_000;
-/** 24 h: nothing revokes an SVID but its end. */
-const MAX_SVID_TTL_MS = 86_400_000;
-/** 1 min: how soon a renewal of the issuing CA that the store refused is tried again. */
-const RETRY_MS = 60_000;
-const DEFAULT_CONTROL_PLANE: WorkloadName = {
-  namespace: 'weft-system',
-  serviceAccount: 'weft-control-plane',
-};
+export type { AuthorityOptions } from './authority-options.ts';
 
 /**
  * Loads the CA of the store, or makes one where there never was any.
@@ -87,12 +56,14 @@ const DEFAULT_CONTROL_PLANE: WorkloadName = {
  */
 export async function openAuthority(options: AuthorityOptions): Promise<Authority> {
   const { store, trustDomain, clock = systemClock, svidTtlMs = DEFAULT_SVID_TTL_MS, log } = options;
-  if (!(svidTtlMs >= MIN_SVID_TTL_MS && svidTtlMs <= MAX_SVID_TTL_MS)) {
-    throw new RangeError(
-      `Cannot issue certificates for ${svidTtlMs} ms (--svid-ttl): ${MIN_SVID_TTL_MS / 1_000}s to ${MAX_SVID_TTL_MS / 3_600_000}h are allowed`,
-    );
-  }
-  const { state, inherited } = await openingState({ store, trustDomain, clock, svidTtlMs });
+  checkSvidTtl(svidTtlMs);
+  const { state, inherited } = await openingState({
+    ...options,
+    store,
+    trustDomain,
+    clock,
+    svidTtlMs,
+  });
   const nowMs = clock.now();
   const live = new LiveCertificates();
   for (const { id, longestLeafMs } of inherited) live.assumeUntil(id, nowMs + longestLeafMs);
@@ -116,8 +87,8 @@ export class Authority implements AsyncDisposable {
   readonly #grace: Grace;
   readonly #ledger: AuditLedger;
   readonly #kept: KeptState;
+  readonly #upkeep: IssuingUpkeep;
   #waitsFor: readonly string[] = [];
-  #renewal: Disposable | undefined;
 
   /** Use `openAuthority`. */
   constructor(
@@ -141,6 +112,7 @@ export class Authority implements AsyncDisposable {
       ...(log && { log }),
       onChange: (change) => this.#act(change),
     });
+    this.#upkeep = new IssuingUpkeep({ ...options, kept: this.#kept });
     this.trustDomain = options.trustDomain;
     const controlPlane = options.controlPlane ?? DEFAULT_CONTROL_PLANE;
     this.controlPlaneId = spiffeIdOf({ trustDomain: this.trustDomain, ...controlPlane });
@@ -253,6 +225,8 @@ export class Authority implements AsyncDisposable {
   /** Makes the next root and begins to distribute it. */
   startRotation(): Promise<RotationOutcome> {
     return this.#kept.exclusively(async () => {
+      const brought = this.#refuseBrought();
+      if (brought !== undefined) return brought;
       const { state } = this.#opened;
       const id = Math.max(...state.generations.map((generation) => generation.id)) + 1;
       const transition = startRotation(state.rotation, id);
@@ -271,10 +245,19 @@ export class Authority implements AsyncDisposable {
   /** Back to the root before, from any phase in which it is still trusted. */
   rollback(): Promise<RotationOutcome> {
     return this.#kept.exclusively(async () => {
+      const brought = this.#refuseBrought();
+      if (brought !== undefined) return brought;
       const { state } = this.#opened;
       const transition = rollbackRotation(state.rotation);
       return transition.ok ? this.#commit({ ...state, rotation: transition.state }) : transition;
     });
+  }
+
+  #refuseBrought(): RotationOutcome | undefined {
+    const from = this.#upkeep.broughtFrom;
+    if (from === undefined) return undefined;
+    const reason = `the root comes from ${from}: put another one there, and the mesh follows`;
+    return { ok: false, reasonCode: 'root-brought', reason };
   }
 
   /** What the rotation waits for by what is known here: our own proxies, and the certificates that we gave. */
@@ -350,6 +333,7 @@ export class Authority implements AsyncDisposable {
       const { issuerKeyId } = after.active;
       this.#renewListeners.tell({ reason: 'another root signs now', issuerKeyId });
     }
+    this.#upkeep.stateChanged();
   }
 
   /** The file for people is not worth refusing service: a failure is said, and the next change tries again. */
@@ -362,37 +346,14 @@ export class Authority implements AsyncDisposable {
   /** Called once by `openAuthority`. */
   async start(): Promise<void> {
     await this.#publishBundle();
-    await this.#kept.exclusively(() => this.#renewIssuing());
+    await this.#upkeep.start();
     this.#kept.follow();
-  }
-
-  /** Makes the active generation's issuing CA anew once half of its life has gone, and sees to the next time. */
-  async #renewIssuing(): Promise<void> {
-    const { state, active } = this.#opened;
-    const nowMs = this.#clock.now();
-    let delayMs = Math.max(issuingRenewalInMs(active, nowMs), RETRY_MS);
-    if (issuingRenewalInMs(active, nowMs) <= 0) {
-      const generations = state.generations.map((generation) =>
-        generation.id === active.id
-          ? renewIssuing(generation, { trustDomain: this.trustDomain, nowMs })
-          : generation,
-      );
-      const outcome = await this.#commit({ ...state, generations });
-      delayMs = outcome.ok ? ISSUING_RENEWAL_MS : RETRY_MS;
-    }
-    this.#renewal = this.#clock.setTimeout(() => {
-      this.#kept
-        .exclusively(() => this.#renewIssuing())
-        .catch((error: unknown) => {
-          this.#options.log?.error({ err: error }, 'issuing ca not renewed');
-        });
-    }, delayMs);
   }
 
   /** Waits for the change that is under way. The store is its opener's to close. */
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#renewal?.[Symbol.dispose]();
+    this.#upkeep[Symbol.dispose]();
     await this.#kept[Symbol.asyncDispose]();
-    this.#renewal?.[Symbol.dispose]();
+    this.#upkeep[Symbol.dispose]();
   }
 }

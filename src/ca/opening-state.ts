@@ -1,6 +1,7 @@
 // Decides with which state a CA opens: the one that is kept, or a new one where there never was any.
 import type { Clock } from '@weft/model/clock';
 import type { TrustDomain } from '@weft/model/identity';
+import { type BroughtCa, broughtState } from './brought.ts';
 import { createState, withLongestLeaf } from './generation.ts';
 import type { CaState, CaStore, Generation } from './store/store.ts';
 
@@ -19,8 +20,9 @@ export async function openingState(options: {
   readonly trustDomain: TrustDomain;
   readonly clock: Clock;
   readonly svidTtlMs: number;
+  readonly brought?: BroughtCa;
 }): Promise<OpeningState> {
-  const { store, trustDomain, clock, svidTtlMs } = options;
+  const { store, trustDomain, svidTtlMs } = options;
   for (let conflicts = 0; ; conflicts++) {
     const loaded = await store.load();
     if (loaded !== undefined && loaded.trustDomain !== trustDomain) {
@@ -29,7 +31,7 @@ export async function openingState(options: {
       );
     }
     const inherited = loaded?.generations ?? [];
-    const state = withLongestLeaf(loaded ?? createState(trustDomain, clock.now()), svidTtlMs);
+    const state = withLongestLeaf(loaded ?? (await newState(options)), svidTtlMs);
     if (state === loaded) return { state, inherited };
     const saved = await store.save(state, loaded);
     if (saved.ok) return { state, inherited };
@@ -37,4 +39,14 @@ export async function openingState(options: {
       throw new Error(`Cannot keep the CA: ${saved.reason}`);
     }
   }
+}
+
+async function newState(options: {
+  readonly trustDomain: TrustDomain;
+  readonly clock: Clock;
+  readonly brought?: BroughtCa;
+}): Promise<CaState> {
+  const { trustDomain, clock, brought } = options;
+  if (brought === undefined) return createState(trustDomain, clock.now());
+  return broughtState(trustDomain, await brought.load());
 }

@@ -57,7 +57,7 @@ export type RotationOutcome =
   | { readonly ok: true; readonly phase: RotationPhase; readonly waitsFor: readonly string[] }
   | {
       readonly ok: false;
-      readonly reasonCode: 'wrong-phase' | 'store-failed' | 'conflict';
+      readonly reasonCode: 'wrong-phase' | 'root-brought' | 'store-failed' | 'conflict';
       readonly reason: string;
     };
 
