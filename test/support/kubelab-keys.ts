@@ -1,8 +1,16 @@
 // Issues the keys and certificates of a cluster for tests: its CA, the API server's, the administrator's and those that sign service account tokens.
-import { createPrivateKey, createPublicKey, type KeyObject } from 'node:crypto';
+import {
+  createPrivateKey,
+  createPublicKey,
+  generateKeyPairSync,
+  type KeyObject,
+  randomBytes,
+  sign,
+} from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import {
+  bitString,
   type DerPart,
   derTrue,
   namedBits,
@@ -15,14 +23,15 @@ import {
   unsignedInteger,
   utf8String,
 } from '@weft/ca/der';
-import { createKeyPair, createSerial, signTemplate, toPem } from '@weft/ca/sign';
-import { ECDSA_WITH_SHA256 } from '@weft/ca/template';
+import { toPem } from '@weft/ca/sign';
 import { parseIp } from '@weft/model/ip';
 
 const MINUTE_MS = 60_000;
 const YEAR_MS = 365 * 24 * 60 * MINUTE_MS;
 const SERVER_AUTH = '1.3.6.1.5.5.7.3.1';
 const CLIENT_AUTH = '1.3.6.1.5.5.7.3.2';
+const ECDSA_WITH_SHA256 = sequence(oid('1.2.840.10045.4.3.2'));
+const SERIAL_BYTES = 16;
 const DIGITAL_SIGNATURE = 0;
 const KEY_CERT_SIGN = 5;
 
@@ -72,7 +81,7 @@ function certificate(spec: Spec): string {
   const now = Date.now();
   const body = sequence(
     tagged(0xa0, unsignedInteger(Buffer.of(2))),
-    unsignedInteger(createSerial()),
+    unsignedInteger(randomBytes(SERIAL_BYTES)),
     ECDSA_WITH_SHA256,
     nameOf(spec.issuer),
     sequence(time(now - 5 * MINUTE_MS), time(now + YEAR_MS)),
@@ -80,7 +89,8 @@ function certificate(spec: Spec): string {
     spec.publicKey.export({ format: 'der', type: 'spki' }),
     tagged(0xa3, sequence(...spec.extensions)),
   );
-  return toPem(signTemplate(body, spec.issuerKey));
+  const how = { algorithm: ECDSA_WITH_SHA256, digest: 'sha256' } as const;
+  return toPem(signTemplate(body, { privateKey: spec.issuerKey, ...how }));
 }
 
 function addressBytes(address: string): Buffer {
@@ -104,7 +114,7 @@ const subjectAltName = (names: readonly string[]): Buffer =>
     ),
   );
 
-const newKey = (): KeyObject => createKeyPair().privateKey;
+const newKey = (): KeyObject => generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey;
 
 /** The key in a file, made when there is none. */
 function keyIn(file: string): KeyObject {

@@ -64,11 +64,11 @@ export function createTestPki(trustDomain = 'mesh.test'): TestPki {
 export function pkiOf(made: Generation, trustDomain: string): TestPki {
   const generation = openGeneration(made);
   const bundlePem = toPem(made.rootCertificate);
-  const issuingPem = toPem(generation.issuingDer);
+  const issuingPem = toPem(generation.issuing.raw);
   const issue = (leaf: LeafSpec): Credential => {
     const key = createKeyPair();
     const tbs = leafBody(leaf, key, generation.issuer);
-    const der = signTemplate(tbs, generation.issuingKey.privateKey);
+    const der = signTemplate(tbs, generation.issuingKey);
     return { keyPem: pemOf(key), chainPem: toPem(der) + issuingPem };
   };
   return {
@@ -87,7 +87,7 @@ export function selfSigned(leaf: LeafSpec): Credential {
   const issuer = { name: sequence(), authorityKeyId: Buffer.alloc(0) };
   return {
     keyPem: pemOf(key),
-    chainPem: toPem(signTemplate(leafBody(leaf, key, issuer), key.privateKey)),
+    chainPem: toPem(signTemplate(leafBody(leaf, key, issuer), key)),
   };
 }
 
