@@ -11,7 +11,7 @@ const adminOption = (whose: string, fallback: HostPort): Option =>
     .default(fallback, formatHostPort(fallback));
 
 export const controlPlaneAdminOption = (): Option =>
-  adminOption('control plane', { host: LOOPBACK, port: 15_014 });
+  adminOption('control plane', { host: LOOPBACK, port: 15_014 }).env('WEFT_ADMIN');
 
 export const sidecarAdminOption = (): Option =>
   adminOption('sidecar', { host: LOOPBACK, port: 15_000 });

@@ -21,6 +21,7 @@ interface Flags extends LogFlags, InjectionFlags {
   readonly kubeconfig?: string;
   readonly watchNamespace?: readonly string[];
   readonly podName?: string;
+  readonly webhook?: HostPort;
   readonly stateDir: string;
   readonly trustDomain: string;
   readonly rootNamespace: string;
@@ -120,6 +121,7 @@ async function openInCluster(
     ...(watchNamespace && { namespaces: watchNamespace }),
     stateDir,
     podName: flags.podName ?? hostname(),
+    ...(flags.webhook && { webhook: flags.webhook }),
     injection: injectionSettingsOf(flags, options),
     signal,
   });
@@ -138,6 +140,12 @@ export function addControlPlaneCommand(program: Command): void {
       new Option('--pod-name <name>', 'its name among replicas; default: the host name').env(
         'WEFT_POD',
       ),
+    )
+    .addOption(
+      new Option(
+        '--webhook <host:port>',
+        'injection and review of policies, for the API server',
+      ).argParser((text: string) => parseHostPort(text)),
     )
     .requiredOption(
       '--state-dir <dir>',

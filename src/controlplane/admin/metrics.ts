@@ -22,6 +22,8 @@ export interface ControlPlaneMetrics {
   compiled(durationMs: number): void;
   /** A change of a policy is enforced by every proxy that it selects. */
   policyEnforced(durationMs: number): void;
+  /** The API server was answered: `path` is the webhook's, empty for none. */
+  reviewed(path: string, outcome: string, durationMs: number): void;
   text(): Promise<string>;
 }
 
@@ -75,6 +77,13 @@ export function createControlPlaneMetrics(state: () => ScrapedState): ControlPla
     buckets: SECONDS,
     registers,
   });
+  const reviews = new Histogram({
+    name: 'weft_admission_review_seconds',
+    help: 'Reviews that the API server asked for, by webhook and how they ended',
+    labelNames: ['path', 'outcome'],
+    buckets: SECONDS,
+    registers,
+  });
   const setScraped = addScraped(registry);
   return {
     xds: {
@@ -95,6 +104,7 @@ export function createControlPlaneMetrics(state: () => ScrapedState): ControlPla
     },
     compiled: (durationMs) => compile.observe(durationMs / 1_000),
     policyEnforced: (durationMs) => propagation.observe(durationMs / 1_000),
+    reviewed: (path, outcome, durationMs) => reviews.observe({ path, outcome }, durationMs / 1_000),
     async text() {
       setScraped(state());
       return registry.metrics();

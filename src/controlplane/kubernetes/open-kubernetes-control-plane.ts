@@ -9,11 +9,19 @@ import {
 } from '@weft/ca/store/kubernetes-secret';
 import type { KubeClient } from '@weft/kube/kube-api';
 import { type LeaderElection, startLeaderElection } from '@weft/kube/leader';
+import { textAt } from '@weft/kube/object-fields';
+import { PODS } from '@weft/kube/resource';
 import { systemClock } from '@weft/model/clock';
 import { formatHostPort } from '@weft/model/host-port';
+import type { PlainObject } from '@weft/model/policy/reader';
 import { ADMIN_SOCKET, makeStateDir } from '../control-plane.ts';
 import { joinSubscriptions } from '../core/join-subscriptions.ts';
-import { type Core, type CoreOptions, openCore } from '../core/open-core.ts';
+import type { Membership } from '../compile/mesh-settings.ts';
+import { type Core, type CoreOptions, type ListenAddress, openCore } from '../core/open-core.ts';
+import { reviewPolicy } from '../admission/review-policy.ts';
+import { createTrial } from '../admission/trial.ts';
+import { openWebhookServer, type Review, type WebhookServer } from '../admission/webhook-server.ts';
+import { reviewInjection } from '../inject/review.ts';
 import type { InjectionSettings } from '../inject/settings.ts';
 import {
   type KubernetesSource,
@@ -23,8 +31,11 @@ import { localStates } from '../replicas/proxy-state.ts';
 import { ReplicaLink } from '../replicas/replica-link.ts';
 import { startBundleConfigMaps } from './bundle-config-maps.ts';
 import { type LeaderTask, LeaderTasks } from './leader-tasks.ts';
+import { connectedProxies } from '../rotation-gate.ts';
+import { type ReplicaGates, startReplicaGates } from './replica-gates.ts';
 import { StatusWriter } from './status-writer.ts';
 import { startTrustBundleStatus } from './trust-bundle-status.ts';
+import { startWebhookCaBundles } from './webhook-ca-bundle.ts';
 
 export interface KubernetesControlPlaneOptions extends CoreOptions {
   readonly client: KubeClient;
@@ -34,11 +45,16 @@ export interface KubernetesControlPlaneOptions extends CoreOptions {
   readonly stateDir: string;
   /** Its name among the replicas. */
   readonly podName: string;
+  /** Where the API server asks for reviews; absent: nothing is injected or reviewed. */
+  readonly webhook?: ListenAddress;
   readonly injection: InjectionSettings;
   readonly random?: () => number;
   /** Ends the wait for the API server at the start. */
   readonly signal?: AbortSignal;
 }
+
+/** Who has no sidecar is spoken to in plain text. */
+const MEMBERSHIP: Membership = 'injected';
 
 /**
  * Waits for the API server, then starts everything; it serves when this returns.
@@ -81,13 +97,20 @@ export async function openKubernetesControlPlane(
       random,
     }),
   );
+  let gates: ReplicaGates | undefined;
+  // After the servers: a replica whose Lease is gone is taken for ended.
+  stack.defer(() => gates?.[Symbol.asyncDispose]());
   const core = stack.use(
     await openCore(
       {
         source,
         store,
-        membership: 'injected',
+        membership: MEMBERSHIP,
         isLeader: () => election.isLeader,
+        elsewhere: (gate) => gates?.elsewhere(gate) ?? ['the control plane is starting'],
+        hasOthers: () => gates?.hasOthers() ?? true,
+        unready: () =>
+          gates?.isPublished === true ? [] : ['other control planes do not know of this one yet'],
         attestors: [
           serviceAccountTokenAttestor({
             client,
@@ -101,6 +124,7 @@ export async function openKubernetesControlPlane(
       options,
     ),
   );
+  gates = await openGates(core, options);
   stack.use(shareWithLeader(core, election, options));
   stack.use(
     new LeaderTasks({
@@ -109,8 +133,61 @@ export async function openKubernetesControlPlane(
       log: log.child({ component: 'leader' }),
     }),
   );
+  if (options.webhook !== undefined) {
+    stack.use(await openWebhooks(core, options.webhook, options));
+  }
   const owned = stack.move();
   return { ...core, [Symbol.asyncDispose]: () => owned.disposeAsync() };
+}
+
+/** In a Pod its Lease goes with it; elsewhere there is no Pod of the name. */
+async function openGates(
+  { authority, renewal, ads }: Core,
+  options: KubernetesControlPlaneOptions,
+): Promise<ReplicaGates> {
+  const { client, rootNamespace: namespace, podName, log, clock = systemClock } = options;
+  const pod = await client.get(PODS, { namespace, name: podName });
+  const podUid = pod.ok ? textAt(pod.value, 'metadata', 'uid') : undefined;
+  return startReplicaGates({
+    client,
+    namespace,
+    podName,
+    ...(podUid !== undefined && { podUid }),
+    authority,
+    connected: () =>
+      connectedProxies({ renewal, ads, bundle: authority.bundle(), hasOthers: true }),
+    clock,
+    log: log.child({ component: 'replicas' }),
+  });
+}
+
+/** What the API server asks before a Pod or a policy is made. */
+function openWebhooks(
+  core: Core,
+  address: ListenAddress,
+  options: KubernetesControlPlaneOptions,
+): Promise<WebhookServer> {
+  const { trustDomain, rootNamespace, injection, log, clock = systemClock } = options;
+  const { authority, views, edges, metrics } = core;
+  const identity = { trustDomain, rootNamespace, membership: MEMBERSHIP };
+  const trial = createTrial({ views, edges, identity, clock });
+  const labelsOf = (request: PlainObject): ReadonlyMap<string, string> | undefined => {
+    const namespace = views.snapshot().objects.get(`Namespace//${String(request['namespace'])}`);
+    return namespace?.kind === 'Namespace' ? namespace.meta.labels : undefined;
+  };
+  return openWebhookServer({
+    address,
+    authority,
+    dnsNames: [`weft-control-plane.${rootNamespace}.svc`],
+    ...(options.ipAddresses && { ipAddresses: options.ipAddresses }),
+    reviews: new Map<string, Review>([
+      ['/inject', (request) => reviewInjection(request, injection, labelsOf(request))],
+      ['/validate', (request) => reviewPolicy(request, { rootNamespace, trial })],
+    ]),
+    onOutcome: (path, outcome, durationMs) => metrics.reviewed(path, outcome, durationMs),
+    clock,
+    log: log.child({ component: 'admission' }),
+  });
 }
 
 interface Opened {
@@ -141,6 +218,13 @@ function leaderTasks(
         authority,
         problem: () => store.problem,
         log: log.child({ component: 'trust-bundle' }),
+      }),
+    () =>
+      startWebhookCaBundles({
+        ...common,
+        bundle: () => authority.bundle(),
+        onBundleChange: (listener) => authority.onBundleChange(() => listener()),
+        log: log.child({ component: 'admission' }),
       }),
     () =>
       new StatusWriter({
