@@ -89,8 +89,8 @@ function certificate(spec: Spec): string {
     spec.publicKey.export({ format: 'der', type: 'spki' }),
     tagged(0xa3, sequence(...spec.extensions)),
   );
-  const how = { algorithm: ECDSA_WITH_SHA256, digest: 'sha256' } as const;
-  return toPem(signTemplate(body, { privateKey: spec.issuerKey, ...how }));
+  const signature = bitString(sign('sha256', body, spec.issuerKey));
+  return toPem(sequence(body, ECDSA_WITH_SHA256, signature));
 }
 
 function addressBytes(address: string): Buffer {
