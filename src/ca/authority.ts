@@ -1,7 +1,6 @@
 // Owns the mesh's certificate authority: issues identities, says which roots are trusted, and takes rotations from step to step.
 import { type Clock, systemClock } from '@weft/model/clock';
 import { type SpiffeId, spiffeIdOf, type TrustDomain } from '@weft/model/identity';
-import type { Logger } from 'pino';
 import {
   type AuthorityOptions,
   checkSvidTtl,

@@ -91,7 +91,7 @@ export class BroughtSecret implements BroughtCa, AsyncDisposable {
   /** An end that comes near is said, though nothing has changed. */
   #lookAgain(): void {
     this.#timer = this.#clock.setTimeout(() => {
-      this.#seen(this.#object);
+      if (this.#object !== undefined) this.#seen(this.#object);
       this.#lookAgain();
     }, LOOK_AGAIN_MS);
   }
