@@ -16,18 +16,18 @@ RUN node bin/setup.mjs && node bin/build.mjs --image control-plane --arch "$TARG
 # The image's whole root: Node and what it is linked with, of the architecture that the image is for.
 FROM ${NODE_IMAGE} AS root
 COPY deploy/images/rootfs.sh /rootfs.sh
-RUN sh /rootfs.sh /usr/local/bin/node /rootfs
+RUN sh /rootfs.sh /usr/local/bin/node /rootfs && mkdir -p /cache/compile
 
 FROM scratch
 COPY --from=root /rootfs /
 COPY --from=build /build/dist/control-plane /opt/weft
+COPY --from=root --chown=1337:1337 /cache /var/cache/weft
 ENV PATH=/opt/weft/bin:/usr/local/bin \
     NODE_ENV=production \
-    NODE_COMPILE_CACHE=/opt/weft/compile-cache
-# Compiled once here, and read from a read-only root afterwards.
-USER 0:0
-RUN ["/opt/weft/bin/weft", "control-plane", "--help"]
+    NODE_COMPILE_CACHE=/var/cache/weft/compile
 USER 1337:1337
+# Compiled once here, and read from a read-only root afterwards. Node keeps such a cache for each user.
+RUN ["/opt/weft/bin/weft", "control-plane", "--help"]
 EXPOSE 15012 15013 15014 15017
 ENTRYPOINT ["/opt/weft/bin/weft"]
 CMD ["--help"]

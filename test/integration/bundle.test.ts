@@ -1,7 +1,7 @@
 // The bundles that images are made of behave as the sources do, and hold nothing that their image has no use for.
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
-import { cp, mkdtemp, readFile, rm } from 'node:fs/promises';
+import { chown, cp, mkdir, mkdtemp, readFile, rm } from 'node:fs/promises';
 import { isBuiltin } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -126,12 +126,26 @@ test('a bundle runs in the root that its image has: Node, its libraries, and not
     recursive: true,
     verbatimSymlinks: true,
   });
+  const cache = join(rootfs, 'var/cache/weft/compile');
+  await mkdir(cache, { recursive: true });
+  await chown(cache, 1337, 1337);
   const { NODE_EXTRA_CA_CERTS: _, ...env } = process.env;
-  const { stdout, stderr } = await run(
-    'chroot',
-    ['--userspec=1337:1337', rootfs, '/opt/weft/bin/weft', 'sidecar', '--help'],
-    { env },
+  const start = (...debug: readonly string[]) =>
+    run('chroot', ['--userspec=1337:1337', rootfs, '/opt/weft/bin/weft', 'sidecar', '--help'], {
+      env: {
+        ...env,
+        NODE_COMPILE_CACHE: '/var/cache/weft/compile',
+        ...(debug.length > 0 && { NODE_DEBUG_NATIVE: debug.join() }),
+      },
+    });
+  const first = await start();
+  assert.match(first.stdout, /--service-account-token-file/);
+  assert.equal(first.stderr, '');
+  const second = await start('COMPILE_CACHE');
+  const said = `${second.stdout}${second.stderr}`;
+  assert.match(
+    said,
+    /chunks\/sidecar-\w+\.mjs.* was accepted/,
+    'compiled code is kept for its user',
   );
-  assert.match(stdout, /--service-account-token-file/);
-  assert.equal(stderr, '');
 });
