@@ -9,6 +9,7 @@ import { untilEstablished, type Waiting } from './wait-until.ts';
 /** What Weft's own installer owns of an object: fields of others, such as caBundle, are left to them. */
 export const FIELD_MANAGER = 'weft-install';
 export const OWN_LABELS = 'app.kubernetes.io/part-of=weft,app.kubernetes.io/name=weft';
+const CRD_LABELS = 'app.kubernetes.io/name=weft,app.kubernetes.io/component=crds';
 
 export interface Change {
   readonly object: string;
@@ -96,7 +97,9 @@ export async function listOwn(
   client: KubeClient,
   resource: KubeResource,
 ): Promise<readonly InstalledObject[]> {
-  const listed = await client.list(resource, { labelSelector: OWN_LABELS });
+  const isCrd = resource === CUSTOM_RESOURCE_DEFINITIONS;
+  const labelSelector = isCrd ? CRD_LABELS : OWN_LABELS;
+  const listed = await client.list(resource, { labelSelector });
   if (!listed.ok) {
     if (listed.code === 404) return [];
     throw new Error(listed.message);
