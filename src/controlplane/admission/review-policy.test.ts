@@ -5,6 +5,7 @@ import { createTurnableClock } from '@weft/ca/testing/turnable-clock';
 import { parseTrustDomain } from '@weft/model/identity';
 import type { RegistryObject } from '@weft/model/mesh/objects';
 import type { PlainObject } from '@weft/model/policy/reader';
+import { NO_KEYS } from '@weft/model/policy/token-rules';
 import { authorizationOf, podOf, snapshotOf } from '../../../test/support/mesh-objects.ts';
 import { compileMesh } from '../compile/compile-mesh.ts';
 import type { Edge } from '../report/edge-ledger.ts';
@@ -132,7 +133,7 @@ function createTrialRig(objects: readonly RegistryObject[]): {
   const clock = createTurnableClock();
   let elapsed = 0;
   const trial = createTrial({
-    views: { mesh: () => mesh, snapshot: () => snapshot },
+    views: { mesh: () => mesh, snapshot: () => snapshot, keys: () => NO_KEYS },
     edges: { edges: () => [seen] },
     identity,
     clock,

@@ -1,7 +1,6 @@
 // Tries a change of one object before it is made: what the mesh would say of it, and whom it would newly refuse.
 import type { Clock } from '@weft/model/clock';
 import type { RegistryObject } from '@weft/model/mesh/objects';
-import type { FetchedKeys } from '@weft/model/policy/token-rules';
 import { lintPolicy } from '@weft/model/policy/lint';
 import type { ObjectRef, Problem } from '@weft/model/problem';
 import { compileMesh } from '../compile/compile-mesh.ts';
@@ -29,11 +28,9 @@ export interface TrialOutcome {
 export type Trial = (change: TrialChange) => TrialOutcome | undefined;
 
 export interface TrialOptions {
-  readonly views: Pick<MeshViews, 'mesh' | 'snapshot'>;
+  readonly views: Pick<MeshViews, 'mesh' | 'snapshot' | 'keys'>;
   readonly edges: { edges(): readonly Edge[] };
   readonly identity: MeshIdentity;
-  /** Of token issuers, as fetched. */
-  readonly keys?: () => FetchedKeys;
   readonly clock: Clock;
   /** Milliseconds of processor time for measuring; default the process's own. */
   readonly elapsedMs?: () => number;
@@ -46,7 +43,7 @@ const MAX_REST_MS = 2_000;
 const MAX_PAIRS = 50_000;
 
 export function createTrial(options: TrialOptions): Trial {
-  const { views, edges, identity, keys, clock, elapsedMs = () => performance.now() } = options;
+  const { views, edges, identity, clock, elapsedMs = () => performance.now() } = options;
   let restUntilMs = 0;
   return (change) => {
     if (clock.now() < restUntilMs) return undefined;
@@ -56,12 +53,8 @@ export function createTrial(options: TrialOptions): Trial {
     if (change.object === undefined) changed.delete(change.key);
     else changed.set(change.key, change.object);
     const before = views.mesh();
-    const fetched = keys?.();
-    const after = compileMesh(
-      { revision: revision + 1, objects: changed, ...(fetched && { keys: fetched }) },
-      identity,
-      before,
-    );
+    const keys = views.keys();
+    const after = compileMesh({ revision: revision + 1, objects: changed, keys }, identity, before);
     const isOwn = ({ object }: Problem): boolean =>
       object?.kind === change.ref.kind &&
       object.name === change.ref.name &&

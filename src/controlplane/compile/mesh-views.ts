@@ -23,6 +23,8 @@ export interface MeshViews extends ViewSource, Disposable {
   mesh(): Mesh;
   /** What the mesh was compiled from. */
   snapshot(): Snapshot;
+  /** Keys of token issuers that it was compiled with. */
+  keys(): FetchedKeys;
   /** Those of the source, then those of compiling, then resources that could not be encoded. */
   problems(): readonly Problem[];
   /** Counts what proxies can see change: the mesh or the bundle. From 1. */
@@ -129,6 +131,10 @@ class Views implements MeshViews {
 
   snapshot(): Snapshot {
     return this.#snapshot;
+  }
+
+  keys(): FetchedKeys {
+    return this.#keys;
   }
 
   problems(): readonly Problem[] {
