@@ -66,6 +66,17 @@ const SIGNALS: Readonly<Record<string, number>> = {
   SIGHUP: 1,
 };
 
+const OWN_NAMESPACES: readonly string[] = [
+  'unshare',
+  '--mount',
+  '--pid',
+  '--uts',
+  '--ipc',
+  '--fork',
+  '--kill-child',
+  '--',
+];
+
 const quote = (text: string): string => `'${text.replaceAll("'", `'\\''`)}'`;
 
 /** Where a path of the container leads, when links of the lower layer such as /var/run are followed. */
@@ -174,8 +185,11 @@ export async function startContainer(plan: ProcessPlan): Promise<ContainerProces
   const argv = [
     ...DIES_WITH_US.slice(1),
     ...plan.enter,
-    ...['unshare', '--mount', '--pid', '--uts', '--ipc', '--fork', '--kill-child', '--'],
-    ...['sh', '-ec', setupScript(plan), 'sh'],
+    ...OWN_NAMESPACES,
+    'sh',
+    '-ec',
+    setupScript(plan),
+    'sh',
     ...becoming(plan),
   ];
   const child = spawn(DIES_WITH_US[0] ?? '', argv, { stdio: ['ignore', log, log, 'pipe'] });

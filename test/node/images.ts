@@ -37,6 +37,9 @@ export const TEST_APPS: Images = {
   'test/caller': app('caller'),
 };
 
+/** How a container of the image `test/caller` calls once when it is entered. */
+export const CALLER: readonly string[] = [NODE_PATH, '/app/test/node/apps/caller.ts'];
+
 /** By the name as it is, else without registry tag and digest. */
 export function findImage(images: Images, name: string): Image | undefined {
   const [withTag = ''] = name.split('@', 1);

@@ -12,9 +12,10 @@ import {
   type KubectlOptions,
   startKubelab,
 } from '../support/kubelab.ts';
+import { type CallEnd, type CallKind, readCallEnd } from './apps/calls.ts';
 import { answerName } from './cluster-names.ts';
 import { startDnsServer } from './dns-server.ts';
-import { type Images, TEST_APPS } from './images.ts';
+import { CALLER, type Images, TEST_APPS } from './images.ts';
 import { type Kubelet, startKubelet } from './kubelet.ts';
 import { createNodeNetwork, type NodeNetwork } from './network.ts';
 import {
@@ -38,6 +39,11 @@ export interface NodeOptions {
 
 /** `namespace/name`; without a namespace it is `default`. */
 export type PodName = string;
+
+export interface CallFrom {
+  readonly pod: PodName;
+  readonly container: string;
+}
 
 export interface TestNode extends AsyncDisposable {
   readonly name: string;
@@ -66,6 +72,8 @@ export interface TestNode extends AsyncDisposable {
   inNodeNetwork(argv: readonly string[], options?: CommandOptions): Promise<CommandEnd>;
   /** All that the container has written, over all its runs and, for a Pod of this name that came again, all its Pods. */
   logs(pod: PodName, container: string): string;
+  /** A call by the test application `caller` from inside a container of its image. */
+  call(from: CallFrom, kind: CallKind, target: string, text?: string): Promise<CallEnd>;
   podIp(pod: PodName): string;
   signal(pod: PodName, container: string, name: NodeJS.Signals): void;
   /** All its processes are killed at once, and the Pod is gone without an end of its own. */
@@ -210,7 +218,7 @@ export async function startNode(options: NodeOptions = {}): Promise<TestNode> {
 
 type PodCalls = Pick<
   TestNode,
-  'exec' | 'inNetworkOf' | 'logs' | 'podIp' | 'signal' | 'killPod' | 'rotateToken'
+  'call' | 'exec' | 'inNetworkOf' | 'logs' | 'podIp' | 'signal' | 'killPod' | 'rotateToken'
 >;
 
 function podCalls(kubelet: Kubelet, client: KubeClient): PodCalls {
@@ -226,6 +234,12 @@ function podCalls(kubelet: Kubelet, client: KubeClient): PodCalls {
         .filter(({ key }) => isOf(key))
         .map(({ text }) => text)
         .join('');
+    },
+    async call({ pod, container }, kind, target, text) {
+      const argv = [...CALLER, 'once', kind, target, ...(text === undefined ? [] : [text])];
+      const { code, stdout, stderr } = await find(pod).container(container).exec(argv);
+      if (code !== 0) throw new Error(`Cannot call ${target} from ${pod}: ${stderr}`);
+      return readCallEnd(stdout);
     },
     podIp: (pod) => find(pod).address ?? '',
     signal: (pod, container, name) => find(pod).container(container).signal(name),

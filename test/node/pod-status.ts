@@ -109,6 +109,13 @@ function mergeConditions(view: PodView, now: Date): readonly Condition[] {
 export interface PodStatus {
   readonly phase: Phase;
   readonly conditions: readonly Condition[];
+  readonly hostIP: string;
+  readonly hostIPs: readonly { readonly ip: string }[];
+  readonly startTime: string;
+  readonly podIP?: string;
+  readonly podIPs?: readonly { readonly ip: string }[];
+  readonly initContainerStatuses?: readonly object[];
+  readonly containerStatuses: readonly object[];
 }
 
 /** For a merge patch of the status. */
@@ -117,11 +124,13 @@ export function podStatus(view: PodView, now: Date): PodStatus {
   return {
     phase,
     conditions: mergeConditions(view, now),
-    ...{ hostIP: nodeIp, hostIPs: [{ ip: nodeIp }], startTime: startedAt.toISOString() },
+    hostIP: nodeIp,
+    hostIPs: [{ ip: nodeIp }],
+    startTime: startedAt.toISOString(),
     ...(podIp !== undefined && { podIP: podIp, podIPs: [{ ip: podIp }] }),
     ...(inits.length > 0 && {
       initContainerStatuses: inits.map((seen) => containerStatus(seen, isInitReady(seen), blocked)),
     }),
-    ...{ containerStatuses: mains.map((seen) => containerStatus(seen, seen.isReady, blocked)) },
+    containerStatuses: mains.map((seen) => containerStatus(seen, seen.isReady, blocked)),
   };
 }

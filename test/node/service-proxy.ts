@@ -22,17 +22,22 @@ export interface ServiceProxyOptions {
 const GATHER_MS = 10;
 const RETRY_MS = 500;
 
+/** Hairpins first of all: what a Pod sends to itself is not what the node sends. */
 const hooks = (): string => {
   const { services, hairpin, noEndpoints } = SERVICE_CHAINS;
-  return [
-    ...['*nat', `:${services} - [0:0]`, `:${hairpin} - [0:0]`],
-    ...['PREROUTING', 'OUTPUT'].map((chain) => `-A ${chain} -j ${services}`),
-    // First of all: what a Pod sends to itself is not what the node sends.
-    `-I POSTROUTING -j ${hairpin}`,
-    ...['COMMIT', '*filter', `:${noEndpoints} - [0:0]`],
-    ...['FORWARD', 'OUTPUT'].map((chain) => `-A ${chain} -j ${noEndpoints}`),
-    ...['COMMIT', ''],
-  ].join('\n');
+  return `*nat
+:${services} - [0:0]
+:${hairpin} - [0:0]
+-A PREROUTING -j ${services}
+-A OUTPUT -j ${services}
+-I POSTROUTING -j ${hairpin}
+COMMIT
+*filter
+:${noEndpoints} - [0:0]
+-A FORWARD -j ${noEndpoints}
+-A OUTPUT -j ${noEndpoints}
+COMMIT
+`;
 };
 
 export async function startServiceProxy(options: ServiceProxyOptions): Promise<ServiceProxy> {

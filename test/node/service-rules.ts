@@ -31,7 +31,7 @@ export interface ServicePort {
   readonly protocol?: string;
 }
 
-export const asSlice = (object: KubeObject): Slice => object as Slice;
+export const asSlice = (object: KubeObject): Slice => object;
 
 /** Of an EndpointSlice: `shop/web`. */
 export const serviceKeyOf = (slice: KubeObject): string =>
@@ -115,8 +115,7 @@ export function serviceRules(
   }
   // A Pod that calls its own Service would answer itself without the node, and not know the answer.
   const masquerades = [...pods].map((pod) => `-A ${hairpin} -s ${pod} -d ${pod} -j MASQUERADE`);
-  return [
-    ...['*nat', `:${chain} - [0:0]`, `:${hairpin} - [0:0]`, ...nat, ...masquerades, 'COMMIT'],
-    ...['*filter', `:${noEndpoints} - [0:0]`, ...filter, 'COMMIT', ''],
-  ].join('\n');
+  const natLines = [`:${chain} - [0:0]`, `:${hairpin} - [0:0]`, ...nat, ...masquerades];
+  const filterLines = [`:${noEndpoints} - [0:0]`, ...filter];
+  return ['*nat', ...natLines, 'COMMIT', '*filter', ...filterLines, 'COMMIT', ''].join('\n');
 }

@@ -40,6 +40,8 @@ export class StatusWriter {
   }
 
   async #writeAll(): Promise<void> {
+    // What is set below when there is nothing to write is not to come before the promise itself.
+    await Promise.resolve();
     while (this.#wanted !== undefined && !this.#isOver) {
       const status = this.#wanted;
       const text = JSON.stringify(status);

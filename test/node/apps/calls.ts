@@ -1,0 +1,95 @@
+// One call over HTTP, gRPC or TCP: what came back, or why nothing did; it never throws.
+import { once } from 'node:events';
+import { request } from 'node:http';
+import { connect } from 'node:net';
+import { Client, credentials } from '@grpc/grpc-js';
+import { ECHO } from './echo-service.ts';
+
+export type CallKind = 'http' | 'tcp' | 'grpc';
+
+export interface CallEnd {
+  /** An answer came, and over HTTP one below 400. */
+  readonly isOk: boolean;
+  /** Of HTTP, or gRPC's code; 0 when no answer came over HTTP. */
+  readonly status: number;
+  readonly body: string;
+  readonly error: string;
+  readonly ms: number;
+}
+
+type Found = Pick<CallEnd, 'status' | 'body'> & Partial<CallEnd>;
+
+const TIMEOUT_MS = 10_000;
+
+async function http(url: string, body: string): Promise<Found> {
+  const asked = request(url, {
+    method: body === '' ? 'GET' : 'POST',
+    agent: false,
+    signal: AbortSignal.timeout(TIMEOUT_MS),
+  });
+  asked.end(body);
+  const [answer] = await once(asked, 'response');
+  let text = '';
+  for await (const chunk of answer.setEncoding('utf8')) text += String(chunk);
+  const { statusCode: status = 0 } = answer;
+  return { status, body: text, isOk: status < 400 };
+}
+
+/** Sends the text, ends its side, and reads until the other ends its own. */
+async function tcp(target: string, text: string): Promise<Found> {
+  const colon = target.lastIndexOf(':');
+  const socket = connect({
+    host: target.slice(0, colon),
+    port: Number(target.slice(colon + 1)),
+    allowHalfOpen: true,
+    signal: AbortSignal.timeout(TIMEOUT_MS),
+  });
+  await once(socket, 'connect');
+  socket.end(text);
+  let body = '';
+  for await (const chunk of socket.setEncoding('utf8')) body += String(chunk);
+  return { status: 0, body, isOk: body.length >= text.length };
+}
+
+function grpc(target: string, text: string): Promise<Found> {
+  const client = new Client(target, credentials.createInsecure());
+  const { path, requestSerialize, responseDeserialize } = ECHO.unary;
+  const deadline = Date.now() + TIMEOUT_MS;
+  return new Promise((resolve) => {
+    client.makeUnaryRequest(
+      path,
+      requestSerialize,
+      responseDeserialize,
+      text,
+      { deadline },
+      (error, answer) => {
+        client.close();
+        if (error === null) resolve({ status: 0, body: answer ?? '', isOk: true });
+        else resolve({ status: error.code, body: '', isOk: false, error: error.details });
+      },
+    );
+  });
+}
+
+const CALLS = { http, tcp, grpc } as const;
+
+/** Without a text it is GET over HTTP, and a word over the others. */
+export async function call(
+  kind: CallKind,
+  target: string,
+  text = kind === 'http' ? '' : 'hello',
+): Promise<CallEnd> {
+  const began = performance.now();
+  const end = await CALLS[kind](target, text).catch(
+    (error: unknown): Found => ({ status: 0, body: '', isOk: false, error: String(error) }),
+  );
+  const ms = Math.round(performance.now() - began);
+  return { isOk: true, error: '', ...end, ms };
+}
+
+/** The last line of what `caller` has written. */
+export function readCallEnd(output: string): CallEnd {
+  const line = output.trimEnd().split('\n').at(-1) ?? '';
+  const end: Partial<CallEnd> = JSON.parse(line);
+  return { isOk: false, status: 0, body: '', error: '', ms: 0, ...end };
+}
