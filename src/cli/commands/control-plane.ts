@@ -20,6 +20,7 @@ interface Flags extends LogFlags, InjectionFlags {
   readonly kubernetes?: boolean;
   readonly kubeconfig?: string;
   readonly watchNamespace?: readonly string[];
+  readonly caSecret?: string;
   readonly podName?: string;
   readonly webhook?: HostPort;
   readonly stateDir: string;
@@ -119,6 +120,7 @@ async function openInCluster(
     ...options,
     client,
     ...(watchNamespace && { namespaces: watchNamespace }),
+    ...(flags.caSecret !== undefined && { caSecret: flags.caSecret }),
     stateDir,
     podName: flags.podName ?? hostname(),
     ...(flags.webhook && { webhook: flags.webhook }),
@@ -136,6 +138,10 @@ export function addControlPlaneCommand(program: Command): void {
     .option('--kubernetes', 'watch a cluster; its CA is the Secret weft-ca')
     .option('--kubeconfig <file>', "instead of kubectl's own, or inside a Pod its service account")
     .option('--watch-namespace <name...>', 'of the mesh, where it is not the whole cluster')
+    .option(
+      '--ca-secret <name>',
+      'issue from the CA in this Secret of the root namespace (tls.crt, tls.key, ca.crt)',
+    )
     .addOption(
       new Option('--pod-name <name>', 'its name among replicas; default: the host name').env(
         'WEFT_POD',

@@ -2,6 +2,7 @@
 import { type ChannelOptions, Server, type ServerCredentials } from '@grpc/grpc-js';
 import type { Attestor } from '@weft/ca/attest/attestor';
 import { type Authority, openAuthority } from '@weft/ca/authority';
+import type { BroughtCa } from '@weft/ca/brought';
 import {
   addEnrolmentService,
   addRenewalService,
@@ -70,6 +71,8 @@ export interface CoreOptions {
 export interface CoreParts {
   readonly source: Source;
   readonly store: CaStore;
+  /** Issues in place of a CA of our own. */
+  readonly brought?: BroughtCa;
   readonly attestors: readonly Attestor[];
   /** The admin endpoints that may change things, mode 0600. */
   readonly adminSocketPath: string;
@@ -131,6 +134,7 @@ export async function openCore(parts: CoreParts, options: CoreOptions): Promise<
       log: log.child({ component: 'ca' }),
       controlPlane: { namespace: rootNamespace, serviceAccount: 'weft-control-plane' },
       ...(parts.hasOthers && { hasOthers: parts.hasOthers }),
+      ...(parts.brought && { brought: parts.brought }),
     }),
   );
   let scrape: (() => ScrapedState) | undefined;

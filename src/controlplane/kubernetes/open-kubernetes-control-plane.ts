@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { joinTokenAttestor } from '@weft/ca/attest/join-token';
 import { serviceAccountTokenAttestor } from '@weft/ca/attest/service-account-token';
 import { openJoinTokens } from '@weft/ca/join-tokens';
+import { type BroughtSecret, createBroughtSecret } from '@weft/ca/store/brought-secret';
 import {
   createKubernetesSecretStore,
   type KubernetesSecretStore,
@@ -41,6 +42,8 @@ export interface KubernetesControlPlaneOptions extends CoreOptions {
   readonly client: KubeClient;
   /** Of the mesh; absent: the whole cluster. */
   readonly namespaces?: readonly string[];
+  /** Secret in the root namespace with an issuing CA that somebody else keeps; absent: the CA is our own. */
+  readonly caSecret?: string;
   /** The admin socket and join tokens; nothing in it outlives the Pod. */
   readonly stateDir: string;
   /** Its name among the replicas. */
@@ -76,6 +79,8 @@ export async function openKubernetesControlPlane(
       clock,
     }),
   );
+  const brought = openBrought(options);
+  stack.use(brought);
   const source = stack.use(
     await openKubernetesSource({
       client,
@@ -105,6 +110,7 @@ export async function openKubernetesControlPlane(
       {
         source,
         store,
+        ...(brought && { brought }),
         membership: MEMBERSHIP,
         isLeader: () => election.isLeader,
         elsewhere: (gate) => gates?.elsewhere(gate) ?? ['the control plane is starting'],
@@ -129,7 +135,7 @@ export async function openKubernetesControlPlane(
   stack.use(
     new LeaderTasks({
       election,
-      tasks: leaderTasks({ core, source, store }, options),
+      tasks: leaderTasks({ core, source, store, brought }, options),
       log: log.child({ component: 'leader' }),
     }),
   );
@@ -138,6 +144,18 @@ export async function openKubernetesControlPlane(
   }
   const owned = stack.move();
   return { ...core, [Symbol.asyncDispose]: () => owned.disposeAsync() };
+}
+
+function openBrought(options: KubernetesControlPlaneOptions): BroughtSecret | undefined {
+  const { client, rootNamespace: namespace, caSecret: secretName, log, clock } = options;
+  if (secretName === undefined) return undefined;
+  return createBroughtSecret({
+    client,
+    namespace,
+    secretName,
+    log: log.child({ component: 'ca' }),
+    ...(clock && { clock }),
+  });
 }
 
 /** In a Pod its Lease goes with it; elsewhere there is no Pod of the name. */
@@ -194,10 +212,11 @@ interface Opened {
   readonly core: Core;
   readonly source: KubernetesSource;
   readonly store: KubernetesSecretStore;
+  readonly brought: BroughtSecret | undefined;
 }
 
 function leaderTasks(
-  { core, source, store }: Opened,
+  { core, source, store, brought }: Opened,
   options: KubernetesControlPlaneOptions,
 ): readonly LeaderTask[] {
   const { client, namespaces, log, clock = systemClock, random = Math.random } = options;
@@ -216,7 +235,7 @@ function leaderTasks(
       startTrustBundleStatus({
         ...common,
         authority,
-        problem: () => store.problem,
+        problem: () => store.problem ?? brought?.problem,
         log: log.child({ component: 'trust-bundle' }),
       }),
     () =>
