@@ -23,31 +23,32 @@ app.kubernetes.io/component: control-plane
 {{ concat $own .Values.injector.excludedNamespaces | uniq | toJson }}
 {{- end }}
 
-{{/* What is read of the mesh, in every namespace that belongs to it. */}}
+{{/* What is read of the mesh, and what is said about it, in every namespace that belongs to it. */}}
 {{- define "weft.meshRules" -}}
 - apiGroups: [""]
-  resources: [pods, services, serviceaccounts]
+  resources: [services, serviceaccounts]
+  verbs: [list, watch]
+# One is looked at when it enrols.
+- apiGroups: [""]
+  resources: [pods]
   verbs: [get, list, watch]
 - apiGroups: [discovery.k8s.io]
   resources: [endpointslices]
-  verbs: [get, list, watch]
-- apiGroups: [security.weft.dev]
+  verbs: [list, watch]
+- apiGroups: [security.weft.dev, security.istio.io]
   resources: [authorizationpolicies, peerauthentications, requestauthentications]
-  verbs: [get, list, watch]
+  verbs: [list, watch]
 - apiGroups: [security.weft.dev]
   resources: [authorizationpolicies/status, peerauthentications/status, requestauthentications/status]
-  verbs: [patch, update]
-- apiGroups: [security.istio.io]
-  resources: [authorizationpolicies, peerauthentications, requestauthentications]
-  verbs: [get, list, watch]
+  verbs: [patch]
 - apiGroups: [gateway.networking.k8s.io]
   resources: [httproutes, grpcroutes]
-  verbs: [get, list, watch]
+  verbs: [list, watch]
 # The bundle that Pods mount, and no other ConfigMap: it is written by server-side apply, which names what it creates.
 - apiGroups: [""]
   resources: [configmaps]
   resourceNames: [weft-trust-bundle]
-  verbs: [get, list, watch, create, patch, update]
+  verbs: [get, list, watch, create, patch]
 - apiGroups: [events.k8s.io]
   resources: [events]
   verbs: [create, patch]
