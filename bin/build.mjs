@@ -136,7 +136,8 @@ function copyKoffi(outdir) {
   const fromDataplane = createRequire(join(root, 'src', 'dataplane', 'package.json'));
   const koffi = dirname(fromDataplane.resolve('koffi'));
   const modules = join(outdir, 'node_modules');
-  for (const file of ['package.json', 'index.js', 'src/koffi/index.js', 'LICENSE.txt']) {
+  const loader = ['index.js', 'src/koffi/index.js', 'src/koffi/src/static.js'];
+  for (const file of ['package.json', 'LICENSE.txt', ...loader]) {
     copy(join(koffi, file), join(modules, 'koffi', file));
   }
   const fromKoffi = createRequire(join(koffi, 'package.json'));

@@ -72,6 +72,13 @@ test('the bundles need no package: what they import is in them, in Node, or koff
   }
 });
 
+test('the one native library beside a bundle can be loaded from there', async () => {
+  for (const bundle of ['sidecar', 'control-plane']) {
+    const code = `await import('${join(out, bundle)}/node_modules/koffi/index.js')`;
+    await run(process.execPath, ['--input-type=module', '--eval', code], { cwd: out });
+  }
+});
+
 test('--version and --help say what the sources say', async () => {
   for (const bundle of ['sidecar', 'control-plane']) {
     const { code, stdout } = await weft(bundle, '--version');
