@@ -135,6 +135,30 @@ export function withTimes(
 /** Whole seconds, as the API server keeps them. */
 const kubernetesTime = (ms: number): string => `${new Date(ms).toISOString().slice(0, 19)}Z`;
 
+/** What is worth an Event: it was refused, or is good again, or a version is enforced for the first time. */
+export function turnedConditions(
+  before: PlainObject | undefined,
+  now: PolicyObjectStatus,
+  enforcedGeneration: number | undefined,
+): readonly Condition[] {
+  const known = conditionsOf(before);
+  return now.conditions.filter(({ type, status }) => {
+    if (type === 'Enforced') {
+      return status === 'True' && enforcedGeneration !== now.observedGeneration;
+    }
+    const old = known.find((one) => one['type'] === type);
+    if (status === 'True') return old?.['status'] === 'False';
+    return old?.['status'] !== 'False' || old['observedGeneration'] !== now.observedGeneration;
+  });
+}
+
+/** The version that a status says is enforced. */
+export function enforcedGenerationOf(status: PlainObject | undefined): number | undefined {
+  const found = conditionsOf(status).find(({ type }) => type === 'Enforced');
+  const generation = found?.['status'] === 'True' ? found['observedGeneration'] : undefined;
+  return typeof generation === 'number' ? generation : undefined;
+}
+
 function conditionsOf(status: PlainObject | undefined): readonly PlainObject[] {
   const conditions = status?.['conditions'];
   return Array.isArray(conditions) ? conditions.filter(isPlainObject) : [];

@@ -47,6 +47,7 @@ function createRig(count = 1) {
     resource: AUTHORIZATION_POLICIES,
     isCompiled: true,
   };
+  const turns: string[] = [];
   const listeners = new Set<() => void>();
   const subscribe = (listener: () => void): Disposable => {
     listeners.add(listener);
@@ -102,11 +103,14 @@ function createRig(count = 1) {
         subscribe,
       },
       policies: { reports: () => names.map(reportOf), subscribe },
+      onTurned: ({ condition: { type, status, reason } }) =>
+        turns.push([type, status, reason].join(' ')),
       clock,
       log: pino({ level: 'silent' }),
     });
   const writer = open();
   return {
+    turns,
     clock,
     client,
     world,
@@ -349,4 +353,28 @@ test('kinds of other projects have statuses of their own', async () => {
   rig.world.enforcing = 3;
   await rig.pass(2_000);
   assert.equal(rig.writes(), 0);
+});
+
+test('what turns is told once: first enforced, refused, good again, and not what only waits anew', async () => {
+  await using rig = createRig();
+  const { world, turns } = rig;
+  const change = async (to: Partial<World>, told: readonly string[]): Promise<void> => {
+    Object.assign(world, to);
+    turns.length = 0;
+    rig.tell();
+    await rig.pass(3_000);
+    assert.deepEqual(turns, told, JSON.stringify(to));
+  };
+  await change({ enforcing: 1 }, []);
+  await change({ enforcing: 3 }, ['Enforced True AllEnforced']);
+  await change({ selected: 4 }, []);
+  await change({ enforcing: 4 }, []);
+  await change({ generation: 2, enforcing: 0 }, []);
+  await change({ enforcing: 4 }, ['Enforced True AllEnforced']);
+  await change({ generation: 3, isGood: false }, ['Accepted False Invalid']);
+  await change({ generation: 4 }, ['Accepted False Invalid']);
+  await change({ generation: 5, isGood: true }, [
+    'Accepted True Valid',
+    'Enforced True AllEnforced',
+  ]);
 });

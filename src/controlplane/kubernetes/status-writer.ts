@@ -10,10 +10,13 @@ import type { Logger } from 'pino';
 import type { MeshViews } from '../compile/mesh-views.ts';
 import type { ObjectOrigin, Source } from '../registry/source.ts';
 import type { PolicyReport, PolicyStatus } from '../status/policy-status.ts';
+import type { PolicyTurn } from './mesh-events.ts';
 import {
   describePolicyObject,
+  enforcedGenerationOf,
   isSameStatus,
   type PolicyObjectStatus,
+  turnedConditions,
   withTimes,
 } from './policy-conditions.ts';
 
@@ -22,6 +25,8 @@ export interface StatusWriterOptions {
   readonly source: Pick<Source, 'state' | 'subscribe'>;
   readonly views: Pick<MeshViews, 'snapshot' | 'mesh' | 'problems' | 'subscribe'>;
   readonly policies: Pick<PolicyStatus, 'reports' | 'subscribe'>;
+  /** Told after a write of what has turned with it. */
+  readonly onTurned?: (turn: PolicyTurn) => void;
   readonly clock: Clock;
   readonly log: Logger;
 }
@@ -54,6 +59,8 @@ interface Written {
   /** What was written last: a server with an older schema keeps less of it. */
   asked: PlainObject | undefined;
   served: PlainObject | undefined;
+  /** Of which it was told that it is enforced. */
+  enforcedGeneration: number | undefined;
   uid: string;
   /** Two at once might arrive in the other order. */
   isWriting: boolean;
@@ -71,6 +78,7 @@ const foundOf = ({ uid, status, resourceVersion }: ObjectOrigin): Written => ({
   resourceVersion,
   asked: undefined,
   served: undefined,
+  enforcedGeneration: enforcedGenerationOf(status),
   uid,
   isWriting: false,
   writtenAtMs: NEVER,
@@ -173,7 +181,7 @@ export class StatusWriter implements AsyncDisposable {
     }
     known.writtenAtMs = nowMs;
     known.isWriting = true;
-    const write = this.#write(key, origin, { known, status }).then(() => {
+    const write = this.#write(key, origin, { known, status, wanted }).then(() => {
       this.#writing.delete(write);
       known.isWriting = false;
       this.#soon();
@@ -193,7 +201,7 @@ export class StatusWriter implements AsyncDisposable {
   async #write(
     key: string,
     origin: ObjectOrigin,
-    { known, status }: { readonly known: Written; readonly status: PlainObject },
+    { known, status, wanted }: Writing,
   ): Promise<void> {
     const { client, clock, log } = this.#options;
     const target = targetOf(key);
@@ -210,6 +218,7 @@ export class StatusWriter implements AsyncDisposable {
     if (this.#stop.signal.aborted) return;
     if (answer.ok) {
       this.#failures.delete(key);
+      this.#tell(target, origin, { known, status, wanted });
       known.status = objectAt(answer.value, 'status');
       known.resourceVersion = resourceVersionOf(answer.value);
       known.asked = status;
@@ -223,6 +232,18 @@ export class StatusWriter implements AsyncDisposable {
     if (this.#failures.get(key) === answer.message) return;
     this.#failures.set(key, answer.message);
     log.warn({ policy: key, reason: answer.message }, 'policy status not written');
+  }
+
+  #tell(
+    target: ReturnType<typeof targetOf>,
+    { resource, uid }: ObjectOrigin,
+    { known, wanted }: Writing,
+  ): void {
+    const turned = turnedConditions(known.status, wanted, known.enforcedGeneration);
+    for (const condition of turned) {
+      if (condition.type === 'Enforced') known.enforcedGeneration = wanted.observedGeneration;
+      this.#options.onTurned?.({ resource, ...target, uid, condition });
+    }
   }
 
   #forget(key: string): void {
@@ -252,6 +273,13 @@ function dueAtMs(
     known.waiting = { generation: observedGeneration, sinceMs: nowMs };
   }
   return Math.max(againMs, known.waiting.sinceMs + PATIENCE_MS);
+}
+
+interface Writing {
+  readonly known: Written;
+  readonly status: PlainObject;
+  /** The same without times. */
+  readonly wanted: PolicyObjectStatus;
 }
 
 interface Named {
