@@ -81,6 +81,8 @@ const SYSCTLS = [
   'net.ipv4.conf.default.send_redirects=0',
   'net.ipv4.conf.all.rp_filter=0',
   'net.ipv4.conf.default.rp_filter=0',
+  // Translation is the routing node's work alone: a bridge that translates keeps a Pod from reaching itself.
+  'net.bridge.bridge-nf-call-iptables=0',
 ];
 
 export async function createNodeNetwork(): Promise<NodeNetwork> {
@@ -104,7 +106,8 @@ async function build(name: string, index: number): Promise<NodeNetwork> {
   const uplink = `10.243.${index}.2`;
   const address = `10.244.${index}.1`;
   const podCidr = `10.244.${index}.0/24`;
-  await run([...enter, 'sysctl', '-qw', ...SYSCTLS]);
+  // Links inherit them. Without the bridge's own where its module is not loaded.
+  await run([...enter, 'sysctl', '-eqw', ...SYSCTLS]);
   await ipBatch(enter, [
     'link set lo up',
     'link add cni0 type bridge',
