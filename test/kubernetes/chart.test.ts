@@ -16,6 +16,7 @@ import {
 import { helmBinary } from '../support/go-tools.ts';
 import { installCrds } from '../support/kube-objects.ts';
 import { type Kubelab, kubelabMissing, startKubelab } from '../support/kubelab.ts';
+import { runWeft } from '../support/lab-daemon.ts';
 
 const run = promisify(execFile);
 const helm = helmBinary();
@@ -172,5 +173,18 @@ test(
     );
     assert.equal(end.code, 0, end.stderr);
     assert.ok(!end.stderr.includes('PodSecurity'), end.stderr);
+  },
+);
+
+test(
+  'every argument of the control plane is one that `weft control-plane` takes',
+  needsHelm,
+  async () => {
+    const text = await template(...asArgs(EVERYTHING));
+    const flags = new Set(text.match(/^ +- --[a-z][a-z-]*/gm)?.map((line) => line.trim().slice(2)));
+    assert.ok(flags.size > 15);
+    const { stdout } = await runWeft(['control-plane', '--help']);
+    for (const flag of flags)
+      assert.ok(stdout.includes(`  ${flag} `) || stdout.includes(`  ${flag}\n`), flag);
   },
 );
