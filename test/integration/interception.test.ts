@@ -232,8 +232,8 @@ test("under STRICT the kubelet's own probe of the application is refused, and th
   await using sidecar = await startSidecar('--app-probes', JSON.stringify(probes));
   await sidecar.ready();
   const serve = `require('node:http').createServer((q,r)=>r.writeHead(q.url==='/ok'?200:500).end('app')).listen(8080,'${POD}')`;
-  const [ip = '', ...args] = [...namespaces.enter('pod'), process.execPath, '-e', serve];
-  const app = spawn(ip, args, { stdio: 'ignore' });
+  const [, ...enterPod] = namespaces.enter('pod');
+  const app = spawn('ip', [...enterPod, process.execPath, '-e', serve], { stdio: 'ignore' });
   try {
     const answer = await probed(
       15_021,
