@@ -58,7 +58,7 @@ interface Series {
   name: string | undefined;
   count: number;
   lastMs: number;
-  writtenAtMs: number;
+  writtenCount: number;
   isWriting: boolean;
 }
 
@@ -106,7 +106,7 @@ export class EventRecorder implements EventSink, AsyncDisposable {
       name: undefined,
       count: 1,
       lastMs: nowMs,
-      writtenAtMs: nowMs,
+      writtenCount: 1,
       isWriting: false,
     };
     this.#series.set(key, series);
@@ -136,14 +136,14 @@ export class EventRecorder implements EventSink, AsyncDisposable {
   #countRepetitions(): void {
     const nowMs = this.#options.clock.now();
     for (const [key, series] of this.#series) {
-      const { name, lastMs, writtenAtMs, isWriting } = series;
+      const { name, count, lastMs, writtenCount, isWriting } = series;
       if (nowMs - lastMs >= SERIES_MS && !isWriting) this.#series.delete(key);
-      if (name === undefined || isWriting || lastMs <= writtenAtMs) continue;
+      if (name === undefined || isWriting || count === writtenCount) continue;
       if (!this.#takeToken(nowMs)) {
         this.#soon();
         return;
       }
-      series.writtenAtMs = nowMs;
+      series.writtenCount = count;
       this.#write(series, this.#repeat(series, name));
     }
   }
