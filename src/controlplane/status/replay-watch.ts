@@ -30,6 +30,7 @@ export class ReplayWatch implements Disposable {
   readonly #subscription: Disposable;
   #timer: Disposable | undefined;
   readonly #reports: ReplayReport[] = [];
+  readonly #listeners = new Set<(report: ReplayReport) => void>();
   #mesh: Mesh;
 
   constructor(options: ReplayWatchOptions) {
@@ -54,8 +55,10 @@ export class ReplayWatch implements Disposable {
     const refused = newlyRefused(edges.edges(), { before, after });
     if (refused.length === 0) return;
     const at = new Date(clock.now()).toISOString();
-    this.#reports.push({ at, revision: after.revision, newlyRefused: refused });
+    const report = { at, revision: after.revision, newlyRefused: refused };
+    this.#reports.push(report);
     if (this.#reports.length > MAX_REPORTS) this.#reports.shift();
+    for (const listener of this.#listeners) listener(report);
     for (const { call, decidedBy, reason } of refused.slice(0, MAX_LINES)) {
       const { source, proxy, port, method, path, count } = call;
       log.warn(
@@ -75,6 +78,13 @@ export class ReplayWatch implements Disposable {
     if (refused.length > MAX_LINES) {
       log.warn({ more: refused.length - MAX_LINES }, 'more callers are refused from now on');
     }
+  }
+
+  /** Told of each change that refuses anybody anew. */
+  onRefused(listener: (report: ReplayReport) => void): Disposable {
+    const own = (report: ReplayReport): void => listener(report);
+    this.#listeners.add(own);
+    return { [Symbol.dispose]: () => void this.#listeners.delete(own) };
   }
 
   /** Of the last changes that refuse anybody anew. */

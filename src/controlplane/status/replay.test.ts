@@ -121,6 +121,8 @@ test('ReplayWatch tells at each change, once', () => {
     log: pino({ level: 'silent' }),
     clock,
   });
+  let told = 0;
+  using _ = watch.onRefused(({ newlyRefused: { length } }) => (told += length));
   const change = (): void => {
     for (const listener of listeners) listener();
     clock.turn(REPLAY_DELAY_MS);
@@ -132,4 +134,5 @@ test('ReplayWatch tells at each change, once', () => {
   change();
   assert.equal(watch.reports().length, 1);
   assert.equal(watch.reports()[0]?.newlyRefused[0]?.call.method, 'POST');
+  assert.equal(told, 1);
 });
