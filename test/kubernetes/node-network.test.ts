@@ -1,11 +1,13 @@
 // The node that cluster tests stand on does what kube-proxy and the cluster's DNS do, also while the API server is away; no Weft in here.
 import assert from 'node:assert/strict';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, suite, test } from 'node:test';
 import type { KubeObject } from '@weft/kube/kube-api';
 import { clusterCalls } from '../node/cluster-calls.ts';
+import { createNodeNetwork } from '../node/network.ts';
+import { runToEnd } from '../node/run-command.ts';
 import { nodeMissing, startNode, type TestNode } from '../node/node.ts';
 import {
   container,
@@ -26,8 +28,8 @@ suite('the network of a node for tests', { skip: skip ?? false, concurrency: 4 }
     node = await startNode();
   });
   after(async () => {
-    assert.deepEqual(node.problems, []);
     await node[Symbol.asyncDispose]();
+    assert.deepEqual(node.problems, []);
   });
 
   const { kubectl, apply, namespace, untilPod, untilRolledOut } = clusterCalls(() => node);
@@ -180,6 +182,64 @@ suite('the network of a node for tests', { skip: skip ?? false, concurrency: 4 }
     assert.match(stdout, /--dport 81/);
   });
 
+  test('names are those of cluster DNS: Pods of a StatefulSet, external names and named ports; others are not there', async () => {
+    const ns = await namespace('names');
+    const web = container('web', 'test/http-echo', { readinessProbe: httpProbe('/readyz', 8080) });
+    const labels = { app: 'db' };
+    await apply(
+      {
+        apiVersion: 'apps/v1',
+        kind: 'StatefulSet',
+        metadata: { name: 'db', namespace: ns },
+        spec: {
+          serviceName: 'db',
+          replicas: 2,
+          selector: { matchLabels: labels },
+          template: { metadata: { labels }, spec: { containers: [web] } },
+        },
+      },
+      serviceObject({ name: 'db', namespace: ns }, [{ name: 'http', port: 8080 }], {
+        clusterIP: 'None',
+      }),
+      serviceObject({ name: 'alias', namespace: ns }, [], {
+        type: 'ExternalName',
+        externalName: 'db.names.svc.cluster.local',
+        selector: null,
+      }),
+      podObject(
+        { name: 'asker', namespace: ns },
+        { containers: [container('main', 'test/caller')] },
+      ),
+    );
+    await kubectl('rollout', 'status', '-n', ns, 'statefulset/db', '--timeout=60s');
+    await until('asker', ns, 'condition=Ready');
+    const script = `
+      const dns = require('node:dns').promises;
+      const ask = (what) => what.catch((error) => error.code);
+      const all = (name) => ask(dns.lookup(name, { all: true }).then((found) => found.map((one) => one.address).sort()));
+      Promise.all([all('db-1.db'), all('db'), all('alias'), ask(dns.resolveSrv('_http._tcp.db.names.svc.cluster.local').then(([one]) => one.name + ':' + one.port)),
+        all('db-2.db'), all('example.test')]).then((answers) => console.log(JSON.stringify(answers)));`;
+    const { stdout } = await node.exec('names/asker', 'main', ['node', '-e', script]);
+    const [first, second] = [node.podIp('names/db-0'), node.podIp('names/db-1')];
+    const both = [first, second].toSorted();
+    const srv = 'db.names.svc.cluster.local:8080';
+    const expected = [[second], both, both, srv, 'ENOTFOUND', 'ENOTFOUND'];
+    assert.deepEqual(JSON.parse(stdout), expected);
+  });
+
+  test('a Pod of the host’s network has the node’s address, and is reached there', async () => {
+    const ns = await namespace('host');
+    const web = container('web', 'test/http-echo', {
+      env: env({ PORT: '8099' }),
+      readinessProbe: httpProbe('/readyz', 8099),
+    });
+    const spec = { hostNetwork: true, containers: [web] };
+    await apply(podObject({ name: 'web', namespace: ns }, spec));
+    await until('web', ns, 'condition=Ready');
+    assert.equal(node.podIp('host/web'), node.address);
+    assert.equal((await fetch(`http://${node.address}:8099/`)).status, 200);
+  });
+
   test('a webhook behind a Service is called by the API server, from the node’s own address', async () => {
     const ns = await namespace('webhooks');
     const folder = mkdtempSync(join(tmpdir(), 'weft-hook-'));
@@ -307,4 +367,21 @@ suite('a node whose API server goes away', { skip: skip ?? false }, () => {
     assert.equal((await wait('condition=Ready')).code, 0);
     assert.equal((await node.kubectl(['delete', 'pod', 'web', '--grace-period=1'])).code, 0);
   });
+});
+
+test('a run that was killed leaves nothing behind that the next one does not remove', {
+  skip: skip ?? false,
+}, async () => {
+  const file = new URL('../node/network.ts', import.meta.url).href;
+  const script = `
+    const { createNodeNetwork } = await import(${JSON.stringify(file)});
+    const network = await createNodeNetwork();
+    await network.attachPod();
+    process.stdout.write(network.enter[1]);
+    process.kill(process.pid, 'SIGKILL');`;
+  const { stdout } = await runToEnd([process.execPath, '--input-type=module', '-e', script]);
+  const left = stdout.replace('--net=', '');
+  assert.ok(existsSync(left), stdout);
+  await using _network = await createNodeNetwork();
+  assert.ok(!existsSync(left) && !existsSync(`${left}-0`));
 });

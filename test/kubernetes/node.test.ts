@@ -16,8 +16,8 @@ suite('a node for tests', { skip: skip ?? false, concurrency: 4 }, () => {
     node = await startNode();
   });
   after(async () => {
-    assert.deepEqual(node.problems, []);
     await node[Symbol.asyncDispose]();
+    assert.deepEqual(node.problems, []);
   });
 
   const {

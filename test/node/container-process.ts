@@ -22,6 +22,16 @@ export interface Privileges {
   readonly isPrivileged: boolean;
 }
 
+/** A user who may nothing. */
+export const NO_PRIVILEGES: Privileges = {
+  uid: 65_534,
+  gid: 65_534,
+  groups: [],
+  capabilities: [],
+  mayGainPrivileges: false,
+  isPrivileged: false,
+};
+
 export interface ProcessPlan {
   readonly argv: readonly string[];
   readonly env: Readonly<Record<string, string>>;

@@ -14,6 +14,7 @@ import {
 } from '../support/kubelab.ts';
 import { type CallEnd, type CallKind, readCallEnd } from './apps/calls.ts';
 import { answerName } from './cluster-names.ts';
+import { NO_PRIVILEGES, startContainer } from './container-process.ts';
 import { startDnsServer } from './dns-server.ts';
 import { CALLER, type Images, TEST_APPS } from './images.ts';
 import { type Kubelet, startKubelet } from './kubelet.ts';
@@ -31,7 +32,7 @@ import { startServiceProxy } from './service-proxy.ts';
 export interface NodeOptions {
   /** Beside the test applications. */
   readonly images?: Images;
-  /** Probes come at least so often. Default 200 ms. */
+  /** Probes that have passed once come at least so often, before that every 100 ms. Default 500 ms. */
   readonly probePeriodMs?: number;
   readonly apiserverArgs?: KubelabOptions['apiserverArgs'];
   readonly controllers?: KubelabOptions['controllers'];
@@ -86,7 +87,7 @@ export interface TestNode extends AsyncDisposable {
 }
 
 const NODE_NAME = 'node-1';
-const PROBE_PERIOD_MS = 200;
+const PROBE_PERIOD_MS = 500;
 const MAX_PROBLEMS = 1_000;
 
 /** @returns why no node can be made here, or `undefined` when one can. */
@@ -109,11 +110,35 @@ export async function nodeMissing(): Promise<string | undefined> {
     }
   }
   try {
-    await using _network = await createNodeNetwork();
-    await run(['unshare', '--mount', '--pid', '--fork', 'true']);
-    return undefined;
+    await using network = await createNodeNetwork();
+    return await whyNoContainers(network);
   } catch (error) {
     return `a node of namespaces cannot be made here: ${String(error)}`;
+  }
+}
+
+/** Runs one that does nothing. */
+async function whyNoContainers(network: NodeNetwork): Promise<string | undefined> {
+  const folder = mkdtempSync(join(tmpdir(), 'weft-node-'));
+  try {
+    const { ended } = await startContainer({
+      argv: ['true'],
+      env: {},
+      workingDir: '/',
+      hostname: 'probe',
+      mounts: [],
+      isRootReadOnly: true,
+      privileges: NO_PRIVILEGES,
+      enter: network.enter,
+      etcFiles: {},
+      stage: folder,
+      logFile: join(folder, 'log'),
+    });
+    const { exitCode, setupFailure } = await ended;
+    if (exitCode === 0) return undefined;
+    return `containers cannot be made here: ${setupFailure ?? `code ${exitCode}`}`;
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
   }
 }
 

@@ -14,6 +14,9 @@ export interface ProbeLoopOptions {
   readonly signal: AbortSignal;
 }
 
+/** Until a probe has passed for the first time: somebody waits for that. */
+const EAGER_PERIOD_MS = 100;
+
 const seconds = (value: number | undefined, otherwise: number): number =>
   (value ?? otherwise) * 1_000;
 
@@ -34,12 +37,13 @@ async function follow(
 ): Promise<void> {
   const { failureThreshold = 3, successThreshold = 1, timeoutSeconds } = probe;
   const realPeriodMs = seconds(probe.periodSeconds, 10);
-  const everyMs = Math.min(realPeriodMs, periodMs);
+  const steadyMs = Math.min(realPeriodMs, periodMs);
+  let everyMs = Math.min(steadyMs, EAGER_PERIOD_MS);
   const patienceMs = kills ? (failureThreshold - 1) * realPeriodMs : 0;
   let inRow = 0;
   let last: boolean | undefined;
   let failingSince = 0;
-  await delay(Math.min(seconds(probe.initialDelaySeconds, 0), periodMs));
+  await delay(Math.min(seconds(probe.initialDelaySeconds, 0), periodMs), undefined, { ref: false });
   while (!signal.aborted) {
     const end = await act(probe, target, seconds(timeoutSeconds, 1));
     if (signal.aborted) return;
@@ -49,11 +53,12 @@ async function follow(
     }
     last = end.isOk;
     inRow++;
+    if (end.isOk) everyMs = steadyMs;
     const isEnough = end.isOk
       ? inRow >= successThreshold
       : inRow >= failureThreshold && performance.now() - failingSince >= patienceMs;
     if (isEnough && onVerdict(end)) return;
-    await delay(everyMs);
+    await delay(everyMs, undefined, { ref: false });
   }
 }
 
