@@ -5,7 +5,7 @@ import { type Container, type Pod } from './pod.ts';
 import type { PodVolumes } from './pod-volumes.ts';
 import { environment, expand, type Found, type PodPlace, type Sources } from './projection.ts';
 import { join } from 'node:path';
-import { statSync } from 'node:fs';
+import { existsSync, statSync } from 'node:fs';
 
 const PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 
@@ -91,6 +91,7 @@ function mountsOf({ pod, container, image, volumes }: PlanOptions): Found<readon
     const volume = volumes.path(name);
     if (volume === undefined) return { ok: false, reason: `volume "${name}" not found` };
     const source = subPath === undefined ? volume : join(volume, subPath);
+    if (!existsSync(source)) return { ok: false, reason: `${subPath ?? ''} is not in ${name}` };
     mounts.push({
       source,
       target: mountPath,

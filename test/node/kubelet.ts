@@ -1,5 +1,5 @@
 // Watches the Pods of one node and has a worker for each; registers the node and keeps what its Pods are made of.
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import type { KubeClient, KubeObject } from '@weft/kube/kube-api';
 import { type ListWatch, startListWatch } from '@weft/kube/list-watch';
@@ -131,14 +131,15 @@ export async function startKubelet(options: KubeletOptions): Promise<Kubelet> {
   };
 }
 
+/** In the order of the runs. */
 function readLogs(folder: string, prefix: string): readonly ContainerLog[] {
   if (!existsSync(folder)) return [];
-  return readdirSync(folder)
-    .filter((name) => name.startsWith(prefix))
-    .flatMap((pod) =>
-      readdirSync(join(folder, pod)).map((file) => ({
-        key: file.slice(0, -'.log'.length),
-        text: readFileSync(join(folder, pod, file), 'utf8'),
-      })),
-    );
+  const pods = readdirSync(folder).filter((name) => name.startsWith(prefix));
+  const files = pods.flatMap((pod) =>
+    readdirSync(join(folder, pod)).map((name) => ({ name, path: join(folder, pod, name) })),
+  );
+  return files
+    .map(({ name, path }) => ({ key: name.slice(0, -'.log'.length), path }))
+    .toSorted((a, b) => statSync(a.path).birthtimeMs - statSync(b.path).birthtimeMs)
+    .map(({ key, path }) => ({ key, text: readFileSync(path, 'utf8') }));
 }

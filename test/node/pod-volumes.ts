@@ -47,7 +47,9 @@ export class PodVolumes {
   /** Makes all that are not there and brings the others up to date, or says what is missing. */
   write(pod: Pod = this.#pod): Promise<Found<undefined>> {
     this.#pod = pod;
-    this.#writing = this.#writing.then(() => this.#writeAll());
+    this.#writing = this.#writing
+      .then(() => this.#writeAll())
+      .catch((error: unknown) => ({ ok: false, reason: String(error) }));
     return this.#writing;
   }
 

@@ -97,8 +97,9 @@ export class PodWorker {
 
   /** A new version of the object, with the same uid. */
   update(pod: Pod): void {
+    const hasNewMetadata = metadataText(pod) !== metadataText(this.#pod);
     this.#pod = pod;
-    void this.refresh();
+    if (hasNewMetadata) void this.refresh();
     if (pod.metadata.deletionTimestamp !== undefined) void this.#terminate();
     else this.#tell();
   }
@@ -319,3 +320,7 @@ export class PodWorker {
 
 const hasSucceeded = ({ state }: ContainerRunner): boolean =>
   state.kind === 'terminated' && state.exitCode === 0;
+
+/** What the downward API may show, and what changes. */
+const metadataText = ({ metadata }: Pod): string =>
+  JSON.stringify([metadata.labels, metadata.annotations]);
