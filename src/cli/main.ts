@@ -21,6 +21,7 @@ const COMMANDS: ReadonlyMap<string, () => Promise<Register>> = new Map([
   ['inject', async () => (await import('./commands/inject.ts')).addInjectCommands],
   ['uninject', async () => (await import('./commands/inject.ts')).addInjectCommands],
   ['install', async () => (await import('./commands/install.ts')).addInstallCommand],
+  ['check', async () => (await import('./commands/check.ts')).addCheckCommand],
   ['upgrade', async () => (await import('./commands/install.ts')).addUpgradeCommand],
   ['uninstall', async () => (await import('./commands/uninstall.ts')).addUninstallCommand],
 ]);
