@@ -1,11 +1,12 @@
 // One call over HTTP, gRPC or TCP: what came back, or why nothing did; it never throws.
 import { once } from 'node:events';
-import { request } from 'node:http';
+import { Agent, request } from 'node:http';
 import { connect } from 'node:net';
 import { Client, credentials } from '@grpc/grpc-js';
 import { ECHO } from './echo-service.ts';
 
-export type CallKind = 'http' | 'tcp' | 'grpc';
+/** `kept`: over the connection of the call before, where it is still there. */
+export type CallKind = 'http' | 'http-kept' | 'tcp' | 'grpc' | 'grpc-kept';
 
 export interface CallEnd {
   /** An answer came, and over HTTP one below 400. */
@@ -21,10 +22,13 @@ type Found = Pick<CallEnd, 'status' | 'body'> & Partial<CallEnd>;
 
 const TIMEOUT_MS = 10_000;
 
-async function http(url: string, body: string): Promise<Found> {
+const kept = new Agent({ keepAlive: true });
+const keptClients = new Map<string, Client>();
+
+async function http(url: string, body: string, agent: Agent | false): Promise<Found> {
   const asked = request(url, {
     method: body === '' ? 'GET' : 'POST',
-    agent: false,
+    agent,
     signal: AbortSignal.timeout(TIMEOUT_MS),
   });
   asked.end(body);
@@ -51,8 +55,9 @@ async function tcp(target: string, text: string): Promise<Found> {
   return { status: 0, body, isOk: body.length >= text.length };
 }
 
-function grpc(target: string, text: string): Promise<Found> {
-  const client = new Client(target, credentials.createInsecure());
+const grpcClient = (target: string): Client => new Client(target, credentials.createInsecure());
+
+function grpc(client: Client, text: string): Promise<Found> {
   const { path, requestSerialize, responseDeserialize } = ECHO.unary;
   const deadline = Date.now() + TIMEOUT_MS;
   return new Promise((resolve) => {
@@ -63,7 +68,6 @@ function grpc(target: string, text: string): Promise<Found> {
       text,
       { deadline },
       (error, answer) => {
-        client.close();
         if (error === null) resolve({ status: 0, body: answer ?? '', isOk: true });
         else resolve({ status: error.code, body: '', isOk: false, error: error.details });
       },
@@ -71,13 +75,39 @@ function grpc(target: string, text: string): Promise<Found> {
   });
 }
 
-const CALLS = { http, tcp, grpc } as const;
+const CALLS: Readonly<Record<CallKind, (target: string, text: string) => Promise<Found>>> = {
+  http: (url, body) => http(url, body, false),
+  'http-kept': (url, body) => http(url, body, kept),
+  tcp,
+  async grpc(target, text) {
+    const client = grpcClient(target);
+    try {
+      return await grpc(client, text);
+    } finally {
+      client.close();
+    }
+  },
+  'grpc-kept'(target, text) {
+    const client = keptClients.get(target) ?? grpcClient(target);
+    keptClients.set(target, client);
+    return grpc(client, text);
+  },
+};
+
+export const isCallKind = (text: string): text is CallKind => Object.hasOwn(CALLS, text);
+
+/** Ends the connections that were kept. */
+export function hangUp(): void {
+  kept.destroy();
+  for (const client of keptClients.values()) client.close();
+  keptClients.clear();
+}
 
 /** Without a text it is GET over HTTP, and a word over the others. */
 export async function call(
   kind: CallKind,
   target: string,
-  text = kind === 'http' ? '' : 'hello',
+  text = kind.startsWith('http') ? '' : 'hello',
 ): Promise<CallEnd> {
   const began = performance.now();
   const end = await CALLS[kind](target, text).catch(

@@ -9,7 +9,8 @@ import {
 } from '@grpc/grpc-js';
 import { ECHO, HEALTH } from './echo-service.ts';
 
-const { PORT = '9090' } = process.env;
+// PORT; LAME_DUCK_MS: goes on for so long after SIGTERM.
+const { PORT = '9090', LAME_DUCK_MS = '0' } = process.env;
 const SERVING = Buffer.from([8, 1]);
 
 const server = new Server();
@@ -32,4 +33,6 @@ server.bindAsync(`[::]:${PORT}`, ServerCredentials.createInsecure(), (error) => 
   if (error !== null) throw error;
   process.stdout.write(`grpc-echo listens on ${PORT}\n`);
 });
-process.on('SIGTERM', () => server.tryShutdown(() => process.exit(0)));
+process.on('SIGTERM', () => {
+  setTimeout(() => server.tryShutdown(() => process.exit(0)), Number(LAME_DUCK_MS));
+});
