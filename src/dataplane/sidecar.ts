@@ -23,6 +23,7 @@ import { type AcceptInbound, createInbound } from './serve/inbound.ts';
 import { type AcceptOutbound, createOutbound } from './serve/outbound.ts';
 import { Interception } from './serve/interception.ts';
 import { addressText, type TrafficAddresses, TrafficPorts } from './serve/ports.ts';
+import { appAddressOf } from './serve/app-address.ts';
 import { serviceHostOf } from './serve/service-host.ts';
 import type { ListenAddress } from './serve/socket-server.ts';
 import { FlowCache, type Traffic } from './serve/traffic.ts';
@@ -36,7 +37,7 @@ import { MetricsRegistry } from './telemetry/metrics.ts';
 import { createProxyMetrics } from './telemetry/proxy-metrics.ts';
 import { createSidecarMetrics } from './telemetry/sidecar-metrics.ts';
 import { AcceptorPool } from './tls/acceptor-pool.ts';
-import { type Address, ClusterRuntime } from './upstream/cluster.ts';
+import { ClusterRuntime } from './upstream/cluster.ts';
 import { describeCluster } from './upstream/describe-cluster.ts';
 import { XdsClient } from './xds/client.ts';
 
@@ -75,7 +76,6 @@ export class Sidecar implements AsyncDisposable {
   readonly #admins: AdminServer[] = [];
   #probes: AdminServer | undefined;
   readonly #stopped = new AbortController();
-  readonly #apps: ReadonlyMap<number, Address>;
   #whenReady = Promise.withResolvers<void>();
   #sweep: Disposable | undefined;
   #draining: Promise<number> | undefined;
@@ -84,7 +84,7 @@ export class Sidecar implements AsyncDisposable {
   constructor(options: SidecarOptions) {
     this.#options = options;
     const { clock, random, log, trustDomain, rootNamespace, namespace, pod } = options;
-    this.#apps = new Map(options.inbound.map(({ port, app }) => [port, app]));
+    const appAddress = appAddressOf(options);
     this.#own = createSidecarMetrics(this.#metrics);
     const metrics = createProxyMetrics(this.#metrics);
     this.#dryRuns = metrics.dryRuns;
@@ -135,7 +135,7 @@ export class Sidecar implements AsyncDisposable {
           clock,
           random,
           contexts: () => this.#identity.contexts,
-          appAddress: (address) => this.#appAddress(address),
+          appAddress,
           onEjected: (name, endpoint) => {
             this.#own.ejected();
             log.warn({ cluster: name, endpoint }, 'endpoint ejected: it keeps failing');
@@ -160,7 +160,7 @@ export class Sidecar implements AsyncDisposable {
       contexts: () => this.#identity.contexts,
       open: this.#openInbound,
       now,
-      appAddress: (address) => this.#appAddress(address),
+      appAddress,
     });
     this.#acceptOutbound = createOutbound({ traffic, open: this.#openOutbound, now });
     this.#prober = new AppProber({ probes: options.appProbes, podIp: options.podIp });
@@ -196,10 +196,6 @@ export class Sidecar implements AsyncDisposable {
       flows: new FlowCache(metrics),
       edges: this.#edges,
     };
-  }
-
-  #appAddress(address: Address): Address {
-    return this.#apps.get(address.port) ?? address;
   }
 
   #apply(update: ResourceUpdate): readonly string[] {

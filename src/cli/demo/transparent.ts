@@ -55,7 +55,7 @@ async function tell(lab: TransparentLab, story: Story): Promise<void> {
     'the same three services, each in a network namespace with redirect to its sidecar',
     async () => {
       await lab.start();
-      return `sidecars run as user ${SIDECAR_UID}; applications listen on 127.0.0.1 alone`;
+      return `sidecars run as user ${SIDECAR_UID}; applications listen on their own ports, and know nothing of it`;
     },
   );
   if (story.failed > 0) return;
@@ -185,10 +185,10 @@ class TransparentLab implements AsyncDisposable {
     this.#startApp(name);
   }
 
-  /** Knows nothing of the mesh: it listens on loopback and calls the Services' addresses. */
+  /** Knows nothing of the mesh: it listens on its port at every address, and calls the Services' addresses. */
   #startApp(name: WorkloadName): void {
     const [ip = '', ...enter] = this.#enter(name);
-    const own = ['127.0.0.1', String(WORKLOAD_PORT[name])];
+    const own = ['0.0.0.0', String(WORKLOAD_PORT[name])];
     const others =
       name === 'web'
         ? (['prices', 'stock'] as const).map((other) => `${VIP[other]}:${SERVICE_PORT[other]}`)
