@@ -78,12 +78,18 @@ export async function startMeshNode(
 async function installWeft(node: TestNode, values: readonly string[]): Promise<void> {
   const helm = helmBinary();
   if ('missing' in helm) throw new Error(helm.missing);
+  const chart = join(root, 'deploy/helm/weft');
+  const where = ['--namespace', ROOT_NAMESPACE, '--create-namespace'];
+  const set = values.flatMap((value) => ['--set', value]);
   await run([
     helm.path,
-    ...['install', 'weft', join(root, 'deploy/helm/weft')],
-    ...['--namespace', ROOT_NAMESPACE, '--create-namespace'],
-    ...['--kubeconfig', node.kubeconfig],
-    ...values.flatMap((value) => ['--set', value]),
+    'install',
+    'weft',
+    chart,
+    ...where,
+    '--kubeconfig',
+    node.kubeconfig,
+    ...set,
   ]);
   const rollout = ['rollout', 'status', 'deployment/weft-control-plane', '-n', ROOT_NAMESPACE];
   const { code, stderr } = await node.kubectl([...rollout, `--timeout=${INSTALL_MS / 1_000}s`]);
