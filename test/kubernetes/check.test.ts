@@ -102,7 +102,10 @@ test('after installing nothing fails', only, async () => {
   const label = { name: 'shop', labels: { 'weft.dev/injection': 'enabled' } };
   await make(NAMESPACES, { apiVersion: 'v1', kind: 'Namespace', metadata: label });
   daemon = new Daemon('cp-0', [
-    ...['control-plane', '--kubernetes', '--kubeconfig', lab.kubeconfig, '--pod-name=cp-0'],
+    'control-plane',
+    '--kubernetes',
+    `--kubeconfig=${lab.kubeconfig}`,
+    '--pod-name=cp-0',
     ...['xds', 'enrolment', 'admin', 'webhook'].map((port) => `--${port}=127.0.0.1:0`),
     `--state-dir=${join(lab.dir, 'state')}`,
   ]);
