@@ -5,8 +5,9 @@ import { createServer as createTlsServer } from 'node:https';
 import { hostname } from 'node:os';
 import { setTimeout as delay } from 'node:timers/promises';
 
-// PORT; NAME; LAME_DUCK_MS: goes on for so long after SIGTERM; TLS_CERT and TLS_KEY: files.
-const { PORT = '8080', NAME = hostname(), LAME_DUCK_MS = '0', TLS_CERT, TLS_KEY } = process.env;
+// PORT; HOST: listens there alone; NAME; LAME_DUCK_MS: goes on for so long after SIGTERM; TLS_CERT and TLS_KEY: files.
+const { PORT = '8080', HOST, NAME = hostname(), LAME_DUCK_MS = '0' } = process.env;
+const { TLS_CERT, TLS_KEY } = process.env;
 const MAX_BODY_CHARS = 1_048_576;
 const unhealthy = new Set<string>();
 
@@ -42,7 +43,7 @@ const server =
   TLS_CERT === undefined || TLS_KEY === undefined
     ? createServer(listener)
     : createTlsServer({ cert: readFileSync(TLS_CERT), key: readFileSync(TLS_KEY) }, listener);
-server.listen(Number(PORT), () => process.stdout.write(`http-echo listens on ${PORT}\n`));
+server.listen(Number(PORT), HOST, () => process.stdout.write(`http-echo listens on ${PORT}\n`));
 
 process.on('SIGTERM', () => {
   process.stdout.write('http-echo ends\n');
