@@ -2,6 +2,7 @@
 import { hostname } from 'node:os';
 import { type ControlPlane, openControlPlane } from '@weft/controlplane/control-plane';
 import type { CoreOptions } from '@weft/controlplane/core/open-core';
+import { WEBHOOK_NAMES, type WebhookName } from '@weft/controlplane/kubernetes/kubernetes-options';
 import { parseTrustDomain } from '@weft/model/identity';
 import { Option, type Command } from 'commander';
 import type { Logger } from 'pino';
@@ -23,6 +24,7 @@ interface Flags extends LogFlags, InjectionFlags {
   readonly caSecret?: string;
   readonly podName?: string;
   readonly webhook?: HostPort;
+  readonly webhooks?: readonly WebhookName[];
   readonly stateDir: string;
   readonly trustDomain: string;
   readonly rootNamespace: string;
@@ -124,6 +126,7 @@ async function openInCluster(
     stateDir,
     podName: flags.podName ?? hostname(),
     ...(flags.webhook && { webhook: flags.webhook }),
+    ...(flags.webhooks && { webhooks: flags.webhooks }),
     injection: injectionSettingsOf(flags, options),
     signal,
   });
@@ -152,6 +155,11 @@ export function addControlPlaneCommand(program: Command): void {
         '--webhook <host:port>',
         'injection and review of policies, for the API server',
       ).argParser((text: string) => parseHostPort(text)),
+    )
+    .addOption(
+      new Option('--webhooks <name...>', 'which of them are installed; default: both').choices([
+        ...WEBHOOK_NAMES,
+      ]),
     )
     .requiredOption(
       '--state-dir <dir>',
