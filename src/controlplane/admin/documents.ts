@@ -60,7 +60,13 @@ export function createDocuments(sources: DocumentSources): ReadonlyMap<string, (
     ['/v1/edges', () => reportEdges(sources)],
     ['/v1/replay', () => ({ changes: sources.replay.reports() })],
     ['/v1/rules', () => ({ rules: rulesOf(views.mesh().policies.authorization) })],
-    ['/v1/ca', ca],
+    [
+      '/v1/ca',
+      () => {
+        const status = ca();
+        return { ...status, refusedByReason: Object.fromEntries(status.refusedByReason) };
+      },
+    ],
   ]);
 }
 

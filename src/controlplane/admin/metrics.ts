@@ -12,7 +12,10 @@ export interface ScrapedState {
   readonly revision: number;
   readonly encodes: number;
   readonly svidsIssued: number;
-  readonly enrolmentsRefused: number;
+  /** By reason code. */
+  readonly refusedByReason: ReadonlyMap<string, number>;
+  /** Whether it leads; a control plane that is alone does. */
+  readonly isLeader: boolean;
   readonly policies: { readonly total: number; readonly enforced: number };
   readonly rootExpiryUnixSeconds: number;
 }
@@ -129,10 +132,17 @@ function addScraped(registry: Registry): (now: ScrapedState) => void {
   gauge('mesh_revision', 'Counts changes that proxies can see', (now) => now.revision);
   gauge('resources_encoded', 'Resources encoded since the start', (now) => now.encodes);
   gauge('svids_issued', 'Certificates issued since the start', (now) => now.svidsIssued);
-  gauge(
-    'svids_refused',
-    'Requests for certificates refused since the start',
-    (now) => now.enrolmentsRefused,
+  const refused = new Gauge({
+    name: 'weft_svids_refused',
+    help: 'Requests for certificates refused since the start, by reason',
+    labelNames: ['reason'],
+    registers: [registry],
+  });
+  setters.push(({ refusedByReason }) => {
+    for (const [reason, count] of refusedByReason) refused.set({ reason }, count);
+  });
+  gauge('leader', 'Whether it is the one that writes status and rotates roots', (now) =>
+    now.isLeader ? 1 : 0,
   );
   gauge('policies', 'Policies in force', (now) => now.policies.total);
   gauge(

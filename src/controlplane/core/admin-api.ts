@@ -15,12 +15,19 @@ interface Parts {
   readonly ads: AdsServer;
   readonly authority: Authority;
   readonly policies: PolicyStatus;
+  readonly isLeader: () => boolean;
 }
 
 /** The numbers of one scrape. */
-export function scrapedState({ views, ads, authority, policies: status }: Parts): ScrapedState {
+export function scrapedState({
+  views,
+  ads,
+  authority,
+  policies: status,
+  isLeader,
+}: Parts): ScrapedState {
   const problems = views.problems();
-  const { issued, refused, roots } = authority.status();
+  const { issued, refusedByReason, roots } = authority.status();
   const policies = status.reports();
   return {
     sessions: ads.sessions().length,
@@ -31,7 +38,8 @@ export function scrapedState({ views, ads, authority, policies: status }: Parts)
     revision: views.revision,
     encodes: views.encodes,
     svidsIssued: issued,
-    enrolmentsRefused: refused,
+    refusedByReason,
+    isLeader: isLeader(),
     policies: {
       total: policies.length,
       enforced: policies.filter(({ isEnforced }) => isEnforced).length,

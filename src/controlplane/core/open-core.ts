@@ -235,7 +235,7 @@ export async function openCore(parts: CoreParts, options: CoreOptions): Promise<
 
   const ports = await serve({ authority, enrolmentServer, xdsServer }, options, stack);
   const startedAtMs = clock.now();
-  scrape = () => scrapedState({ views, ads, authority, policies });
+  scrape = () => scrapedState({ views, ads, authority, policies, isLeader });
   const admin = stack.use(
     await openAdminServers({
       ...(options.admin && { admin: options.admin }),
@@ -246,6 +246,7 @@ export async function openCore(parts: CoreParts, options: CoreOptions): Promise<
         ads,
         authority,
         policies,
+        isLeader,
         edges,
         replay,
         metrics,
