@@ -19,17 +19,41 @@ function labelOf(line: string, name: string): string {
   return line.slice(start, line.indexOf('"', start));
 }
 
-/** Since the API server's start. */
-export async function countRequests(lab: Kubelab): Promise<RequestCounts> {
+interface Counted {
+  readonly labelOf: (name: string) => string;
+  readonly count: number;
+}
+
+async function readCounts(lab: Kubelab): Promise<readonly Counted[]> {
   const { code, stdout, stderr } = await lab.kubectl(['get', '--raw', '/metrics']);
   if (code !== 0) throw new Error(`Cannot read the API server's metrics: ${stderr}`);
+  return stdout
+    .split('\n')
+    .filter((line) => line.startsWith(METRIC))
+    .map((line) => ({
+      labelOf: (name) => labelOf(line, name),
+      count: Number(line.slice(line.lastIndexOf(' ') + 1)),
+    }));
+}
+
+/** Since the API server's start: requests that have all these labels. */
+export async function countOf(
+  lab: Kubelab,
+  labels: Readonly<Record<string, string>>,
+): Promise<number> {
+  return (await readCounts(lab))
+    .filter((one) => Object.entries(labels).every(([name, value]) => one.labelOf(name) === value))
+    .reduce((sum, { count }) => sum + count, 0);
+}
+
+/** Since the API server's start. */
+export async function countRequests(lab: Kubelab): Promise<RequestCounts> {
   let all = 0;
   let statusWrites = 0;
-  for (const line of stdout.split('\n')) {
-    if (!line.startsWith(METRIC) || NOT_COUNTED.has(labelOf(line, 'resource'))) continue;
-    const count = Number(line.slice(line.lastIndexOf(' ') + 1));
-    all += count;
-    if (labelOf(line, 'subresource') === 'status') statusWrites += count;
+  for (const one of await readCounts(lab)) {
+    if (NOT_COUNTED.has(one.labelOf('resource'))) continue;
+    all += one.count;
+    if (one.labelOf('subresource') === 'status') statusWrites += one.count;
   }
   return { all, statusWrites };
 }

@@ -12,6 +12,7 @@ import { cpuUsOf, memoryOf } from './accounting.ts';
 import { countRequests, type RequestCounts, requestsSince } from './api-requests.ts';
 import { accountOf, createNamespace, fillCluster, NAMESPACE, podOf } from './cluster-objects.ts';
 import { credentialOf, type Identities, issueIdentities, TRUST_DOMAIN } from './identities.ts';
+import { measurePodStart, type PodStartFigures } from './pod-start.ts';
 import { startFleet } from './propagation/fleet-process.ts';
 import { monotonicMs, type ToFleet } from './propagation/messages.ts';
 import { type Summary, summarize } from './statistics.ts';
@@ -42,22 +43,28 @@ export interface ClusterFigures {
 }
 
 export interface KubernetesResult {
+  readonly podStart: PodStartFigures | undefined;
   readonly skipped: string | undefined;
   readonly clusters: readonly ClusterFigures[];
 }
 
 export async function measureKubernetes(
-  plan: { readonly sizes: readonly number[]; readonly edits: number },
+  plan: {
+    readonly sizes: readonly number[];
+    readonly edits: number;
+    readonly starts: number;
+  },
   progress: (what: string) => void,
 ): Promise<KubernetesResult> {
   const skipped = kubelabMissing();
-  if (skipped !== undefined) return { skipped, clusters: [] };
+  if (skipped !== undefined) return { skipped, clusters: [], podStart: undefined };
+  const podStart = await measurePodStart(plan.starts, progress);
   const clusters: ClusterFigures[] = [];
   for (const size of plan.sizes) {
     progress(`a cluster of ${size} Pods`);
     clusters.push(await measureCluster(size, plan.edits));
   }
-  return { skipped, clusters };
+  return { skipped, clusters, podStart };
 }
 
 async function measureCluster(size: number, edits: number): Promise<ClusterFigures> {

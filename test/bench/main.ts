@@ -32,7 +32,7 @@ const ROUNDS_MAX = 100;
 const STARTS = 10;
 const EDITS = 20;
 const FLEET_SIZES = [100, 1_000];
-const CLUSTER_SIZES = [100, 1_000];
+const CLUSTER_SIZES = [100, 1_000, 5_000];
 const CLUSTER_EDITS = 5;
 const CLUSTERS = [
   { pods: 1_000, services: 100 },
@@ -102,7 +102,7 @@ const PARTS: readonly Part[] = [
     name: 'kubernetes',
     isExtra: true,
     run: async () => {
-      const plan = { sizes: CLUSTER_SIZES, edits: CLUSTER_EDITS };
+      const plan = { sizes: CLUSTER_SIZES, edits: CLUSTER_EDITS, starts: STARTS };
       const result = await measureKubernetes(plan, progress);
       say(kubernetesText(result));
       return result;

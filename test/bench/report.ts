@@ -2,6 +2,7 @@
 import type { DecisionCost } from './decisions.ts';
 import type { DataPlaneResult, PairMemory } from './dataplane.ts';
 import type { KubernetesResult } from './kubernetes.ts';
+import type { PodStartFigures } from './pod-start.ts';
 import type { ProfileResult } from './profile.ts';
 import type { PropagationResult } from './propagation.ts';
 import type { RulesResult } from './rules.ts';
@@ -158,7 +159,7 @@ export const profileText = (result: ProfileResult): string =>
     })
     .join('\n');
 
-export function kubernetesText({ skipped, clusters }: KubernetesResult): string {
+export function kubernetesText({ skipped, clusters, podStart }: KubernetesResult): string {
   if (skipped !== undefined) return `Kubernetes: left out: ${skipped}\n`;
   const head = [
     'Pods',
@@ -187,5 +188,15 @@ export function kubernetesText({ skipped, clusters }: KubernetesResult): string 
   return [
     'Control plane of a cluster: real API server and streams, Pods without processes; private memory',
     table(head, rows),
+    podStartText(podStart),
   ].join('\n');
+}
+
+function podStartText(podStart: PodStartFigures | undefined): string {
+  if (podStart === undefined) return '';
+  const { skipped, starts, injectedMs, plainMs, requestsPerStart } = podStart;
+  if (skipped !== undefined) return `Pods in a mesh: left out: ${skipped}\n`;
+  const requests = `${requestsPerStart.toFixed(1)} requests to the API server for an enrolment`;
+  const times = `created to ready ${spread(injectedMs)} ms, without a sidecar ${spread(plainMs)} ms`;
+  return `${starts} Pods one after the other: ${times}; ${requests}\n`;
 }
