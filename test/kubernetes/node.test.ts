@@ -78,7 +78,7 @@ suite('a node for tests', { skip: skip ?? false, concurrency: 4 }, () => {
     await kubectl('delete', 'pod', '-n', ns, 'x');
   });
 
-  test('init containers run one after the other, a sidecar starts before what follows, and ends after the application', async () => {
+  test('init containers run one after the other, a sidecar starts before what follows, and ends after the application; a container waits for the postStart hook of the one before', async () => {
     const ns = await namespace('order');
     const shell = (name: string, script: string, fields: object = {}): object =>
       container(name, 'test/shell', {
@@ -101,6 +101,11 @@ suite('a node for tests', { skip: skip ?? false, concurrency: 4 }, () => {
         shell('second', say('second')),
       ],
       containers: [
+        shell('front', `trap 'exit 0' TERM; while :; do sleep 0.02; done`, {
+          lifecycle: {
+            postStart: { exec: { command: ['sh', '-c', `sleep 0.3; ${say('front')}`] } },
+          },
+        }),
         shell('app', `${say('app')}; ${onTerm('app-ends')}`, {
           startupProbe: isUp,
           lifecycle: { preStop: { exec: { command: ['sh', '-c', say('app-stops')] } } },
@@ -111,7 +116,7 @@ suite('a node for tests', { skip: skip ?? false, concurrency: 4 }, () => {
     await until('all', ns, 'condition=Ready');
     await kubectl('delete', 'pod', '-n', ns, 'all');
     const log = await node.inNodeNetwork(['cat', `${node.folder}/log`]);
-    const words = ['first', 'mesh', 'second', 'app', 'app-stops', 'app-ends', 'mesh-ends'];
+    const words = ['first', 'mesh', 'second', 'front', 'app', 'app-stops', 'app-ends', 'mesh-ends'];
     assert.deepEqual(log.stdout.trim().split('\n'), words);
   });
 

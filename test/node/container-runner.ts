@@ -42,6 +42,8 @@ const BACK_OFF_MS = 200;
 const BACK_OFF_MAX_MS = 5_000;
 /** A run so long makes the next failure the first again. */
 const GOOD_RUN_MS = 10_000;
+/** Kubelets know no limit of their own. */
+const POST_START_MAX_MS = 120_000;
 /** After a preStop hook that has used up the grace period. */
 const LEAST_GRACE_MS = 2_000;
 
@@ -49,6 +51,7 @@ export class ContainerRunner {
   readonly #options: ContainerRunnerOptions;
   readonly #stopping = new AbortController();
   readonly #started = Promise.withResolvers<void>();
+  readonly #begun = Promise.withResolvers<void>();
   #process: ContainerProcess | undefined;
   #starting: Promise<unknown> = Promise.resolve();
   #completed: Promise<void> | undefined;
@@ -72,6 +75,11 @@ export class ContainerRunner {
   /** Its start-up probe has passed for the first time. */
   get started(): Promise<void> {
     return this.#started.promise;
+  }
+
+  /** Its postStart hook has ended for the first time, or it cannot start: the next container's turn. */
+  get begun(): Promise<void> {
+    return this.#begun.promise;
   }
 
   get isStopping(): boolean {
@@ -153,6 +161,7 @@ export class ContainerRunner {
       const plan = this.#options.plan(this.restartCount);
       if (this.isStopping) return;
       if (!plan.ok) {
+        this.#begun.resolve();
         this.#change({ kind: 'waiting', reason: plan.waiting, message: plan.reason });
         await this.#wait(NOT_PLANNED_RETRY_MS);
         continue;
@@ -225,13 +234,15 @@ export class ContainerRunner {
   ): Promise<void> {
     const { postStart } = this.container.lifecycle ?? {};
     if (postStart !== undefined) {
-      const { isOk, text } = await act(postStart, target, 2 * LEAST_GRACE_MS);
+      const { isOk, text } = await act(postStart, target, POST_START_MAX_MS);
+      this.#begun.resolve();
       if (signal.aborted) return;
       if (!isOk) {
         onUnhealthy(`PostStartHookError: ${text}`);
         return;
       }
     }
+    this.#begun.resolve();
     startProbes({
       target,
       periodMs: this.#options.probePeriodMs,

@@ -51,6 +51,7 @@ function weftImages(bundles: string): Images {
   const image = (bundle: string, ids: { readonly uid: number; readonly gid: number }) => ({
     files: { ...nodeFiles, '/opt/weft': join(bundles, bundle) },
     entrypoint: ['/opt/weft/bin/weft'],
+    env: { PATH: '/opt/weft/bin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin' },
     ...ids,
   });
   const sidecarUser = { uid: SIDECAR_UID, gid: SIDECAR_UID };

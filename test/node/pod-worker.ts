@@ -194,7 +194,7 @@ export class PodWorker {
     this.#isInitialized = true;
     this.#phase = 'Running';
     this.#tell();
-    await Promise.all(this.#mains.map((main) => main.run()));
+    await this.#runMains();
     if (this.#stopping.signal.aborted) return;
     await this.#stopSidecars(this.#graceMs);
     this.#complete();
@@ -221,9 +221,7 @@ export class PodWorker {
   /** One init container after the other; a sidecar lets the next begin when it has started. */
   async #initialized(): Promise<boolean> {
     const { signal } = this.#stopping;
-    const stopped = new Promise<void>((resolve) => {
-      signal.addEventListener('abort', () => resolve(), { once: true });
-    });
+    const stopped = this.#stopped();
     for (const init of this.#inits) {
       const run = init.run();
       await (isSidecar(init.container) ? Promise.race([init.started, stopped]) : run);
@@ -236,6 +234,26 @@ export class PodWorker {
       }
     }
     return !signal.aborted;
+  }
+
+  /** Each starts when the postStart hook of the one before has ended. @returns when all have completed. */
+  async #runMains(): Promise<void> {
+    const stopped = this.#stopped();
+    const runs: Promise<void>[] = [];
+    for (const main of this.#mains) {
+      if (this.#stopping.signal.aborted) break;
+      runs.push(main.run());
+      await Promise.race([main.begun, stopped]);
+    }
+    await Promise.all(runs);
+  }
+
+  #stopped(): Promise<void> {
+    const { signal } = this.#stopping;
+    return new Promise((resolve) => {
+      signal.addEventListener('abort', () => resolve(), { once: true });
+      if (signal.aborted) resolve();
+    });
   }
 
   #complete(): void {
