@@ -188,3 +188,11 @@ test(
       assert.ok(stdout.includes(`  ${flag} `) || stdout.includes(`  ${flag}\n`), flag);
   },
 );
+
+test('the API server takes every object of the example', needsBoth, async () => {
+  const folder = join(CHART, '../../examples/kubernetes');
+  for (const file of ['shop.yaml', 'policies.yaml']) {
+    const taken = await dryRun(readFileSync(join(folder, file), 'utf8'));
+    assert.ok(taken.length >= 5, taken.join('\n'));
+  }
+});
