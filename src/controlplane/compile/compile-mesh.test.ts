@@ -42,6 +42,19 @@ const endpointCases: readonly {
     expected: ['10.0.0.1:8080 healthy mesh web'],
   },
   {
+    name: 'a port that is reached without the sidecar, in plain text',
+    objects: [
+      podOf('web', {
+        meta: {
+          ...metaOf('web-1', 'shop', { app: 'web' }),
+          annotations: new Map([['weft.dev/exclude-inbound-ports', '9100, 8080']]),
+        },
+      }),
+      serviceOf('web'),
+    ],
+    expected: ['10.0.0.1:8080 healthy disabled -'],
+  },
+  {
     name: 'no Pod that is not ready',
     objects: [podOf('web', { isReady: false }), serviceOf('web')],
     expected: [],

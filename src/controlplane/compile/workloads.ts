@@ -6,6 +6,7 @@ import { detectProtocol, type PortProtocol } from '@weft/model/mesh/protocol';
 import { composePeerAuthentication, modeOfPort, type MtlsModes } from '@weft/model/policy/select';
 import type { FetchedKeys } from '@weft/model/policy/token-rules';
 import type { Problem } from '@weft/model/problem';
+import { ANNOTATIONS } from '../inject/annotations.ts';
 import { authorizersOf, findAuthorizers } from './authorizers.ts';
 import { explainedAt, readExplanations } from './explained-denials.ts';
 import { createInboundSpecs } from './inbound-specs.ts';
@@ -72,6 +73,7 @@ export function compileWorkloads(input: WorkloadInput): CompiledWorkloads {
     problems.push(...clashes, ...options.problems);
     const id = `${name}.${namespace}`;
     const before = previous?.workloads.get(id);
+    const directPorts = directPortsOf(pod);
     const workload: Workload = {
       id,
       namespace,
@@ -83,6 +85,7 @@ export function compileWorkloads(input: WorkloadInput): CompiledWorkloads {
       isInMesh:
         identity !== undefined &&
         isMember(pod, objects.namespaces.get(namespace), input.membership),
+      ...(directPorts.length > 0 && { directPorts }),
       health: healthOf(pod),
       inbound: intern({
         namespace,
@@ -126,6 +129,12 @@ function isMember(
   if (membership === 'injected') return annotations.has(INJECTED);
   const said = annotations.get(INJECT) ?? labels.get(INJECT) ?? namespace?.meta.labels.get(INJECT);
   return said !== 'false';
+}
+
+/** As the capture step was told when the Pod was made; a value that it did not take made no Pod. */
+function directPortsOf({ meta: { annotations } }: PodObject): readonly number[] {
+  const { name, parse } = ANNOTATIONS.excludeInboundPorts;
+  return parse(annotations.get(name) ?? '') ?? [];
 }
 
 function declarePorts(services: readonly ServiceMembers[]): PortDeclarations {

@@ -63,6 +63,8 @@ export interface Workload {
   readonly labels: ReadonlyMap<string, string>;
   /** A sidecar stands beside it. Never without an identity. */
   readonly isInMesh: boolean;
+  /** Ports that are reached without the sidecar: no mutual TLS, no policy. Absent: none. */
+  readonly directPorts?: readonly number[];
   readonly health: 'healthy' | 'draining' | 'notReady';
   readonly inbound: InboundSpec;
 }

@@ -25,6 +25,7 @@ interface Spec {
   readonly policies?: readonly AuthorizationPolicy[];
   readonly ports?: readonly InboundPort[];
   readonly isInMesh?: boolean;
+  readonly directPorts?: readonly number[];
   readonly inbound?: Partial<InboundSpec>;
 }
 
@@ -40,6 +41,7 @@ function workloadOf(name: string, spec: Spec = {}): Workload {
     ips: ['10.0.0.1'],
     labels: new Map([['app', 'web']]),
     isInMesh: spec.isInMesh ?? true,
+    ...(spec.directPorts && { directPorts: spec.directPorts }),
     health: 'healthy',
     inbound: {
       namespace: 'shop',
@@ -201,6 +203,13 @@ const CASES: readonly (readonly [string, Spec, Partial<CallQuestion>, boolean, s
     { claims: [['team', 'blue']] },
     false,
     'no-allow-match',
+  ],
+  [
+    'a port that is reached without the sidecar',
+    { policies: [NO_ADMIN], directPorts: [8080] },
+    { path: '/admin' },
+    true,
+    'no-sidecar',
   ],
   ['no sidecar', { policies: [NO_ADMIN], isInMesh: false }, { path: '/admin' }, true, 'no-sidecar'],
 ];

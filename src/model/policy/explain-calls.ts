@@ -1,6 +1,7 @@
 // Explains what a call is met with at each workload it may reach: mutual TLS, the policies there, the rule that decided.
 import { findAddressees, type Addressee, type Registry } from '../mesh/addressees.ts';
 import type { InboundSpec, Workload } from '../mesh/mesh.ts';
+import { isGuarded } from '../mesh/mesh-identity.ts';
 import { formatProblem, type Result } from '../problem.ts';
 import { nearestAllow, type Clause, type NearMiss } from './explain.ts';
 import { matchedClauses } from './explain-match.ts';
@@ -104,7 +105,7 @@ function explainOne(
     policies: policiesOf(inbound),
     notes,
   };
-  if (!workload.isInMesh) {
+  if (!isGuarded(workload, port)) {
     const open = { isAllowed: true, reason: 'no-sidecar', decidedBy: undefined } as const;
     return { ...base, ...open, matched: [], nearest: undefined };
   }
@@ -183,9 +184,15 @@ function callerOf(question: CallQuestion, { mesh }: Registry): Caller {
   return { principal, ip, notes };
 }
 
-function notesOf(judged: JudgedCall, call: Call, { inbound, isInMesh }: Workload): string[] {
+function notesOf(judged: JudgedCall, call: Call, workload: Workload): string[] {
+  const { inbound, isInMesh } = workload;
   const notes: string[] = [];
   if (!isInMesh) notes.push('no sidecar stands beside it: no policy is enforced there');
+  else if (!isGuarded(workload, call.port)) {
+    notes.push(
+      `port ${call.port} is reached without its sidecar (weft.dev/exclude-inbound-ports): no policy is enforced there`,
+    );
+  }
   if (judged.asked !== undefined) notes.push(...rulesNotes(judged.asked, judged.judgement));
   if (!judged.isDeclared) {
     notes.push(`nobody has declared port ${call.port}: it is judged as TCP, as the sidecar does`);
