@@ -17,6 +17,7 @@ import { run } from './run-command.ts';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 export const ROOT_NAMESPACE = 'weft-system';
+const CONTROL_PLANE_LABELS = 'app.kubernetes.io/name=weft';
 const INSTALL_MS = 90_000;
 const POD_MS = 60_000;
 const SIDECAR_UID = 1337;
@@ -32,6 +33,10 @@ export interface MeshNode {
   podsOf(namespace: string, app: string): Promise<readonly string[]>;
   /** Waits until the Deployment has all its Pods ready, of its newest template. @returns their names. */
   rolledOut(namespace: string, name: string): Promise<readonly string[]>;
+  /** The names of the control plane's Pods, oldest first. */
+  controlPlanes(): Promise<readonly string[]>;
+  /** Waits until all control planes are ready, of the newest template. @returns their names. */
+  controlPlaneRolledOut(): Promise<readonly string[]>;
   /** A call from the container `caller` of an app's first Pod. */
   call(from: string, kind: CallKind, target: string, text?: string): Promise<CallEnd>;
   /** What the sidecars of an app's Pods have written. */
@@ -92,10 +97,14 @@ async function installWeft(node: TestNode, values: readonly string[]): Promise<v
     node.kubeconfig,
     ...set,
   ]);
+  await rollOutWeft(node);
+  await eventually(() => isServing(node), { what: 'webhooks with a bundle', withinMs: INSTALL_MS });
+}
+
+async function rollOutWeft(node: TestNode): Promise<void> {
   const rollout = ['rollout', 'status', 'deployment/weft-control-plane', '-n', ROOT_NAMESPACE];
   const { code, stderr } = await node.kubectl([...rollout, `--timeout=${INSTALL_MS / 1_000}s`]);
-  if (code !== 0) throw new Error(`Weft is not installed: ${stderr}\n${await whyNot(node)}`);
-  await eventually(() => isServing(node), { what: 'webhooks with a bundle', withinMs: INSTALL_MS });
+  if (code !== 0) throw new Error(`Weft does not serve: ${stderr}\n${await whyNot(node)}`);
 }
 
 /** The webhooks can be verified, so Pods can be made. */
@@ -118,7 +127,7 @@ async function isServing(node: TestNode): Promise<boolean> {
 async function whyNot(node: TestNode): Promise<string> {
   const pods = await node.kubectl(['get', 'pods', '-A', '-o', 'wide']);
   const events = await node.kubectl(['get', 'events', '-A']);
-  const names = await podNames(node, ROOT_NAMESPACE, 'app.kubernetes.io/name=weft');
+  const names = await podNames(node, ROOT_NAMESPACE, CONTROL_PLANE_LABELS);
   const logs = names.map((name) => node.logs(`${ROOT_NAMESPACE}/${name}`, 'control-plane'));
   return [pods.stdout, events.stdout, ...logs, ...node.problems].join('\n');
 }
@@ -171,6 +180,11 @@ function callsOf(node: TestNode): Omit<MeshNode, typeof Symbol.asyncDispose> {
       const { code, stderr } = await node.kubectl(args);
       if (code !== 0) throw new Error(`${stderr}\n${await describePods(node, namespace, name)}`);
       return podsOf(namespace, name);
+    },
+    controlPlanes: () => podNames(node, ROOT_NAMESPACE, CONTROL_PLANE_LABELS),
+    async controlPlaneRolledOut() {
+      await rollOutWeft(node);
+      return podNames(node, ROOT_NAMESPACE, CONTROL_PLANE_LABELS);
     },
     async call(from, kind, target, text) {
       const [namespace = '', app = ''] = from.split('/');
