@@ -27,7 +27,10 @@ async function handle(request: IncomingMessage, response: ServerResponse): Promi
   if (verb === 'fail') unhealthy.add(argument);
   if (verb === 'heal') unhealthy.delete(argument);
   if (verb === 'status') response.statusCode = Number(argument);
-  if (verb === 'slow') await delay(Number(argument));
+  if (verb === 'slow') {
+    process.stdout.write(`slow ${argument} begins\n`);
+    await delay(Number(argument));
+  }
   if (unhealthy.has(verb)) response.statusCode = 503;
   response.setHeader('content-type', 'application/json');
   const peer = socket.remoteAddress;
