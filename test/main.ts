@@ -16,6 +16,15 @@ const PATTERNS = {
 } as const;
 type Kind = keyof typeof PATTERNS;
 
+/** For a whole file: one of `kubernetes` may stop its API server for a minute, and fuzzing takes as long as it is told. */
+const TIMEOUT_MS: Readonly<Record<Kind, number>> = {
+  unit: 180_000,
+  conformance: 180_000,
+  integration: 180_000,
+  kubernetes: 480_000,
+  fuzz: 3_600_000,
+};
+
 const isKind = (name: string): name is Kind => Object.hasOwn(PATTERNS, name);
 const named = process.argv.slice(2).filter(isKind);
 const filters = process.argv.slice(2).filter((name) => !isKind(name));
@@ -44,7 +53,7 @@ const child = spawn(
     '--disable-warning=ExperimentalWarning',
     '--test',
     '--test-concurrency=2',
-    `--test-timeout=${kinds.includes('fuzz') ? 3_600_000 : 180_000}`,
+    `--test-timeout=${Math.max(...kinds.map((kind) => TIMEOUT_MS[kind]))}`,
     `--test-reporter=${process.env['WEFT_TEST_REPORTER'] ?? 'spec'}`,
     '--test-reporter-destination=stdout',
     ...files,
