@@ -1,6 +1,7 @@
 // Plays the parts that a cluster without nodes lacks, so that an installation comes to its end: the kubelet and the leader.
 import { execFile } from 'node:child_process';
 import { join } from 'node:path';
+import { itemsAt } from '@weft/cli/install/wait-until';
 import { textAt } from '@weft/kube/object-fields';
 import { MUTATING_WEBHOOKS, PODS, VALIDATING_WEBHOOKS } from '@weft/kube/resource';
 import { helmBinary } from './go-tools.ts';
@@ -71,15 +72,18 @@ async function watchPods({ client }: Kubelab, signal: AbortSignal): Promise<void
 /** Writes `caBundle` into both webhook configurations when they are there, as the leader does. */
 export async function trustWebhooks({ client }: Kubelab, pem = CA_BUNDLE): Promise<void> {
   const caBundle = Buffer.from(pem).toString('base64');
-  for (const [resource, name, count] of [
-    [MUTATING_WEBHOOKS, 'weft-injector', 2],
-    [VALIDATING_WEBHOOKS, 'weft-validator', 1],
+  for (const [resource, name] of [
+    [MUTATING_WEBHOOKS, 'weft-injector'],
+    [VALIDATING_WEBHOOKS, 'weft-validator'],
   ] as const) {
-    await eventually(async () => (await client.get(resource, { name })).ok, {
-      what: `${name} being there`,
-      withinMs: 20_000,
-    });
-    const patch = Array.from({ length: count }, (_, index) => ({
+    const found = await eventually(
+      async () => {
+        const answer = await client.get(resource, { name });
+        return answer.ok ? answer.value : undefined;
+      },
+      { what: `${name} being there`, withinMs: 20_000 },
+    );
+    const patch = itemsAt(found, 'webhooks').map((_, index) => ({
       op: 'add',
       path: `/webhooks/${index}/clientConfig/caBundle`,
       value: caBundle,
