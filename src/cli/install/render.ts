@@ -66,6 +66,11 @@ async function byHelm(helm: string, options: RenderOptions): Promise<string> {
 /** @throws Error with the cure when Helm refuses a value, or there is none and one is asked for. */
 export async function renderManifests(options: RenderOptions): Promise<Rendered> {
   const { helm = onPath('helm'), namespace, values, set } = options;
+  if (!existsSync(CHART)) {
+    throw new Error(
+      `Cannot find the chart at ${CHART}: images hold none; run this from a checkout of Weft`,
+    );
+  }
   if (helm !== undefined) return { by: 'helm', text: await byHelm(helm, options) };
   const isDefault = values.length === 0 && set.length === 0 && namespace === DEFAULT_NAMESPACE;
   if (!isDefault) {
