@@ -134,6 +134,52 @@ test('gRPC calls go to the other endpoint when one is killed', async () => {
   }
 });
 
+test('an application that does not listen costs no request: its sidecar says so, and another endpoint gets it, whatever the method', async () => {
+  await using one = await startHttpApp({ name: 'one' });
+  const gone = await startHttpApp({ name: 'gone' });
+  const { via, pods } = await startPods('deaf', [one, gone]);
+  while (gone.requests.length === 0) await call(via, '/');
+  await gone[Symbol.asyncDispose]();
+  const before = one.requests.length;
+  for (let count = 0; count < 40; count++) {
+    const { status, body } = await call(via, '/', { method: 'POST', body: 'x' });
+    assert.equal(status, 200, body);
+    assert.equal(appOf(body), 'one');
+  }
+  assert.equal(one.requests.length, before + 40);
+  await pods[1]!.access(({ reasonCode }) => reasonCode === 'ECONNREFUSED', 'the reason');
+});
+
+test('an application that does not listen, and is the only one, is a 503 that says so', async () => {
+  const gone = await startHttpApp({ name: 'gone' });
+  const { via } = await startPods('lone', [gone]);
+  await call(via, '/');
+  await gone[Symbol.asyncDispose]();
+  const { status, body, headers } = await call(via, '/', { method: 'POST', body: 'x' });
+  assert.deepEqual([status, body], [503, 'upstream-undelivered\n']);
+  assert.equal(String(headers['connection']).includes('weft'), false);
+});
+
+test('gRPC calls go to the other endpoint when an application does not listen', async () => {
+  await using one = await startGrpcApp('one');
+  const gone = await startGrpcApp('gone');
+  const ports = [{ name: 'grpc', port: 9000, targetPort: 9000 }];
+  for (const [index, app] of [one, gone].entries()) {
+    await lab.startSidecar({
+      pod: `deafgrpc-${index}`,
+      inbound: { 9000: app.address },
+      ...(index === 0 && { service: ports }),
+    });
+  }
+  const client = await lab.startSidecar({ pod: 'todeafgrpc-0', outbound: ['deafgrpc.shop:9000'] });
+  using grpc = new GrpcClient(client.via('deafgrpc.shop:9000'));
+  while ((await grpc.unary('x')).text !== 'gone x');
+  await gone[Symbol.asyncDispose]();
+  for (let count = 0; count < 40; count++) {
+    assert.equal((await grpc.unary('x')).text, 'one x');
+  }
+});
+
 test('TCP connections try the next endpoint when one does not answer', async () => {
   await using app = await startTcpApp();
   await lab.startSidecar({

@@ -4,12 +4,20 @@ import type { RequestHead } from '../filters/connection-facts.ts';
 import type { Http1Edits } from './h1-edit.ts';
 import type { HeadLimits } from './h1-head.ts';
 
+/**
+ * Option of `Connection` by which one sidecar tells another that its application was not reached: nothing of the
+ * request was processed, and another endpoint may take it, whatever its method.
+ */
+export const UNDELIVERED = 'weft-undelivered';
+
 /** An upstream connection, exclusively ours until released or discarded. */
 export interface UpstreamConnection {
   /** Has an error handler; may be a TLS socket. */
   readonly socket: Socket;
   /** It came from the pool, so that its server may have closed it meanwhile. */
   readonly isReused: boolean;
+  /** Its other end is a sidecar of the mesh, whose word on what was delivered holds. */
+  readonly isMesh?: boolean;
   /** For logs: `10.0.0.7:8080`. */
   readonly address: string;
   /** Back to the pool: the engine has removed its listeners, and there are no unread bytes. */
@@ -93,6 +101,8 @@ export interface Http1Options {
   readonly responseTimeoutMs: number;
   /** Whether `GET http://host/path` is understood, as clients of an explicit proxy send it. */
   readonly allowAbsoluteForm: boolean;
+  /** Whether the client is a sidecar, which sends elsewhere what the application has not got. Default false. */
+  readonly tellsUndelivered?: boolean;
   /** Protocols that may be upgraded to, in lower case: `websocket`. */
   readonly upgrades: readonly string[];
   readonly limits?: Partial<HeadLimits>;

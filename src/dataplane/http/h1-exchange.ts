@@ -1,13 +1,18 @@
 // The upstream half of one request: gets a connection, sends the head, reads the answer, and says when it must be tried again.
 import type { Socket } from 'node:net';
-import type { AcquireHandlers, Http1Forward, UpstreamConnection } from './h1-contract.ts';
+import {
+  UNDELIVERED,
+  type AcquireHandlers,
+  type Http1Forward,
+  type UpstreamConnection,
+} from './h1-contract.ts';
 import { Body } from './h1-body.ts';
 import { writeRequestHead } from './h1-edit.ts';
 import type { ExchangeOwner } from './h1-exchange-owner.ts';
 import type { HeadLimits } from './h1-head.ts';
 import { Input } from './h1-input.ts';
 import type { BodyPart } from './h1-request-body.ts';
-import type { Http1RequestHead } from './h1-request.ts';
+import { type Http1RequestHead, IDEMPOTENT } from './h1-request.ts';
 import { Http1ResponseHead } from './h1-response.ts';
 
 /** More interim answers (1xx) than this to one request are nobody's. */
@@ -16,16 +21,6 @@ const MAX_INTERIM_ANSWERS = 32;
 const SMALL_BODY_BYTES = 16_384;
 
 const Phase = { None: 0, Acquiring: 1, Head: 2, Body: 3 } as const;
-
-/** Methods whose request may be sent a second time (RFC 9110 §9.2.2). */
-const IDEMPOTENT: ReadonlySet<string> = new Set([
-  'GET',
-  'HEAD',
-  'OPTIONS',
-  'TRACE',
-  'PUT',
-  'DELETE',
-]);
 
 const NONE_TRIED: ReadonlySet<string> = new Set();
 
@@ -38,6 +33,8 @@ export class UpstreamExchange implements AcquireHandlers {
   address = '';
   /** Whether the whole request has been written. */
   isRequestSent = false;
+  /** There was no answer, and nobody has processed anything: the request may be sent again, whatever its method. */
+  isUndelivered = false;
   readonly #owner: ExchangeOwner;
   readonly #readOptions: { readonly limits: HeadLimits; isHead: boolean };
   readonly #input = new Input();
@@ -49,6 +46,8 @@ export class UpstreamExchange implements AcquireHandlers {
   #acquisition: Disposable | undefined;
   #upstream: UpstreamConnection | undefined;
   #tried: Set<string> | undefined;
+  /** Why the endpoint that was tried last did not take the request; '' when none was. */
+  #failure = '';
   #hasRetriedStale = false;
   #mustBeFresh = false;
   #first: BodyPart | undefined;
@@ -65,10 +64,12 @@ export class UpstreamExchange implements AcquireHandlers {
     this.#action = action;
     this.#upgrade = upgrade;
     this.#tried = undefined;
+    this.#failure = '';
     this.#hasRetriedStale = false;
     this.#mustBeFresh = false;
     this.#first = first;
     this.isRequestSent = false;
+    this.isUndelivered = false;
     this.address = '';
     this.#interimAnswers = 0;
     this.#readOptions.isHead = request.method === 'HEAD';
@@ -97,17 +98,26 @@ export class UpstreamExchange implements AcquireHandlers {
   onFailure(reasonCode: string, address: string | undefined): void {
     if (this.#phase !== Phase.Acquiring) return;
     this.#acquisition = undefined;
+    if (address !== undefined) {
+      this.address = address;
+      this.#failure = reasonCode;
+      if (this.#mayTryAnother(address)) {
+        this.#acquire();
+        return;
+      }
+    }
+    this.#phase = Phase.None;
+    this.isUndelivered = true;
+    /** That nobody is left says less than why the last one is not. */
+    this.#owner.onNoAnswer(503, this.#failure || reasonCode);
+  }
+
+  #mayTryAnother(address: string): boolean {
     const retries = this.#action?.upstream.connectRetries ?? 0;
     this.#tried ??= new Set();
-    if (address !== undefined && this.#tried.size < retries && !this.#tried.has(address)) {
-      this.address = address;
-      this.#tried.add(address);
-      this.#acquire();
-      return;
-    }
-    if (address !== undefined) this.address = address;
-    this.#phase = Phase.None;
-    this.#owner.onNoAnswer(503, reasonCode);
+    if (this.#tried.size >= retries || this.#tried.has(address)) return false;
+    this.#tried.add(address);
+    return true;
   }
 
   onConnection(connection: UpstreamConnection): void {
@@ -143,6 +153,7 @@ export class UpstreamExchange implements AcquireHandlers {
       return;
     }
     this.#phase = Phase.None;
+    this.isUndelivered = true;
     this.#owner.onNoAnswer(503, 'upstream-reset');
   }
 
@@ -249,6 +260,7 @@ export class UpstreamExchange implements AcquireHandlers {
       this.#owner.onInterim(head);
       return true;
     }
+    if (status === 503 && this.#movesOn()) return false;
     this.#phase = Phase.Body;
     this.#first = undefined;
     this.#input.clear();
@@ -256,6 +268,21 @@ export class UpstreamExchange implements AcquireHandlers {
     this.body.begin(head.facts.framing, head.facts.contentLength);
     this.#owner.onAnswer(head, bytes, end);
     return false;
+  }
+
+  /** The endpoint's sidecar has not reached its application: @returns whether another is asked instead. */
+  #movesOn(): boolean {
+    const upstream = this.#upstream;
+    const first = this.#first;
+    if (upstream?.isMesh !== true || first === undefined) return false;
+    if (this.head.facts.nominated?.includes(UNDELIVERED) !== true) return false;
+    if (!this.#mayTryAnother(upstream.address)) return false;
+    this.#failure = 'upstream-undelivered';
+    upstream.report(false);
+    this.#detach()?.discard();
+    this.#first = first;
+    this.#acquire();
+    return true;
   }
 
   #onSwitch(bytes: Buffer, end: number): void {

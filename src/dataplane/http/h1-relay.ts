@@ -66,6 +66,12 @@ export class RequestRelay implements ExchangeOwner {
     this.#answer.reset();
     this.body.beginWithout();
     this.#exchange.address = '';
+    this.#exchange.isUndelivered = false;
+  }
+
+  /** There was no answer, and nobody has processed anything. */
+  get isUndelivered(): boolean {
+    return this.#exchange.isUndelivered;
   }
 
   get address(): string {

@@ -15,6 +15,16 @@ import {
 const MAX_METHOD_LENGTH = 24;
 const VERSION_LENGTH = 'HTTP/1.1'.length;
 
+/** Methods whose request may be sent a second time (RFC 9110 §9.2.2). */
+export const IDEMPOTENT: ReadonlySet<string> = new Set([
+  'GET',
+  'HEAD',
+  'OPTIONS',
+  'TRACE',
+  'PUT',
+  'DELETE',
+]);
+
 /** One request's head; `read` overwrites it with the next. */
 export class Http1RequestHead implements RequestHead {
   method = '';

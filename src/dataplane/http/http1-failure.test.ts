@@ -66,6 +66,30 @@ test('truncation is seen: an HTTP/1.0 client, whose answers end with the connect
   assert.equal(client.error, 'ECONNRESET');
 });
 
+test('that nothing was delivered is believed of sidecars alone: an application that says so is not asked twice', async () => {
+  const said = 'HTTP/1.1 503 Gone\r\nConnection: weft-undelivered\r\nContent-Length: 4\r\n\r\ngone';
+  await using backend = await createBackend(answering(() => said));
+  await using rig = await createRig(backend.port);
+  using client = new RawClient(rig.port);
+  client.write(GET);
+  await client.until((text) => text.endsWith('gone'));
+  await rig.completed(1);
+  assert.equal(backend.sockets.size, 1);
+  assert.equal(client.text.includes('weft-undelivered'), false);
+  assert.deepEqual(rig.upstream.reports, [true]);
+});
+
+for (const tellsUndelivered of [false, true]) {
+  const who = tellsUndelivered ? 'a sidecar is told' : 'nobody but a sidecar is told';
+  test(`an upstream that cannot be reached: ${who} that nothing was delivered`, async () => {
+    await using rig = await createRig(await closedPort(), { options: { tellsUndelivered } });
+    using client = new RawClient(rig.port);
+    client.write(GET);
+    await client.until((text) => text.endsWith('upstream-connect-failed\n'));
+    assert.equal(/\r\nconnection: weft-undelivered\r\n/.test(client.text), tellsUndelivered);
+  });
+}
+
 test('an upstream that closes before it answers is a 503, and the connection goes on', async () => {
   await using backend = await createBackend(
     answering((count, socket) => {

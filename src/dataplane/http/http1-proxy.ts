@@ -286,7 +286,9 @@ export class Http1Connection implements RelayOwner {
     relay.status = answer.status;
     const isHead = this.#isHeadKnown && this.#head.method === 'HEAD';
     if (!isHead) relay.bytesSent = answer.body.length;
-    this.#downstream.write(writeAnswer(answer, { isHead, isClosing: relay.isClosing }));
+    const { isClosing } = relay;
+    const isUndelivered = this.#options.tellsUndelivered === true && relay.isUndelivered;
+    this.#downstream.write(writeAnswer(answer, { isHead, isClosing, isUndelivered }));
   }
 
   /** The answer is written: on to the next request, or to the end. */

@@ -62,10 +62,20 @@ export class Http2Connection {
   readonly #session: ServerHttp2Session;
   readonly #hooks: Http2Hooks;
   readonly #active = new Map<ServerHttp2Stream, Http2RequestHead>();
+  readonly #refusesUndelivered: boolean;
   #isDraining = false;
 
-  constructor(socket: Duplex, hooks: Http2Hooks, options: { readonly idleTimeoutMs: number }) {
+  constructor(
+    socket: Duplex,
+    hooks: Http2Hooks,
+    options: {
+      readonly idleTimeoutMs: number;
+      /** Whether the client is a sidecar, which sends elsewhere what is refused. Default false. */
+      readonly refusesUndelivered?: boolean;
+    },
+  ) {
     this.#hooks = hooks;
+    this.#refusesUndelivered = options.refusesUndelivered === true;
     this.#session = http2.performServerHandshake(socket, SESSION_OPTIONS);
     /** It may be half-open for TCP's sake; a peer that has ended cannot take answers of any length. */
     socket.once('end', () => socket.destroy());
@@ -147,7 +157,10 @@ export class Http2Connection {
       return;
     }
     this.#active.set(exchange.stream, head);
-    void forward(exchange, editHeaders(head, action.edits), action.upstream);
+    void forward(exchange, editHeaders(head, action.edits), {
+      upstream: action.upstream,
+      refusesUndelivered: this.#refusesUndelivered,
+    });
   }
 
   /** Until it is decided nothing of the body is read: flow control holds the client back. */
@@ -220,8 +233,9 @@ function respond(
 async function forward(
   exchange: Exchange,
   headers: string[],
-  upstream: Http2Upstream,
+  options: { readonly upstream: Http2Upstream; readonly refusesUndelivered: boolean },
 ): Promise<void> {
+  const { upstream } = options;
   const tried = new Set<UpstreamSessions>();
   const replay = exchange.endStream ? undefined : new RequestReplay(exchange);
   const refusedBy = new Set<UpstreamSessions>();
@@ -252,12 +266,18 @@ async function forward(
     if (refusals > MAX_REFUSALS) break;
     attempt--;
   }
-  if (refusals > 0) answerUnavailable(exchange, 'upstream-refused-stream');
-  else
-    answerUnavailable(
-      exchange,
-      tried.size === 0 ? 'no-healthy-upstream' : 'upstream-connect-failed',
-    );
+  const isFailed = tried.size > 0;
+  const otherwise = isFailed ? 'upstream-connect-failed' : 'no-healthy-upstream';
+  const reasonCode = refusals > 0 ? 'upstream-refused-stream' : otherwise;
+  if (options.refusesUndelivered) refuse(exchange, reasonCode);
+  else answerUnavailable(exchange, reasonCode);
+}
+
+/** Nothing of it was processed (RFC 9113 §8.7): the client may send it elsewhere, whatever its method. */
+function refuse(exchange: Exchange, reasonCode: string): void {
+  exchange.status = 503;
+  exchange.reasonCode = reasonCode;
+  exchange.stream.close(http2.constants.NGHTTP2_REFUSED_STREAM);
 }
 
 /** New connections that a request may be moved to when streams are refused. */

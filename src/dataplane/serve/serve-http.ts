@@ -129,6 +129,10 @@ export function createSession(
   });
 }
 
+/** Who can send a request elsewhere when the application here has not got it. */
+const isAskedBySidecar = ({ peer }: Admitted, { isInbound }: HttpServing): boolean =>
+  isInbound && peer !== undefined;
+
 function serveHttp1(
   admitted: Admitted,
   session: HttpSession,
@@ -156,6 +160,7 @@ function serveHttp1(
       responseTimeoutMs: 0,
       allowAbsoluteForm: false,
       upgrades: manager.upgrades,
+      tellsUndelivered: isAskedBySidecar(admitted, serving),
     },
   );
 }
@@ -220,7 +225,10 @@ function serveHttp2(
         }),
       onClose: () => undefined,
     },
-    { idleTimeoutMs: manager.streamIdleTimeoutMs || HTTP_IDLE_TIMEOUT_MS },
+    {
+      idleTimeoutMs: manager.streamIdleTimeoutMs || HTTP_IDLE_TIMEOUT_MS,
+      refusesUndelivered: isAskedBySidecar(admitted, serving),
+    },
   );
 }
 

@@ -36,6 +36,10 @@ export class PooledConnection {
     socket.setTimeout(IDLE_MS, dropIdle);
   }
 
+  get isMesh(): boolean {
+    return this.generation !== undefined;
+  }
+
   get address(): string {
     return this.#endpoint.address;
   }
