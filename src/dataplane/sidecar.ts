@@ -1,6 +1,5 @@
 // The sidecar as a whole: enrols, subscribes, opens its ports, serves, drains; everything it owns ends with it.
 import type { Socket } from 'node:net';
-import type { Client } from '@grpc/grpc-js';
 import { spiffeIdOf } from '@weft/model/identity';
 import type { Secret } from '@weft/xds/resources/secret';
 import {
@@ -10,7 +9,6 @@ import {
   type AdminState,
   type Readiness,
 } from './admin/http-server.ts';
-import { openChannel } from './control-plane/link.ts';
 import type { Svid } from './enrol/check-svid.ts';
 import { IdentityKeeper } from './enrol/identity-keeper.ts';
 import { IdentityState } from './identity-state.ts';
@@ -57,7 +55,6 @@ export class Sidecar implements AsyncDisposable {
   readonly #acceptors = new AcceptorPool();
   readonly #keeper: IdentityKeeper;
   readonly #xds: XdsClient;
-  readonly #connect: () => Client;
   readonly #store: ConfigStore<ClusterRuntime>;
   readonly #openInbound: OpenConnections;
   readonly #openOutbound: OpenConnections;
@@ -109,15 +106,8 @@ export class Sidecar implements AsyncDisposable {
       log: log.child({ component: 'identity' }),
       onChange: (svid) => this.#onIdentity(svid),
     });
-    const connect = (): Client => {
-      const own = this.#identity.svid;
-      if (own === undefined) throw new Error('Cannot connect: there is no valid certificate');
-      const { bundlePem } = own;
-      return openChannel({ address: options.xdsAddress, bundlePem, controlPlane, own });
-    };
-    this.#connect = connect;
     this.#xds = new XdsClient({
-      connect,
+      connect: () => this.#keeper.connect(),
       node: { id: `${pod}.${namespace}`, cluster: namespace },
       version: options.version,
       apply: (update) => this.#apply(update),
@@ -278,7 +268,7 @@ export class Sidecar implements AsyncDisposable {
   #createReporter(): Reporter {
     const { pod, namespace, clock, random, log } = this.#options;
     return new Reporter({
-      connect: this.#connect,
+      connect: () => this.#keeper.connect(),
       nodeId: `${pod}.${namespace}`,
       inbound: () => this.#store.inbound(),
       edges: this.#edges,

@@ -5,6 +5,7 @@ import { test } from 'node:test';
 import { call, echoed, startHttpApp } from '../support/lab-clients.ts';
 import { eventually } from '../support/lab-wait.ts';
 import { type Lab, listOf, startLab } from '../support/lab.ts';
+import { connectionsTo } from '../support/open-connections.ts';
 
 const NOT_ACCEPTED = /the join token is not accepted: it may be wrong, used or expired/;
 
@@ -30,6 +31,8 @@ test('a workload enrols with its token and is called over mutual TLS', async () 
   const seen = echoed(await call(client.via('web.shop:80'), '/hello'));
   assert.equal(seen.path, '/hello');
   assert.match(String(seen.headers['x-forwarded-client-cert']), /sa\/client/);
+  const port = Number(lab.addresses.xds.slice(lab.addresses.xds.lastIndexOf(':') + 1));
+  assert.equal(connectionsTo(client.daemon.pid, port), 1, 'all its streams are on one connection');
 });
 
 test('a token that is wrong, used, expired or missing ends the sidecar with status 1 and the reason', async () => {

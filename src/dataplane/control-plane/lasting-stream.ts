@@ -1,14 +1,15 @@
 // Keeps one two-way stream to the control plane open: opens it again, later and later, with the certificate of now.
-import type { Client, ClientDuplexStream, MethodDefinition } from '@grpc/grpc-js';
+import type { ClientDuplexStream, MethodDefinition } from '@grpc/grpc-js';
 import type { Clock } from '@weft/model/clock';
 import type { PlainMessage } from '@weft/xds/registry';
 import type { Logger } from 'pino';
 import { Backoff } from './backoff.ts';
+import type { ChannelLease } from './shared-channel.ts';
 import { whyNoAnswer } from './why-no-answer.ts';
 
 export interface LastingStreamOptions {
-  /** A channel with the certificate of now; asked for at each new stream, closed when that stream has ended. */
-  readonly connect: () => Client;
+  /** A channel with the certificate of now; asked for at each new stream, given back when that stream has ended. */
+  readonly connect: () => ChannelLease;
   readonly method: MethodDefinition<PlainMessage, PlainMessage>;
   readonly backoff: { readonly baseMs: number; readonly maxMs: number };
   readonly clock: Clock;
@@ -32,7 +33,7 @@ export class LastingStream implements Disposable {
   readonly #options: LastingStreamOptions;
   readonly #backoff: Backoff;
   #stream: Stream | undefined;
-  #client: Client | undefined;
+  #lease: ChannelLease | undefined;
   #retry: Disposable | undefined;
   #isDisposed = false;
 
@@ -58,20 +59,20 @@ export class LastingStream implements Disposable {
     if (this.#isDisposed) return;
     const { connect, clock, method, onOpen, onMessage, onState } = this.#options;
     const openedAt = clock.now();
-    let client: Client;
+    let lease: ChannelLease;
     try {
-      client = connect();
+      lease = connect();
     } catch (error) {
       this.#again(error instanceof Error ? error.message : String(error));
       return;
     }
     const { path, requestSerialize, responseDeserialize } = method;
-    const stream: Stream = client.makeBidiStreamRequest(
+    const stream: Stream = lease.client.makeBidiStreamRequest(
       path,
       requestSerialize,
       responseDeserialize,
     );
-    this.#client = client;
+    this.#lease = lease;
     this.#stream = stream;
     let reason = 'the stream ended';
     stream.on('metadata', () => {
@@ -85,7 +86,7 @@ export class LastingStream implements Disposable {
     });
     /** The last event of a call, however it went. */
     stream.on('status', () => {
-      client.close();
+      lease[Symbol.dispose]();
       if (this.#stream !== stream) return;
       this.#stream = undefined;
       if (clock.now() - openedAt >= GOOD_STREAM_MS) this.#backoff.reset();
@@ -109,6 +110,6 @@ export class LastingStream implements Disposable {
     const stream = this.#stream;
     this.#stream = undefined;
     stream?.cancel();
-    this.#client?.close();
+    this.#lease?.[Symbol.dispose]();
   }
 }

@@ -6,6 +6,7 @@ import type { PlainMessage } from '@weft/xds/registry';
 import type { Logger } from 'pino';
 import { Backoff } from '../control-plane/backoff.ts';
 import { openChannel } from '../control-plane/link.ts';
+import { type ChannelLease, SharedChannel } from '../control-plane/shared-channel.ts';
 import { splitPem } from '../tls/credentials.ts';
 import { checkSvid, type ExpectedIdentity, readBundle, type Svid } from './check-svid.ts';
 import { createKeyAndRequest, type KeyAndRequest } from './csr.ts';
@@ -60,11 +61,16 @@ export class IdentityKeeper implements Disposable {
   /** What `readBundle` gave last: only a change there is news. */
   #bundleText: string;
   #failure: string | undefined;
+  readonly #channel: SharedChannel<{ readonly bundlePem: string; readonly own: Svid }>;
   #pending: KeyAndRequest | undefined;
   #stream: RenewalStream | undefined;
 
   constructor(options: IdentityKeeperOptions) {
     this.#options = options;
+    const { renewalAddress: address, controlPlane } = options;
+    this.#channel = new SharedChannel((material) =>
+      openChannel({ address, controlPlane, ...material }),
+    );
     this.#spiffeId = options.expected.spiffeId;
     this.#bundlePem = options.bundlePem;
     this.#bundleText = options.bundlePem;
@@ -92,7 +98,7 @@ export class IdentityKeeper implements Disposable {
     const outcome = await this.#enrol(AbortSignal.any([signal, this.#ended.signal]), 'first');
     if (outcome === 'ended') return;
     this.#stream = new RenewalStream({
-      connect: () => openChannel({ ...this.#channel(), own: this.#current() }),
+      connect: () => this.connect(),
       clock: this.#options.clock,
       random: this.#options.random,
       log: this.#options.log,
@@ -105,9 +111,12 @@ export class IdentityKeeper implements Disposable {
     });
   }
 
-  #channel() {
-    const { renewalAddress, controlPlane } = this.#options;
-    return { address: renewalAddress, bundlePem: this.#bundlePem, controlPlane };
+  /**
+   * For a stream to the control plane, with the certificate and the bundle of now.
+   * @throws Error when there is no certificate.
+   */
+  connect(): ChannelLease {
+    return this.#channel.lease({ bundlePem: this.#bundlePem, own: this.#current() });
   }
 
   #current(): Svid {

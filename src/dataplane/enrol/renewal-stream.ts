@@ -1,9 +1,9 @@
 // Keeps the renewal stream open: sends requests for certificates, takes certificates, bundles and calls to renew.
-import type { Client } from '@grpc/grpc-js';
 import type { Clock } from '@weft/model/clock';
 import { type PlainMessage, serviceDefinition } from '@weft/xds/registry';
 import type { Logger } from 'pino';
 import { LastingStream } from '../control-plane/lasting-stream.ts';
+import type { ChannelLease } from '../control-plane/shared-channel.ts';
 
 export interface RenewalHandlers {
   /** First of a new stream: what must be said on every one. */
@@ -14,7 +14,7 @@ export interface RenewalHandlers {
 }
 
 export interface RenewalStreamOptions {
-  readonly connect: () => Client;
+  readonly connect: () => ChannelLease;
   readonly clock: Clock;
   readonly random: () => number;
   readonly log: Logger;

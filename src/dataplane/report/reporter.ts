@@ -1,15 +1,15 @@
 // Tells the control plane what this proxy is evaluating: at every change, and again now and then.
-import type { Client } from '@grpc/grpc-js';
 import type { Clock } from '@weft/model/clock';
 import { encodeResource } from '@weft/xds/codec/resource-codec';
 import { type PlainMessage, serviceDefinition } from '@weft/xds/registry';
 import type { Logger } from 'pino';
 import { LastingStream } from '../control-plane/lasting-stream.ts';
+import type { ChannelLease } from '../control-plane/shared-channel.ts';
 import type { ListenerRuntime } from '../state/chain.ts';
 import type { EdgeCounts } from './edge-counts.ts';
 
 export interface ReporterOptions {
-  readonly connect: () => Client;
+  readonly connect: () => ChannelLease;
   readonly nodeId: string;
   /** The listener of which traffic is being judged, as it is held now. */
   readonly inbound: () => ListenerRuntime | undefined;

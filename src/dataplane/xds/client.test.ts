@@ -11,6 +11,7 @@ import { pino } from 'pino';
 import { FakeControlPlane, type Sent } from '../../../test/support/fake-control-plane.ts';
 import { eventually } from '../../../test/support/servers.ts';
 import type { ResourceUpdate } from '../state/config-store.ts';
+import { ownChannel } from '../control-plane/shared-channel.ts';
 import { XdsClient } from './client.ts';
 
 interface Rig extends AsyncDisposable {
@@ -36,9 +37,10 @@ async function createRig(): Promise<Rig> {
   const client = new XdsClient({
     connect: () => {
       if (rig.connectFailure !== undefined) throw rig.connectFailure;
-      return new Client(server.address, credentials.createInsecure(), {
+      const channel = new Client(server.address, credentials.createInsecure(), {
         'grpc.use_local_subchannel_pool': 1,
       });
+      return ownChannel(channel);
     },
     node: { id: 'web-1.shop', cluster: 'shop' },
     version: '1.2.3',

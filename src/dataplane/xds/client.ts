@@ -1,17 +1,18 @@
 // Keeps one delta stream to the control plane: asks for what is wanted, puts in force what comes, and answers for it.
-import type { Client, MethodDefinition } from '@grpc/grpc-js';
+import type { MethodDefinition } from '@grpc/grpc-js';
 import type { Clock } from '@weft/model/clock';
 import { type PlainMessage, serviceDefinition } from '@weft/xds/registry';
 import type { ResourceKind } from '@weft/xds/resource';
 import type { Logger } from 'pino';
 import { LastingStream } from '../control-plane/lasting-stream.ts';
+import type { ChannelLease } from '../control-plane/shared-channel.ts';
 import type { ResourceUpdate, Subscriptions } from '../state/config-store.ts';
 import { readResponse } from './read-response.ts';
 import { DeltaSubscriptions } from './subscriptions.ts';
 
 export interface XdsClientOptions {
-  /** A channel with the certificate of now; asked for at each new stream, closed when that stream has ended. */
-  readonly connect: () => Client;
+  /** A channel with the certificate of now; asked for at each new stream, given back when that stream has ended. */
+  readonly connect: () => ChannelLease;
   readonly node: { readonly id: string; readonly cluster: string };
   readonly version: string;
   /** Puts a response in force. @returns what could not be, naming resource and reason. */
