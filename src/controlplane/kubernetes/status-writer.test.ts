@@ -11,7 +11,7 @@ import { isPlainObject, type PlainObject } from '@weft/model/policy/reader';
 import type { Problem } from '@weft/model/problem';
 import { pino } from 'pino';
 import type { ObjectOrigin } from '../registry/source.ts';
-import type { PolicyReport } from '../status/policy-status.ts';
+import type { PolicyReport, WorkloadEnforcement } from '../status/policy-status.ts';
 import { StatusWriter } from './status-writer.ts';
 
 const snapshotOf = (revision: number): Snapshot => ({ revision, objects: new Map() });
@@ -26,6 +26,8 @@ interface World {
   problems: readonly Problem[];
   resource: KubeResource;
   isCompiled: boolean;
+  /** Of those that do not enforce it. */
+  reason: NonNullable<WorkloadEnforcement['reason']>;
 }
 
 /** One policy `shop/p`, or as many as asked, whose facts the test changes and then tells of. */
@@ -46,6 +48,7 @@ function createRig(count = 1) {
     problems: [],
     resource: AUTHORIZATION_POLICIES,
     isCompiled: true,
+    reason: 'not-acknowledged',
   };
   const turns: string[] = [];
   const listeners = new Set<() => void>();
@@ -79,7 +82,7 @@ function createRig(count = 1) {
       enforced: at < world.enforcing,
       version: 'v',
       by: at < world.enforcing ? 'confirmed' : 'nothing',
-      ...(at >= world.enforcing && { reason: 'not-acknowledged' as const }),
+      ...(at >= world.enforcing && { reason: world.reason }),
     })),
   });
   const open = (): StatusWriter =>
@@ -340,6 +343,28 @@ test('the next leader finds what the one before wrote, and leaves it', async () 
   await using _ = rig.open();
   await rig.pass(5_000);
   assert.equal(rig.writes(), 1);
+});
+
+test('proxies that go from one control plane to another leave the status of what they enforce as it is', async () => {
+  await using rig = createRig();
+  const change = async (to: Partial<World>, ms: number): Promise<void> => {
+    Object.assign(rig.world, to);
+    rig.tell();
+    await rig.pass(ms);
+  };
+  await change({ enforcing: 3 }, 1_000);
+  for (let round = 0; round < 3; round++) {
+    await change({ enforcing: 1, reason: 'not-connected' }, 8_000);
+    await change({ reason: 'not-acknowledged' }, 300);
+    await change({ enforcing: 3 }, 1_000);
+  }
+  assert.equal(rig.writes(), 1);
+  await change({ enforcing: 2, reason: 'not-connected' }, 11_000);
+  assert.equal(rig.writes(), 2, 'one that stays away is told of');
+  assert.equal(rig.status()?.['enforced'], '2/3');
+  await change({ enforcing: 3 }, 1_000);
+  await change({ generation: 2, enforcing: 2 }, 1_500);
+  assert.equal(condition(rig.status(), 'Enforced')['reason'], 'Waiting', 'a change is waited for');
 });
 
 test('kinds of other projects have statuses of their own', async () => {

@@ -9,7 +9,7 @@ import type { Problem } from '@weft/model/problem';
 import type { Logger } from 'pino';
 import type { MeshViews } from '../compile/mesh-views.ts';
 import type { ObjectOrigin, Source } from '../registry/source.ts';
-import type { PolicyReport, PolicyStatus } from '../status/policy-status.ts';
+import type { PolicyReport, PolicyStatus, WorkloadEnforcement } from '../status/policy-status.ts';
 import type { PolicyTurn } from './mesh-events.ts';
 import {
   describePolicyObject,
@@ -41,6 +41,8 @@ const IDLE_LOOK_MS = 5_000;
 const WRITE_AGAIN_MS = 1_000;
 /** That a change is waited for is written when it takes longer than that; most do not. */
 const PATIENCE_MS = 400;
+/** 10 s: who is not connected enforces what it had, and after the end of a control plane all come back and are told of by then. */
+const AWAY_PATIENCE_MS = 10_000;
 /** That it is enforced everywhere is written so soon after an earlier write. */
 const ENFORCED_AGAIN_MS = 100;
 /** Writes a second in the long run, and at once. */
@@ -51,6 +53,12 @@ const WRITES_AT_ONCE = 8;
 const RETRY_MS = 5_000;
 /** Kinds of other projects have statuses of their own. */
 const OWN_GROUPS: ReadonlySet<string> = new Set(['security.weft.dev', 'mesh.weft.dev']);
+
+interface Awaited {
+  readonly generation: number;
+  /** All that are waited for were seen to enforce this generation, and are not connected. */
+  readonly isForAway: boolean;
+}
 
 interface Written {
   /** As the server took it, or as it was found, in this version. */
@@ -67,8 +75,8 @@ interface Written {
   writtenAtMs: number;
   /** Of a write that failed. */
   notBeforeMs: number;
-  /** The generation that is waited for, and since when. */
-  waiting: { readonly generation: number; readonly sinceMs: number } | undefined;
+  /** What is waited for, and since when. */
+  waiting: (Awaited & { readonly sinceMs: number }) | undefined;
 }
 
 const NEVER = Number.NEGATIVE_INFINITY;
@@ -146,17 +154,18 @@ export class StatusWriter implements AsyncDisposable {
     );
     for (const [key, origin] of origins) {
       if (!OWN_GROUPS.has(origin.resource.group)) continue;
+      const report = reports.get(key);
       const status = describePolicyObject({
         origin,
-        report: reports.get(key),
+        report,
         problems: problems.get(key) ?? origin.problems,
         isDryRun: dryRuns.has(key),
       });
-      this.#want(key, origin, status);
+      this.#want(key, origin, { status, report });
     }
   }
 
-  #want(key: string, origin: ObjectOrigin, wanted: PolicyObjectStatus): void {
+  #want(key: string, origin: ObjectOrigin, { status: wanted, report }: Wanted): void {
     const nowMs = this.#options.clock.now();
     let known = this.#written.get(key);
     if (known?.uid !== origin.uid) this.#written.set(key, (known = foundOf(origin)));
@@ -169,8 +178,8 @@ export class StatusWriter implements AsyncDisposable {
     const isAsServed = known.asked !== undefined && isSameStatus(known.status, known.served ?? {});
     const current = isAsServed ? known.asked : known.status;
     const status = withTimes(wanted, current, nowMs);
+    const dueMs = Math.max(known.notBeforeMs, dueAtMs(known, { status: wanted, report }, nowMs));
     if (isSameStatus(current, status)) return;
-    const dueMs = Math.max(known.notBeforeMs, dueAtMs(known, wanted, nowMs));
     if (nowMs < dueMs) {
       this.#schedule(dueMs - nowMs);
       return;
@@ -259,20 +268,41 @@ export class StatusWriter implements AsyncDisposable {
   }
 }
 
-/** When what is wanted may be written. Notes since when a generation is waited for. */
-function dueAtMs(
-  known: Written,
-  { observedGeneration, conditions }: PolicyObjectStatus,
-  nowMs: number,
-): number {
-  const enforced = conditions.find(({ type }) => type === 'Enforced');
-  if (enforced?.status === 'True') return known.writtenAtMs + ENFORCED_AGAIN_MS;
-  const againMs = known.writtenAtMs + WRITE_AGAIN_MS;
-  if (enforced?.reason !== 'Waiting') return againMs;
-  if (known.waiting?.generation !== observedGeneration) {
-    known.waiting = { generation: observedGeneration, sinceMs: nowMs };
+interface Wanted {
+  readonly status: PolicyObjectStatus;
+  readonly report: PolicyReport | undefined;
+}
+
+const enforcementOf = ({ conditions }: PolicyObjectStatus) =>
+  conditions.find(({ type }) => type === 'Enforced');
+
+/** @param current the status that stands in the cluster */
+function awaitedOf(
+  current: PlainObject | undefined,
+  { status, report }: Wanted,
+): Awaited | undefined {
+  if (enforcementOf(status)?.reason !== 'Waiting') return undefined;
+  const { observedGeneration: generation } = status;
+  const isAway = ({ enforced, reason }: WorkloadEnforcement): boolean =>
+    enforced || reason === 'not-connected';
+  const wasEnforced = enforcedGenerationOf(current) === generation;
+  return { generation, isForAway: wasEnforced && report?.workloads.every(isAway) === true };
+}
+
+/** When what is wanted may be written. Notes since when it is waited for. */
+function dueAtMs(known: Written, wanted: Wanted, nowMs: number): number {
+  const awaited = awaitedOf(known.status, wanted);
+  const { waiting } = known;
+  const isSame =
+    waiting?.generation === awaited?.generation && waiting?.isForAway === awaited?.isForAway;
+  if (!isSame) known.waiting = awaited && { ...awaited, sinceMs: nowMs };
+  if (enforcementOf(wanted.status)?.status === 'True') {
+    return known.writtenAtMs + ENFORCED_AGAIN_MS;
   }
-  return Math.max(againMs, known.waiting.sinceMs + PATIENCE_MS);
+  const againMs = known.writtenAtMs + WRITE_AGAIN_MS;
+  if (known.waiting === undefined) return againMs;
+  const patienceMs = known.waiting.isForAway ? AWAY_PATIENCE_MS : PATIENCE_MS;
+  return Math.max(againMs, known.waiting.sinceMs + patienceMs);
 }
 
 interface Writing {
