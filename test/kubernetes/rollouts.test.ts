@@ -116,6 +116,9 @@ suite('traffic while a cluster changes', { skip: skip ?? false }, () => {
     return marked;
   }
 
+  const patch = (kind: string, name: string, change: object): Promise<string> =>
+    mesh.kubectl('patch', kind, name, '-n', NAMESPACE, '-p', JSON.stringify(change));
+
   /** Waits until the Pods that were there have gone. */
   const areGone = (app: string, pods: readonly string[]): Promise<unknown> =>
     eventually(
@@ -209,6 +212,17 @@ suite('traffic while a cluster changes', { skip: skip ?? false }, () => {
     await calls.neverFailed();
   });
 
+  test('a rolling update of the called application fails no request when it stops listening at SIGTERM', async () => {
+    await patch('deployment', 'prices', { spec: { template: { spec: pricesPod(0) } } });
+    await mesh.rolledOut(NAMESPACE, 'prices');
+    const calls = await traffic();
+    const before = await mesh.podsOf(NAMESPACE, 'prices');
+    await mesh.kubectl('rollout', 'restart', 'deployment/prices', '-n', NAMESPACE);
+    await mesh.rolledOut(NAMESPACE, 'prices');
+    await areGone('prices', before);
+    await calls.neverFailed();
+  });
+
   test('a rolling update of the caller fails none of its requests, from the first to the last', async () => {
     const before = await mesh.podsOf(NAMESPACE, 'loops');
     await mesh.kubectl('rollout', 'restart', 'deployment/loops', '-n', NAMESPACE);
@@ -280,7 +294,7 @@ suite('traffic while a cluster changes', { skip: skip ?? false }, () => {
   test('a Pod killed in mid-request: its caller is told so at once, and the next request succeeds elsewhere', async () => {
     const calls = await traffic();
     const before = await mesh.podsOf(NAMESPACE, 'prices');
-    const held = mesh.call(`${NAMESPACE}/web`, 'http', 'http://prices.shop/slow/9000');
+    const held = mesh.call(`${NAMESPACE}/web`, 'http', 'http://prices.shop/slow/9000', 'pay');
     const isBusy = (pod: string): boolean =>
       mesh.node.logs(`${NAMESPACE}/${pod}`, 'http').includes('slow 9000 begins');
     const victim = await eventually(() => before.find(isBusy), { what: 'the request' });

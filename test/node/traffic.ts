@@ -4,8 +4,8 @@ import { eventually } from '../support/lab-wait.ts';
 import type { CallEnd, CallKind } from './apps/calls.ts';
 import { container } from './objects.ts';
 
-/** 25 ms: hundreds of calls in the seconds that a change takes. */
-const EVERY_MS = 25;
+/** 20 ms: hundreds of calls in the seconds that a change takes. */
+const EVERY_MS = 20;
 const SETTLED_CALLS = 20;
 const MAX_SHOWN = 10;
 
