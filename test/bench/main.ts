@@ -1,6 +1,8 @@
 // `npm run bench`: runs the parts that are named, or all, and says what they gave as tables and, with --json FILE, as JSON.
 import { writeFile } from 'node:fs/promises';
 import { parseArgs } from 'node:util';
+import { measureCa } from './ca.ts';
+import { caText } from './ca-text.ts';
 import { measureDecisions } from './decisions.ts';
 import { measureDataPlane } from './dataplane.ts';
 import { measureKubernetes } from './kubernetes.ts';
@@ -20,7 +22,7 @@ import { measureRegistry, registryText } from './registry.ts';
 import { measureRules } from './rules.ts';
 import { measureStart } from './start.ts';
 
-const USAGE = `npm run bench -- [dataplane] [start] [policy] [decisions] [rules] [registry] [kubernetes] [profile] [--json FILE] [--rounds N]
+const USAGE = `npm run bench -- [dataplane] [start] [policy] [decisions] [rules] [registry] [kubernetes] [profile] [ca] [--json FILE] [--rounds N]
 
 Parts that are not named are left out; without any, all but kubernetes and profile are run. --rounds (default 5) is for the data plane and rules.
 kubernetes fills a real API server with up to 5,000 Pods (minutes; needs Go once).
@@ -39,6 +41,7 @@ const CLUSTERS = [
   { pods: 10_000, services: 1_000 },
 ];
 const PROFILE_MS = 8_000;
+const MASS_START = 1_000;
 
 const progress = (what: string): void => void process.stderr.write(`… ${what}\n`);
 const say = (text: string): void => void process.stdout.write(`${text}\n`);
@@ -113,6 +116,14 @@ const PARTS: readonly Part[] = [
     run: async () => {
       const result = await measureRegistry(CLUSTERS, progress);
       say(registryText(result));
+      return result;
+    },
+  },
+  {
+    name: 'ca',
+    run: async ({ rounds }) => {
+      const result = await measureCa({ rounds, roundMs: ROUND_MS, sidecars: MASS_START }, progress);
+      say(caText(result));
       return result;
     },
   },
