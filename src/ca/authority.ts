@@ -259,13 +259,16 @@ export class Authority implements AsyncDisposable {
     return { ok: false, reasonCode: 'root-brought', reason };
   }
 
-  /** What the rotation waits for by what is known here: our own proxies, and the certificates that we gave. */
-  gate(connected: readonly ConnectedProxy[]): PhaseGate {
+  /**
+   * What the rotation waits for by what is known here: our own proxies, and the certificates that we gave.
+   * @param connected asked during a rotation alone
+   */
+  gate(connected: () => readonly ConnectedProxy[]): PhaseGate {
     const { state, bundle, active } = this.#opened;
     const { phase } = state.rotation;
     const at = { bundleVersion: bundle.version, issuerKeyId: active.issuerKeyId };
     if (phase === 'stable') return { phase, ...at, waitsFor: [] };
-    const gate = { connected, ...at, ...this.#previousInUse() };
+    const gate = { connected: connected(), ...at, ...this.#previousInUse() };
     const isRenewed = waitsFor(state.rotation, { ...gate, graceLeftMs: 0 }).length === 0;
     const graceLeftMs = phase === 'sign' ? this.#grace.leftMs(isRenewed) : 0;
     this.#waitsFor = waitsFor(state.rotation, { ...gate, graceLeftMs });
@@ -281,7 +284,7 @@ export class Authority implements AsyncDisposable {
     elsewhere?: (gate: PhaseGate) => readonly string[],
   ): Promise<RotationOutcome> {
     return this.#kept.exclusively(async () => {
-      const gate = this.gate(connected());
+      const gate = this.gate(connected);
       const { phase } = gate;
       if (phase === 'stable') return { ok: true, phase, waitsFor: this.#waitsFor };
       this.#waitsFor = [...gate.waitsFor, ...(elsewhere?.(gate) ?? [])];

@@ -30,17 +30,7 @@ function gate(parts: {
     bundle,
     renewal: { connected: () => parts.renewing ?? [] },
     ads: {
-      sessions: () =>
-        (parts.sessions ?? []).map((proxyId) => ({
-          proxyId,
-          identity: web,
-          peer: '10.0.0.1:8',
-          variant: 'delta' as const,
-          connectedAtMs: 0,
-          userAgent: 'test',
-          outboxBytes: 0,
-          kinds: [],
-        })),
+      proxies: () => (parts.sessions ?? []).map((proxyId) => ({ proxyId, identity: web })),
       statusOf(kind, name) {
         asked.push([kind, name]);
         return (parts.acked ?? []).map(([proxyId, version]) => ({

@@ -11,7 +11,7 @@ import type { AdsServer } from './serve/ads-server.ts';
  */
 export function connectedProxies(parts: {
   readonly renewal: Pick<RenewalService, 'connected'>;
-  readonly ads: Pick<AdsServer, 'sessions' | 'statusOf'>;
+  readonly ads: Pick<AdsServer, 'proxies' | 'statusOf'>;
   readonly bundle: { readonly version: string; readonly pem: string };
   /** Whether a proxy may renew at another control plane than the one that it has its configuration from; default false. */
   readonly hasOthers?: boolean;
@@ -29,7 +29,7 @@ export function connectedProxies(parts: {
       hasBundle: (version: string) => ackedBundleVersion === version,
       issuerKeyId,
     })),
-    ...ads.sessions().map(({ proxyId, identity }) => ({
+    ...ads.proxies().map(({ proxyId, identity }) => ({
       proxyId,
       hasBundle: (version: string) =>
         version === bundle.version && acked.get(proxyId) === secret.version,

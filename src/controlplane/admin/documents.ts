@@ -117,7 +117,7 @@ function reportStatus({ version, startedAtMs, views, ads, ca }: DocumentSources)
     startedAt: new Date(startedAtMs).toISOString(),
     trustDomain,
     revision: views.revision,
-    proxies: new Set(ads.sessions().map(({ proxyId }) => proxyId)).size,
+    proxies: new Set(ads.proxies().map(({ proxyId }) => proxyId)).size,
     workloads: views.mesh().workloads.size,
     destinations: views.mesh().destinations.size,
     policies: views.policies().length,

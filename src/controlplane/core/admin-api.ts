@@ -30,7 +30,7 @@ export function scrapedState({
   const { issued, refusedByReason, roots } = authority.status();
   const policies = status.reports();
   return {
-    sessions: ads.sessions().length,
+    sessions: ads.proxies().length,
     problems: {
       error: problems.filter(({ severity }) => severity === 'error').length,
       warning: problems.filter(({ severity }) => severity === 'warning').length,

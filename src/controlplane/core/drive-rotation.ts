@@ -7,8 +7,10 @@ import type { Logger } from 'pino';
 import { connectedProxies } from '../rotation-gate.ts';
 import type { AdsServer } from '../serve/ads-server.ts';
 
-/** What a rotation waits for is looked at again so often, besides at every acknowledgement. */
+/** What a rotation waits for is looked at again so often, besides after acknowledgements. */
 const ROTATION_CHECK_MS = 500;
+/** Acknowledgements come by the thousand; they are looked at together. */
+const SETTLE_MS = 50;
 
 export function driveRotation(parts: {
   readonly authority: Authority;
@@ -33,7 +35,13 @@ export function driveRotation(parts: {
       )
       .catch((error: unknown) => log.error({ error: String(error) }, 'rotation did not advance'));
   };
-  const onProgress = renewal.onProgress(advance);
+  let soon: Disposable | undefined;
+  const onProgress = renewal.onProgress(() => {
+    soon ??= clock.setTimeout(() => {
+      soon = undefined;
+      advance();
+    }, SETTLE_MS);
+  });
   let timer = clock.setTimeout(tick, ROTATION_CHECK_MS);
   function tick(): void {
     advance();
@@ -42,6 +50,7 @@ export function driveRotation(parts: {
   return {
     [Symbol.dispose]: () => {
       onProgress[Symbol.dispose]();
+      soon?.[Symbol.dispose]();
       timer[Symbol.dispose]();
     },
   };

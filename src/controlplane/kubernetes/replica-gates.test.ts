@@ -125,7 +125,7 @@ test('a replica that has not followed holds the next step up', async () => {
   const mesh = createMesh();
   await using one = await openReplica(mesh, 'one');
   await using two = await openReplica(mesh, 'two');
-  const own = one.authority.gate([]);
+  const own = one.authority.gate(() => []);
   const other = { ...own, phase: 'sign', issuerKeyId: 'another' } as const;
   await mesh.until('the other is seen', () => one.gates.elsewhere(own).length === 0);
   assert.deepEqual(one.gates.elsewhere(other), [
@@ -147,7 +147,7 @@ test('a replica that is silent holds everything up until its Pod is gone', async
       ? kubeFailure(0, 'Unreachable')
       : undefined,
   );
-  const elsewhere = () => one.gates.elsewhere(one.authority.gate([])).join();
+  const elsewhere = () => one.gates.elsewhere(one.authority.gate(() => [])).join();
   await mesh.until('it is missed', () => elsewhere().includes('was not heard of'));
   for (let second = 0; second < 60; second++) {
     clock.turn(1_000);
@@ -173,10 +173,14 @@ test('what a replica gave that ends while another root signs is waited for to it
   });
   clock.turn(1_800_000);
   await two[Symbol.asyncDispose]();
-  const mayBeInUse = () => one.authority.gate([]).waitsFor.join().includes('may be in use');
+  const mayBeInUse = () =>
+    one.authority
+      .gate(() => [])
+      .waitsFor.join()
+      .includes('may be in use');
   await mesh.until(
     'the other is gone',
-    () => one.gates.elsewhere(one.authority.gate([])).length === 0,
+    () => one.gates.elsewhere(one.authority.gate(() => [])).length === 0,
   );
   clock.turn(3_500_000);
   assert.ok(mayBeInUse());
@@ -208,7 +212,10 @@ test('while the Leases cannot be read no step is taken', async () => {
   );
   await using one = await openReplica(mesh, 'one');
   assert.ok(one.gates.hasOthers());
-  assert.match(one.gates.elsewhere(one.authority.gate([])).join(), /not known yet|needs verb/);
+  assert.match(
+    one.gates.elsewhere(one.authority.gate(() => [])).join(),
+    /not known yet|needs verb/,
+  );
 });
 
 test('a Lease goes with its Pod, and that of a leader or of a stranger is no replica’s', async () => {
@@ -222,7 +229,7 @@ test('a Lease goes with its Pod, and that of a leader or of a stranger is no rep
     metadata: { name: 'weft-control-plane-z', namespace, labels: { 'weft.dev/replica': 'z' } },
   });
   await using one = await openReplica(mesh, 'one');
-  const own = () => one.gates.elsewhere(one.authority.gate([]));
+  const own = () => one.gates.elsewhere(one.authority.gate(() => []));
   await mesh.until('they are listed', () => own().length === 1 && own()[0]!.includes('z'));
   assert.match(own()[0]!, /control plane z does not say/);
   const lease = client.peek(LEASES, 'weft-control-plane-one', namespace);

@@ -183,7 +183,7 @@ export class ReplicaGates implements AsyncDisposable {
 
   /** @returns when the next is due. */
   async #round(): Promise<number> {
-    const gate = this.#options.authority.gate(this.#options.connected());
+    const gate = this.#options.authority.gate(this.#options.connected);
     await this.#publish(gate);
     if (gate.phase === 'stable') return IDLE_MS;
     for (const replica of this.#others.values()) await this.#removeIfGone(replica);

@@ -162,6 +162,15 @@ export class AdsServer implements Disposable {
     for (const session of this.#sessions) if (!session.isEnded) yield session;
   }
 
+  /** Whom the streams serve that have said it; a proxy may appear once for each of its streams. */
+  proxies(): readonly { readonly proxyId: string; readonly identity: SpiffeId }[] {
+    const found: { readonly proxyId: string; readonly identity: SpiffeId }[] = [];
+    for (const { proxy, identity } of this.#live()) {
+      if (proxy !== undefined) found.push({ proxyId: proxy.id, identity });
+    }
+    return found;
+  }
+
   /** Of all streams that have said whom they serve. */
   sessions(): readonly SessionReport[] {
     return [...this.#live()].flatMap((session) => session.report() ?? []);
