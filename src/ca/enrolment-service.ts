@@ -162,7 +162,10 @@ function notAttested(
   const { reasonCode, reason, isTemporary } = refusal;
   const audit = { reasonCode, reason };
   const told = isTemporary
-    ? { code: status.UNAVAILABLE, details: 'tokens cannot be checked now' }
+    ? {
+        code: status.UNAVAILABLE,
+        details: 'the control plane cannot check tokens now; its log says why',
+      }
     : { code: status.UNAUTHENTICATED, details: NOT_ACCEPTED[kind] };
   return { ok: false, ...told, audit, attestor: name };
 }

@@ -176,7 +176,7 @@ test('who may not install is told which verb on which resource is missing', only
   const kubeconfig = await viewer();
   const end = await weft(lab, ['upgrade', '--no-wait'], { kubeconfig, isHelm: false });
   assert.equal(end.code, 1);
-  assert.match(end.stderr, /needs verb "\w+" on "[a-z.]+"/);
+  assert.match(end.stderr, /needs verb "\w+" on "[a-z0-9.]+"/);
   const pre = await weft(lab, ['check', '--pre'], { kubeconfig });
   assert.equal(pre.code, 1);
   assert.match(pre.stdout, /you may not .*create clusterroles\.rbac\.authorization\.k8s\.io/);

@@ -1,4 +1,5 @@
 // Keeps one container of a Pod as it should be: started, probed, started again by its policy, and stopped in order.
+import { readFileSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 import { act, type ActionTarget } from './action.ts';
 import { type ContainerProcess, type ProcessPlan, startContainer } from './container-process.ts';
@@ -40,6 +41,8 @@ const NOT_PLANNED_RETRY_MS = 500;
 /** The second restart waits so long, each further one twice as long: kubelets begin with 10 s. */
 const BACK_OFF_MS = 200;
 const BACK_OFF_MAX_MS = 5_000;
+/** As kubelets have it. */
+const MAX_LAST_WORDS = 2_048;
 /** A run so long makes the next failure the first again. */
 const GOOD_RUN_MS = 10_000;
 /** Kubelets know no limit of their own. */
@@ -212,7 +215,8 @@ export class ContainerRunner {
     this.isStarted = false;
     const reason =
       setupFailure !== undefined ? 'StartError' : exitCode === 0 ? 'Completed' : 'Error';
-    const message = setupFailure ?? unhealthy;
+    const message =
+      setupFailure ?? unhealthy ?? (exitCode === 0 ? undefined : this.#lastWords(plan));
     const finishedAt = new Date();
     const end = {
       kind: 'terminated',
@@ -225,6 +229,12 @@ export class ContainerRunner {
     } as const;
     this.#change(end);
     return end;
+  }
+
+  /** What `kubectl describe` shows of a container that failed, where it asks for that. */
+  #lastWords({ logFile }: ProcessPlan): string | undefined {
+    if (this.container.terminationMessagePolicy !== 'FallbackToLogsOnError') return undefined;
+    return readFileSync(logFile, 'utf8').slice(-MAX_LAST_WORDS);
   }
 
   async #afterStart(

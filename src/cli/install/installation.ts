@@ -8,9 +8,20 @@ import {
   removeObject,
   staleObjects,
 } from './apply-objects.ts';
-import { DEPLOYMENTS, describeObject, parseManifests } from './manifest-objects.ts';
+import {
+  CLUSTER_ROLE_BINDINGS,
+  DEPLOYMENTS,
+  describeObject,
+  parseManifests,
+} from './manifest-objects.ts';
 import { type RenderOptions, renderManifests } from './render.ts';
-import { CONTROL_PLANE, untilAvailable, untilTrusted, type Waiting } from './wait-until.ts';
+import {
+  CONTROL_PLANE,
+  itemsAt,
+  untilAvailable,
+  untilTrusted,
+  type Waiting,
+} from './wait-until.ts';
 
 export interface InstallOptions {
   readonly client: KubeClient;
@@ -44,9 +55,32 @@ export async function install(options: InstallOptions): Promise<void> {
   await untilTrusted(client, waiting);
 }
 
+/**
+ * A cluster has one Weft: its rights and webhooks are the cluster's, and a second one would take them over.
+ * @throws Error when there is one in another namespace
+ */
+export async function requireNoOther(
+  client: KubeClient,
+  namespace: string,
+  verb: 'install' | 'upgrade' | 'uninstall',
+): Promise<void> {
+  const found = await client.get(CLUSTER_ROLE_BINDINGS, { name: CONTROL_PLANE });
+  if (!found.ok) {
+    if (found.code === 404) return;
+    throw new Error(found.message);
+  }
+  const [subject] = itemsAt(found.value, 'subjects');
+  const home = textAt(subject, 'namespace');
+  if (home === undefined || home === namespace) return;
+  throw new Error(
+    `Cannot ${verb} in namespace ${namespace}: the Weft of this cluster is in ${home}, and a cluster has one; run the same with --namespace ${home} (which namespaces are in its mesh is said by the value watchNamespaces)`,
+  );
+}
+
 /** An upgrade of nothing, or of what Helm keeps, is a mistake. */
 async function checkMode({ client, render, mode }: InstallOptions): Promise<void> {
   const { namespace } = render;
+  await requireNoOther(client, namespace, mode);
   const found = await client.get(DEPLOYMENTS, { name: CONTROL_PLANE, namespace });
   if (!found.ok && found.code !== 404) throw new Error(found.message);
   if (!found.ok) {

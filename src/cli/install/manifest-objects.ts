@@ -20,6 +20,8 @@ export const DEPLOYMENTS = resource('apps/v1', 'Deployment', 'deployments', 'nam
 const rbac = (kind: string, plural: string, scope: 'namespaced' | 'cluster'): KubeResource =>
   resource('rbac.authorization.k8s.io/v1', kind, plural, scope);
 
+export const CLUSTER_ROLE_BINDINGS = rbac('ClusterRoleBinding', 'clusterrolebindings', 'cluster');
+
 /** Every resource that the chart makes, in the order of installing: what is needed before what needs it, webhooks last. */
 export const INSTALLED_RESOURCES: readonly KubeResource[] = [
   NAMESPACES,
@@ -27,7 +29,7 @@ export const INSTALLED_RESOURCES: readonly KubeResource[] = [
   resource('scheduling.k8s.io/v1', 'PriorityClass', 'priorityclasses', 'cluster'),
   SERVICE_ACCOUNTS,
   rbac('ClusterRole', 'clusterroles', 'cluster'),
-  rbac('ClusterRoleBinding', 'clusterrolebindings', 'cluster'),
+  CLUSTER_ROLE_BINDINGS,
   rbac('Role', 'roles', 'namespaced'),
   rbac('RoleBinding', 'rolebindings', 'namespaced'),
   resource('networking.k8s.io/v1', 'NetworkPolicy', 'networkpolicies', 'namespaced'),

@@ -12,6 +12,7 @@ import {
 } from '@weft/kube/resource';
 import { INJECTED_ANNOTATION } from '@weft/controlplane/inject/annotations';
 import { type Change, helmReleaseOf, listOwn, removeObject } from './apply-objects.ts';
+import { requireNoOther } from './installation.ts';
 import { DEPLOYMENTS, INSTALLED_RESOURCES } from './manifest-objects.ts';
 import { CONTROL_PLANE } from './wait-until.ts';
 
@@ -53,6 +54,7 @@ export async function injectedPods(client: KubeClient): Promise<ReadonlyMap<stri
 /** @throws Error that names verb and resource where the API server says no; the same command goes on from there. */
 export async function uninstall(options: RemovalOptions): Promise<void> {
   const { client, namespace, isPurge } = options;
+  await requireNoOther(client, namespace, 'uninstall');
   const deployment = await client.get(DEPLOYMENTS, { name: CONTROL_PLANE, namespace });
   const release = deployment.ok ? helmReleaseOf(deployment.value) : undefined;
   if (release !== undefined) {

@@ -21,6 +21,7 @@ export function checkPod(check: PodCheck): void {
   const containers = containersOf(spec);
   checkNames(check, spec, containers);
   for (const placed of containers) {
+    checkOtherMesh(check, placed);
     checkUser(check, spec, placed);
     checkPorts(check, placed);
     warnOfRights(check, placed);
@@ -46,6 +47,27 @@ function checkNames(
     const name = textAt(volume, 'name') ?? '';
     if (RESERVED_VOLUMES.includes(name)) reserved(reader, `spec.volumes[${index}].name`, name);
   });
+}
+
+/** Containers of meshes that redirect a Pod's traffic as Weft does. */
+const OTHER_MESHES: ReadonlyMap<string, string> = new Map([
+  ['istio-proxy', 'Istio'],
+  ['istio-init', 'Istio'],
+  ['istio-validation', 'Istio'],
+  ['linkerd-proxy', 'Linkerd'],
+  ['linkerd-init', 'Linkerd'],
+  ['kuma-sidecar', 'Kuma'],
+  ['kuma-init', 'Kuma'],
+  ['consul-dataplane', 'Consul'],
+]);
+
+/** Each of both would redirect what the other sends. */
+function checkOtherMesh({ reader }: PodCheck, { name, field }: PlacedContainer): void {
+  const mesh = OTHER_MESHES.get(name);
+  if (mesh === undefined) return;
+  const message = `container ${name} is that of ${mesh}: two meshes would redirect each other's traffic`;
+  const cure = `keep one of them out of this Pod: ${ANNOTATIONS.inject.name}: "false", or what ${mesh} goes by`;
+  reader.error(`${field}.name`, 'other-mesh', message, cure);
 }
 
 function reserved(reader: Reader, field: string, name: string): void {

@@ -11,7 +11,7 @@ export interface EventSubject {
   /** Absent for what lives in no namespace. */
   readonly namespace?: string;
   readonly name: string;
-  /** Without one, tools that go by it do not find the Event. */
+  /** `kubectl describe` goes by it; where it is absent it is asked for. */
   readonly uid?: string;
 }
 
@@ -30,7 +30,7 @@ export interface EventSink {
 }
 
 export interface EventRecorderOptions {
-  readonly client: Pick<KubeClient, 'create' | 'patch'>;
+  readonly client: Pick<KubeClient, 'create' | 'get' | 'patch'>;
   /** Of this replica. */
   readonly podName: string;
   readonly clock: Clock;
@@ -161,7 +161,8 @@ export class EventRecorder implements EventSink, AsyncDisposable {
     const { client, podName, clock } = this.#options;
     const { about, type, reason, action, note } = series.event;
     const namespace = about.namespace ?? CLUSTER_NAMESPACE;
-    const { resource, name, uid } = about;
+    const { resource, name } = about;
+    const uid = about.uid ?? (await this.#uidOf(about));
     const answer = await client.create(
       EVENTS,
       {
@@ -187,6 +188,12 @@ export class EventRecorder implements EventSink, AsyncDisposable {
     );
     if (answer.ok) series.name = textAt(answer.value, 'metadata', 'name');
     else if (!this.#stop.signal.aborted) this.#drop(answer.message, series.event);
+  }
+
+  /** An Event that is found by fewer is better than none. */
+  async #uidOf({ resource, namespace, name }: EventSubject): Promise<string | undefined> {
+    const found = await this.#options.client.get(resource, { namespace, name }, this.#stop.signal);
+    return found.ok ? textAt(found.value, 'metadata', 'uid') : undefined;
   }
 
   /** Unlike any other of this replica and of those before it under the name. */

@@ -9,6 +9,7 @@ import {
   VALIDATING_WEBHOOKS,
 } from '@weft/kube/resource';
 import type { Clock } from '@weft/model/clock';
+import type { Problem } from '@weft/model/problem';
 import type { Edge } from '../report/edge-ledger.ts';
 import type { NewlyRefused } from '../status/replay.ts';
 import type { EventSink } from './events.ts';
@@ -34,6 +35,23 @@ export function recordPolicyTurn(sink: EventSink, turn: PolicyTurn): void {
     type === 'Enforced' ? 'PolicyEnforced' : isGood ? 'PolicyAccepted' : 'PolicyRefused';
   const action = type === 'Enforced' ? 'Enforcing' : 'Reading';
   sink.record({ about, type: isGood ? 'Normal' : 'Warning', reason, action, note: message });
+}
+
+/** A control plane that waits is not ready, and its Pod is what is looked at. */
+export function recordWaiting(
+  sink: EventSink,
+  reasons: readonly Problem[],
+  { rootNamespace, podName }: { readonly rootNamespace: string; readonly podName: string },
+): void {
+  for (const { message, cure } of reasons) {
+    sink.record({
+      about: { resource: PODS, namespace: rootNamespace, name: podName },
+      type: 'Warning',
+      reason: 'NotServing',
+      action: 'Starting',
+      note: cure === undefined ? message : `${message}; ${cure}`,
+    });
+  }
 }
 
 /** Callers that one Event names. */

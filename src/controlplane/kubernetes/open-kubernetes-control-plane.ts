@@ -20,7 +20,7 @@ import { EventRecorder } from './events.ts';
 import { type KubernetesControlPlaneOptions, MEMBERSHIP } from './kubernetes-options.ts';
 import { LeaderTasks } from './leader-tasks.ts';
 import { leaderTasks } from './leader-work.ts';
-import { recordNewlyRefused, withRefusalEvents } from './mesh-events.ts';
+import { recordNewlyRefused, recordWaiting, withRefusalEvents } from './mesh-events.ts';
 import { openWebhooks } from './open-webhooks.ts';
 import { connectedProxies } from '../rotation-gate.ts';
 import { type ReplicaGates, startReplicaGates } from './replica-gates.ts';
@@ -34,7 +34,7 @@ export async function openKubernetesControlPlane(
 ): Promise<Core> {
   await using stack = new AsyncDisposableStack();
   const { client, log, clock = systemClock, stateDir, rootNamespace, trustDomain } = options;
-  const { namespaces, signal, random = Math.random } = options;
+  const { namespaces, signal, podName, random = Math.random } = options;
   await makeStateDir(stateDir);
   const store = stack.use(
     createKubernetesSecretStore({
@@ -47,6 +47,14 @@ export async function openKubernetesControlPlane(
   );
   const brought = openBrought(options);
   stack.use(brought);
+  const events = stack.use(
+    new EventRecorder({
+      client,
+      podName,
+      clock,
+      log: log.child({ component: 'events' }),
+    }),
+  );
   const source = stack.use(
     await openKubernetesSource({
       client,
@@ -56,24 +64,17 @@ export async function openKubernetesControlPlane(
       clock,
       random,
       ...(signal && { signal }),
+      onWaiting: (reasons) => recordWaiting(events, reasons, { rootNamespace, podName }),
     }),
   );
   const election = stack.use(
     startLeaderElection({
       client,
       namespace: rootNamespace,
-      identity: options.podName,
+      identity: podName,
       log: log.child({ component: 'leader' }),
       clock,
       random,
-    }),
-  );
-  const events = stack.use(
-    new EventRecorder({
-      client,
-      podName: options.podName,
-      clock,
-      log: log.child({ component: 'events' }),
     }),
   );
   const isPod = (id: string): boolean => {

@@ -168,7 +168,7 @@ function otherWeft(configuration: KubeThing, namespace: string): readonly Findin
   const home = textAt(webhook, 'clientConfig', 'service', 'namespace');
   if (home === undefined || home === namespace) return [];
   return [
-    warn(
+    bad(
       'other-meshes',
       `a Weft is installed in namespace ${home}`,
       `look at that one with: weft check --namespace ${home}; a cluster has one, whose watchNamespaces say which namespaces are in it`,

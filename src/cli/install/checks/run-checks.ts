@@ -9,6 +9,7 @@ import {
 } from './control-plane.ts';
 import type { Check, CheckContext, Finding } from './finding.ts';
 import { checkClock, checkOtherMeshes, checkPermissions, checkVersion } from './prerequisites.ts';
+import { checkRights } from './rights.ts';
 import { checkWorkloads } from './workloads.ts';
 
 const BEFORE: readonly Check[] = [checkPermissions, checkClock, checkOtherMeshes];
@@ -16,6 +17,7 @@ const AFTER: readonly Check[] = [
   checkClock,
   checkOtherMeshes,
   checkKinds,
+  checkRights,
   checkReplicas,
   checkLeader,
   checkCertificates,
