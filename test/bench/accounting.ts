@@ -1,6 +1,6 @@
 // Reads from /proc what processes have cost: CPU time of all their threads, and memory.
 import { execFileSync } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 
 /** Clock ticks a second of /proc/PID/stat. */
 const ticksPerSecond = Number(execFileSync('getconf', ['CLK_TCK'], { encoding: 'utf8' }));
@@ -24,6 +24,8 @@ export interface Memory {
   readonly residentMb: number;
   /** Pages that nobody shares: what one more such process costs. */
   readonly privateMb: number;
+  /** Written pages alone: nobody could share them, nor could they be read from disk again. */
+  readonly dirtyMb: number;
   /** Shared pages counted by their share. */
   readonly proportionalMb: number;
 }
@@ -38,6 +40,20 @@ export function memoryOf(pid: number): Memory {
   return {
     residentMb: mb('Rss'),
     privateMb: mb('Private_Clean') + mb('Private_Dirty'),
+    dirtyMb: mb('Private_Dirty'),
     proportionalMb: mb('Pss'),
   };
+}
+
+/**
+ * The same to the nanosecond, from the scheduler's own account of every thread: for work shorter than a tick. Threads
+ * that ended are not in it.
+ */
+export function preciseCpuUsOf(pid: number): number {
+  let nanoseconds = 0;
+  for (const thread of readdirSync(`/proc/${pid}/task`)) {
+    const [running = ''] = readFileSync(`/proc/${pid}/task/${thread}/schedstat`, 'utf8').split(' ');
+    nanoseconds += Number(running);
+  }
+  return nanoseconds / 1_000;
 }

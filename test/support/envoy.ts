@@ -53,6 +53,10 @@ export class MeshEnvoy implements AsyncDisposable {
     return readFileSync(this.#logFile, 'utf8');
   }
 
+  get pid(): number {
+    return this.#child.pid ?? 0;
+  }
+
   get hasEnded(): boolean {
     return this.#child.exitCode !== null || this.#child.signalCode !== null;
   }
