@@ -1,8 +1,12 @@
 // Streams with the same certificate and bundle share a connection; it ends with the last of them.
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { createServer } from 'node:net';
 import { test } from 'node:test';
 import { Client, credentials } from '@grpc/grpc-js';
+import { serve } from '../../../test/support/servers.ts';
 import { SharedChannel } from './shared-channel.ts';
+import { whyNoAnswer } from './why-no-answer.ts';
 
 function createRig() {
   const opened: Client[] = [];
@@ -37,17 +41,39 @@ test('three streams with one certificate have one connection, and it ends with t
 test('a stream that is opened with a new certificate, or another bundle, gets a connection of its own', () => {
   const { opened, closed, lease } = createRig();
   const old = lease('a');
-  const renewed = lease('b');
-  const distrusting = lease('b', 'other roots');
+  using renewed = lease('b');
+  using distrusting = lease('b', 'other roots');
   assert.equal(new Set([old.client, renewed.client, distrusting.client]).size, 3);
   old[Symbol.dispose]();
   assert.deepEqual(closed, [opened[0]]);
-  assert.equal(lease('b', 'other roots').client, distrusting.client);
+  using again = lease('b', 'other roots');
+  assert.equal(again.client, distrusting.client);
 });
 
 test('after the last stream has ended the next one has a new connection: what was wrong with the old one is not its concern', () => {
   const { opened, lease } = createRig();
   lease('a')[Symbol.dispose]();
-  lease('a');
+  using _ = lease('a');
   assert.equal(opened.length, 2);
+});
+
+test('streams to an address that answers nothing end in time, and the next one has a new connection', async () => {
+  await using silent = await serve(createServer());
+  const channel = new SharedChannel(
+    () => new Client(`127.0.0.1:${silent.port}`, credentials.createInsecure()),
+    { connectMs: 100 },
+  );
+  const material = { bundlePem: 'roots', own: { chainPem: 'a' } };
+  const streams = [1, 2].map(async () => {
+    using lease = channel.lease(material);
+    const echo = (bytes: Buffer): Buffer => bytes;
+    const stream = lease.client.makeBidiStreamRequest('/x/Y', echo, echo);
+    const [error] = await once(stream, 'error');
+    return { client: lease.client, said: whyNoAnswer(String(error)) };
+  });
+  const [first, second] = await Promise.all(streams);
+  assert.match(first?.said ?? '', /^nothing answered there in time/);
+  assert.equal(second?.client, first?.client);
+  using next = channel.lease(material);
+  assert.notEqual(next.client, first?.client);
 });

@@ -1,5 +1,5 @@
 // One connection to the control plane for all streams that are opened with the same certificate and bundle: a handshake and its memory, once.
-import type { Client } from '@grpc/grpc-js';
+import { type Client, connectivityState } from '@grpc/grpc-js';
 
 /** The right to open a stream; to be disposed of when that stream has ended. */
 export interface ChannelLease extends Disposable {
@@ -16,8 +16,12 @@ interface Shared {
   readonly client: Client;
   readonly bundlePem: string;
   readonly chainPem: string;
+  readonly limit: NodeJS.Timeout;
   leases: number;
 }
+
+/** 10 s: an address whose machine is gone answers nothing at all, and a fleet that comes back has its handshakes done by then. */
+const CONNECT_MS = 10_000;
 
 /** A connection of one stream alone. */
 export const ownChannel = (client: Client): ChannelLease => ({
@@ -27,10 +31,16 @@ export const ownChannel = (client: Client): ChannelLease => ({
 
 export class SharedChannel<Material extends ChannelMaterial> {
   readonly #open: (material: Material) => Client;
+  readonly #connectMs: number;
   #shared: Shared | undefined;
 
-  constructor(open: (material: Material) => Client) {
+  /** @param options.connectMs after which a connection that has not come about is given up, with its streams; default 10 s. */
+  constructor(
+    open: (material: Material) => Client,
+    { connectMs = CONNECT_MS }: { readonly connectMs?: number } = {},
+  ) {
     this.#open = open;
+    this.#connectMs = connectMs;
   }
 
   /**
@@ -42,10 +52,7 @@ export class SharedChannel<Material extends ChannelMaterial> {
     const { chainPem } = material.own;
     const known = this.#shared;
     const isSame = known?.bundlePem === bundlePem && known.chainPem === chainPem;
-    const shared =
-      known !== undefined && isSame
-        ? known
-        : { client: this.#open(material), bundlePem, chainPem, leases: 0 };
+    const shared = known !== undefined && isSame ? known : this.#connect(material);
     this.#shared = shared;
     shared.leases++;
     let isGiven = true;
@@ -58,9 +65,28 @@ export class SharedChannel<Material extends ChannelMaterial> {
     };
   }
 
+  /** gRPC itself waits as long as the system does for an answer to the first packet: two minutes. */
+  #connect(material: Material): Shared {
+    const { bundlePem } = material;
+    const { chainPem } = material.own;
+    const client = this.#open(material);
+    const limit = setTimeout(() => this.#giveUp(shared), this.#connectMs);
+    const shared: Shared = { client, bundlePem, chainPem, limit, leases: 0 };
+    return shared;
+  }
+
+  /** One that has come about is left alone. Streams end with their connection, and give it back. */
+  #giveUp(shared: Shared): void {
+    const { client } = shared;
+    if (client.getChannel().getConnectivityState(false) === connectivityState.READY) return;
+    if (this.#shared === shared) this.#shared = undefined;
+    client.close();
+  }
+
   #giveBack(shared: Shared): void {
     shared.leases--;
     if (shared.leases > 0) return;
+    clearTimeout(shared.limit);
     shared.client.close();
     if (this.#shared === shared) this.#shared = undefined;
   }

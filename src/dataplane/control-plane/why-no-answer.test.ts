@@ -38,6 +38,11 @@ for (const [what, text, expected] of [
     '12 UNIMPLEMENTED: The server does not implement the method /weft.report.v1.Reports/Report',
     /xDS is at 15012/,
   ],
+  [
+    'an address that answers nothing',
+    '14 UNAVAILABLE: Channel closed before call started',
+    /^nothing answered there in time/,
+  ],
   ['text that ends early', 'No connection established. Last error: x', /^x$/],
 ] as const) {
   test(`whyNoAnswer() says in words what ${what} means`, () => {

@@ -21,6 +21,9 @@ export function whyNoAnswer(text: string): string {
   if (said.includes('alert certificate required')) {
     return 'what listens there wants a certificate first: that is the xDS port; enrolment is at 15013 by default';
   }
+  if (said.includes('Channel closed before call started')) {
+    return 'nothing answered there in time; is its machine gone, or does a NetworkPolicy drop packets on the way?';
+  }
   if (said.includes('UNIMPLEMENTED')) {
     return `${said}; is this another port of the control plane? xDS is at 15012 by default`;
   }
