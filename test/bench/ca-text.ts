@@ -26,6 +26,7 @@ export function caText(result: CaResult): string {
   return [
     'CA: certificates given by the services of enrolment and renewal; CPU of the server alone',
     `openssl speed, one core: ${spread(limit.signsPerSecond)} signatures a second, ${spread(limit.verifiesPerSecond)} verified; the limit is one of each for a certificate`,
+    'Each enrolment has a connection of its own, with its handshake; a mass start has join tokens and renewal streams as well',
     `Verified: ${result.checks.join('; ')}`,
     `Median of ${result.rounds} rounds (lowest–highest)`,
     '',

@@ -80,8 +80,8 @@ interface Load {
 }
 
 const LOADS: readonly Load[] = [
-  { name: 'enrolment, a new connection each, one by one', kind: 'enrol', atOnce: 1 },
-  { name: 'enrolment, a new connection each, 32 at once', kind: 'enrol', atOnce: 32 },
+  { name: 'enrolment, one by one', kind: 'enrol', atOnce: 1 },
+  { name: 'enrolment, 32 at once', kind: 'enrol', atOnce: 32 },
   { name: 'renewal, one stream', kind: 'renew', atOnce: 1 },
   { name: 'renewal, 32 streams', kind: 'renew', atOnce: 32 },
 ];
@@ -192,7 +192,7 @@ async function measureMassStart(
     rounds.push({ answered, cpuUs: cpuUsOf([pid]) - before, limit });
     privateMb.push(memoryOf(pid).privateMb);
   }
-  const name = `mass start of ${plan.sidecars} sidecars, with join tokens and renewal streams`;
+  const name = `mass start of ${plan.sidecars} sidecars`;
   return {
     sidecars: plan.sidecars,
     figures: figuresOf(name, rounds),

@@ -1,8 +1,14 @@
 // `npm run bench`: runs the parts that are named, or all, and says what they gave as tables and, with --json FILE, as JSON.
-import { writeFile } from 'node:fs/promises';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { isPlainObject } from '@weft/model/policy/reader';
 import { measureCa } from './ca.ts';
 import { caText } from './ca-text.ts';
+import { chartsOf } from './charts-of-run.ts';
+import { measureControlPlane } from './controlplane.ts';
+import { type SettingFlags, settingsOf } from './controlplane/settings.ts';
+import { controlPlaneText } from './controlplane-text.ts';
 import { measureDecisions } from './decisions.ts';
 import { measureDataPlane } from './dataplane.ts';
 import { measureKubernetes } from './kubernetes.ts';
@@ -24,9 +30,11 @@ import { measureRegistry, registryText } from './registry.ts';
 import { measureRules } from './rules.ts';
 import { measureStart } from './start.ts';
 
-const USAGE = `npm run bench -- [dataplane] [start] [policy] [decisions] [rules] [registry] [kubernetes] [profile] [ca] [memory] [--json FILE] [--rounds N] [--large] [--soak MINUTES]
+const USAGE = `npm run bench -- [dataplane] [start] [policy] [decisions] [rules] [registry] [kubernetes] [controlplane] [profile] [ca] [memory] [--json FILE] [--report FOLDER] [--rounds N] [--large] [--soak MINUTES]
 
-Parts that are not named are left out; without any, all but kubernetes, memory and profile are run. --rounds (default 5) is for the data plane and rules.
+Parts that are not named are left out; without any, all but kubernetes, controlplane, memory and profile are run. --rounds (default 5) is for the data plane, rules and controlplane.
+--report FOLDER draws charts (SVG) of the run, or with --from FILE of an earlier one's JSON.
+controlplane needs Go for its peer, and takes --large (5,000 streams; 10,000 services) or --proxies N --services N --variant delta|sotw for one setting alone.
 memory takes --large (10,000 connections and services) and --soak MINUTES (how fast memory grows under steady load).
 kubernetes fills a real API server with up to 5,000 Pods (minutes; needs Go once).
 profile says where the CPU of two Weft sidecars goes; --keep FOLDER keeps its .cpuprofile files.
@@ -65,6 +73,8 @@ interface Flags {
   readonly keep: string | undefined;
   readonly isLarge: boolean;
   readonly soakMinutes: number;
+  /** Of the control plane, as they were written. */
+  readonly setting: SettingFlags;
 }
 
 const PARTS: readonly Part[] = [
@@ -120,6 +130,16 @@ const PARTS: readonly Part[] = [
     },
   },
   {
+    name: 'controlplane',
+    isExtra: true,
+    run: async ({ rounds, isLarge, setting }) => {
+      const settings = settingsOf({ isLarge, ...setting });
+      const result = await measureControlPlane({ rounds, settings }, progress);
+      say(controlPlaneText(result));
+      return result;
+    },
+  },
+  {
     name: 'registry',
     run: async () => {
       const result = await measureRegistry(CLUSTERS, progress);
@@ -167,10 +187,15 @@ async function main(): Promise<void> {
     allowPositionals: true,
     options: {
       json: { type: 'string' },
+      report: { type: 'string' },
+      from: { type: 'string' },
       rounds: { type: 'string', default: '5' },
       keep: { type: 'string' },
       large: { type: 'boolean', default: false },
       soak: { type: 'string', default: '0' },
+      proxies: { type: 'string' },
+      services: { type: 'string' },
+      variant: { type: 'string' },
       help: { type: 'boolean', default: false },
     },
   });
@@ -186,16 +211,32 @@ async function main(): Promise<void> {
     say(USAGE);
     return;
   }
+  if (values.from !== undefined) {
+    await drawCharts(await readFile(values.from, 'utf8'), values.report ?? '.');
+    return;
+  }
   const machine = await describeMachine();
   say(`${machineText(machine)}\n`);
   const measured: Record<string, unknown> = { machine };
   const parts = PARTS.filter(({ name, isExtra }) =>
     positionals.length === 0 ? isExtra !== true : positionals.includes(name),
   );
-  const flags = { rounds, keep: values.keep, isLarge: values.large, soakMinutes };
+  const { keep, large: isLarge, proxies, services, variant } = values;
+  const setting = { proxies, services, variant };
+  const flags = { rounds, keep, isLarge, soakMinutes, setting };
   for (const part of parts) measured[part.name] = await part.run(flags);
-  if (values.json !== undefined) {
-    await writeFile(values.json, `${JSON.stringify(measured, mapsAsObjects, 2)}\n`);
+  const json = `${JSON.stringify(measured, mapsAsObjects, 2)}\n`;
+  if (values.json !== undefined) await writeFile(values.json, json);
+  if (values.report !== undefined) await drawCharts(json, values.report);
+}
+
+async function drawCharts(json: string, folder: string): Promise<void> {
+  const run: unknown = JSON.parse(json);
+  if (!isPlainObject(run)) throw new TypeError('Cannot draw charts: the JSON is of no run');
+  await mkdir(folder, { recursive: true });
+  for (const { name, svg } of chartsOf(run)) {
+    await writeFile(join(folder, name), svg);
+    progress(`drawn: ${join(folder, name)}`);
   }
 }
 
