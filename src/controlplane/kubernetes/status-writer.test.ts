@@ -1,150 +1,12 @@
 // What stands in the status of policies, and that a large mesh costs few writes of it.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { createTurnableClock } from '@weft/ca/testing/turnable-clock';
-import type { KubeObject } from '@weft/kube/kube-api';
-import { objectAt, textAt } from '@weft/kube/object-fields';
-import { AUTHORIZATION_POLICIES, type KubeResource, resource } from '@weft/kube/resource';
-import { createMemoryKube, kubeFailure } from '@weft/kube/testing/memory-kube';
-import type { Snapshot } from '@weft/model/mesh/objects';
-import { isPlainObject, type PlainObject } from '@weft/model/policy/reader';
-import type { Problem } from '@weft/model/problem';
-import { pino } from 'pino';
-import type { ObjectOrigin } from '../registry/source.ts';
-import type { PolicyReport, WorkloadEnforcement } from '../status/policy-status.ts';
-import { StatusWriter } from './status-writer.ts';
-
-const snapshotOf = (revision: number): Snapshot => ({ revision, objects: new Map() });
-const nextTurn = (): Promise<void> => new Promise((resolve) => void setImmediate(resolve));
-
-interface World {
-  generation: number;
-  isGood: boolean;
-  /** Proxies that enforce it, of `selected`. */
-  enforcing: number;
-  selected: number;
-  problems: readonly Problem[];
-  resource: KubeResource;
-  isCompiled: boolean;
-  /** Of those that do not enforce it. */
-  reason: NonNullable<WorkloadEnforcement['reason']>;
-}
-
-/** One policy `shop/p`, or as many as asked, whose facts the test changes and then tells of. */
-function createRig(count = 1) {
-  const clock = createTurnableClock(Date.UTC(2026, 0, 1));
-  const client = createMemoryKube();
-  const names = Array.from({ length: count }, (_, at) => (at === 0 ? 'p' : `p${at}`));
-  for (const name of names) {
-    client.put(AUTHORIZATION_POLICIES, {
-      metadata: { name, namespace: 'shop', uid: `of ${name}` },
-    });
-  }
-  const world: World = {
-    generation: 1,
-    isGood: true,
-    enforcing: 0,
-    selected: 3,
-    problems: [],
-    resource: AUTHORIZATION_POLICIES,
-    isCompiled: true,
-    reason: 'not-acknowledged',
-  };
-  const turns: string[] = [];
-  const listeners = new Set<() => void>();
-  const subscribe = (listener: () => void): Disposable => {
-    listeners.add(listener);
-    return { [Symbol.dispose]: () => listeners.delete(listener) };
-  };
-  const snapshot = snapshotOf(1);
-  const originOf = (name: string): ObjectOrigin => {
-    const found = client.peek(AUTHORIZATION_POLICIES, name, 'shop');
-    return {
-      resource: world.resource,
-      uid: textAt(found, 'metadata', 'uid') ?? '',
-      generation: world.generation,
-      resourceVersion: textAt(found, 'metadata', 'resourceVersion') ?? '',
-      isGood: world.isGood,
-      problems: world.problems,
-      status: objectAt(found, 'status'),
-    };
-  };
-  const reportOf = (name: string): PolicyReport => ({
-    kind: 'AuthorizationPolicy',
-    namespace: 'shop',
-    name,
-    action: 'DENY',
-    enforced: `${world.enforcing}/${world.selected}`,
-    isEnforced: world.enforcing === world.selected,
-    since: '',
-    workloads: Array.from({ length: world.selected }, (_, at) => ({
-      proxy: `web-${at + 1}.shop`,
-      enforced: at < world.enforcing,
-      version: 'v',
-      by: at < world.enforcing ? 'confirmed' : 'nothing',
-      ...(at >= world.enforcing && { reason: world.reason }),
-    })),
-  });
-  const open = (): StatusWriter =>
-    new StatusWriter({
-      client,
-      source: {
-        get state() {
-          const origins = new Map(
-            names
-              .filter((name) => client.peek(AUTHORIZATION_POLICIES, name, 'shop') !== undefined)
-              .map((name) => [`AuthorizationPolicy/shop/${name}`, originOf(name)]),
-          );
-          return { snapshot, problems: [], origins };
-        },
-        subscribe,
-      },
-      views: {
-        snapshot: () => (world.isCompiled ? snapshot : snapshotOf(0)),
-        mesh: () => Object.assign(Object.create(null), { policies: { authorization: [] } }),
-        problems: () => world.problems,
-        subscribe,
-      },
-      policies: { reports: () => names.map(reportOf), subscribe },
-      onTurned: ({ condition: { type, status, reason } }) =>
-        turns.push([type, status, reason].join(' ')),
-      clock,
-      log: pino({ level: 'silent' }),
-    });
-  const writer = open();
-  return {
-    turns,
-    clock,
-    client,
-    world,
-    open,
-    writer,
-    tell: () => {
-      for (const listener of listeners) listener();
-    },
-    /** Time passes, and what is written meanwhile arrives. */
-    async pass(ms: number, stepMs = 50): Promise<void> {
-      for (let past = 0; past < ms; past += stepMs) {
-        clock.turn(stepMs);
-        for (let turn = 0; turn < 4; turn++) await nextTurn();
-      }
-    },
-    writes: () => client.calls.filter(({ verb }) => verb === 'patch').length,
-    status: () => objectAt(client.peek(AUTHORIZATION_POLICIES, 'p', 'shop'), 'status'),
-    [Symbol.asyncDispose]: () => writer[Symbol.asyncDispose](),
-  };
-}
-
-function condition(status: KubeObject | undefined, type: string): PlainObject {
-  const conditions = status?.['conditions'];
-  const list: readonly unknown[] = Array.isArray(conditions) ? conditions : [];
-  const found = list.filter(isPlainObject).find((one) => one['type'] === type);
-  assert.ok(found, `no condition ${type}`);
-  return found;
-}
+import { AUTHORIZATION_POLICIES, resource } from '@weft/kube/resource';
+import { kubeFailure } from '@weft/kube/testing/memory-kube';
+import { conditionOf, createStatusRig, type World } from './testing/status-rig.ts';
 
 test('a policy that every proxy enforces says so, with counts, generation and times', async () => {
-  await using rig = createRig();
+  await using rig = createStatusRig();
   rig.world.enforcing = 3;
   await rig.pass(500);
   const time = { observedGeneration: 1, lastTransitionTime: '2026-01-01T00:00:00Z' };
@@ -175,28 +37,28 @@ test('a policy that every proxy enforces says so, with counts, generation and ti
 });
 
 test('what is waited for is named, and the time of a condition stays while it does not turn', async () => {
-  await using rig = createRig();
+  await using rig = createStatusRig();
   rig.world.enforcing = 1;
   await rig.pass(1_000);
-  const first = condition(rig.status(), 'Enforced');
+  const first = conditionOf(rig.status(), 'Enforced');
   assert.equal(first['status'], 'False');
   assert.equal(first['reason'], 'Waiting');
   assert.match(String(first['message']), /^1 of 3 .* web-2\.shop \(not-acknowledged\)/);
   rig.world.enforcing = 2;
   rig.tell();
   await rig.pass(2_000);
-  const second = condition(rig.status(), 'Enforced');
+  const second = conditionOf(rig.status(), 'Enforced');
   assert.match(String(second['message']), /^2 of 3/);
   assert.equal(second['lastTransitionTime'], first['lastTransitionTime']);
   rig.world.enforcing = 3;
   rig.tell();
   await rig.pass(2_000);
-  const third = condition(rig.status(), 'Enforced');
+  const third = conditionOf(rig.status(), 'Enforced');
   assert.notEqual(third['lastTransitionTime'], first['lastTransitionTime']);
 });
 
 test('a new generation is not said to be enforced before the mesh is compiled from it (threat: false assurance)', async () => {
-  await using rig = createRig();
+  await using rig = createStatusRig();
   rig.world.enforcing = 3;
   await rig.pass(500);
   rig.world.generation = 2;
@@ -209,33 +71,33 @@ test('a new generation is not said to be enforced before the mesh is compiled fr
   rig.tell();
   await rig.pass(2_000);
   assert.equal(rig.status()?.['observedGeneration'], 2);
-  assert.equal(condition(rig.status(), 'Enforced')['status'], 'False');
+  assert.equal(conditionOf(rig.status(), 'Enforced')['status'], 'False');
 });
 
 test('one that cannot be read is not accepted, and not enforced whatever holds in its place', async () => {
-  await using rig = createRig();
+  await using rig = createStatusRig();
   rig.world.isGood = false;
   rig.world.enforcing = 3;
   const object = { kind: 'AuthorizationPolicy', namespace: 'shop', name: 'p' };
   const problem = { code: 'unknown-field', field: 'spec.x', message: 'unknown field "x"' };
   rig.world.problems = [{ severity: 'error', ...problem, object }];
   await rig.pass(500);
-  const accepted = condition(rig.status(), 'Accepted');
+  const accepted = conditionOf(rig.status(), 'Accepted');
   assert.equal(accepted['status'], 'False');
   assert.match(String(accepted['message']), /spec\.x: unknown field "x"/);
-  const enforced = condition(rig.status(), 'Enforced');
+  const enforced = conditionOf(rig.status(), 'Enforced');
   assert.deepEqual([enforced['status'], enforced['reason']], ['False', 'Invalid']);
 });
 
 test('one that selects nothing is not said to be enforced', async () => {
-  await using rig = createRig();
+  await using rig = createStatusRig();
   rig.world.selected = 0;
   await rig.pass(2_000);
-  assert.equal(condition(rig.status(), 'Enforced')['reason'], 'NoWorkloads');
+  assert.equal(conditionOf(rig.status(), 'Enforced')['reason'], 'NoWorkloads');
 });
 
 test('1,000 proxies that acknowledge over three seconds cost a policy five writes at most', async () => {
-  await using rig = createRig();
+  await using rig = createStatusRig();
   rig.world.selected = 1_000;
   for (let at = 0; at < 1_000; at += 10) {
     rig.world.enforcing = at;
@@ -250,7 +112,7 @@ test('1,000 proxies that acknowledge over three seconds cost a policy five write
 });
 
 test('a change that proxies take at once costs one write', async () => {
-  await using rig = createRig();
+  await using rig = createStatusRig();
   rig.tell();
   await rig.pass(100);
   rig.world.enforcing = 3;
@@ -260,7 +122,7 @@ test('a change that proxies take at once costs one write', async () => {
 });
 
 test('300 policies of a mesh that starts are written at 20 a second after the first 40', async () => {
-  await using rig = createRig(300);
+  await using rig = createStatusRig(300);
   rig.world.enforcing = 3;
   await rig.pass(1_000);
   const first = rig.writes();
@@ -270,7 +132,7 @@ test('300 policies of a mesh that starts are written at 20 a second after the fi
 });
 
 test('what somebody writes into a status is put back', async () => {
-  await using rig = createRig();
+  await using rig = createStatusRig();
   rig.world.enforcing = 3;
   await rig.pass(500);
   const found = rig.client.peek(AUTHORIZATION_POLICIES, 'p', 'shop');
@@ -278,11 +140,11 @@ test('what somebody writes into a status is put back', async () => {
   rig.tell();
   await rig.pass(2_000);
   assert.equal(rig.status()?.['enforced'], '3/3');
-  assert.equal(condition(rig.status(), 'Enforced')['status'], 'True');
+  assert.equal(conditionOf(rig.status(), 'Enforced')['status'], 'True');
 });
 
 test('a server that keeps less than is written is not asked again and again', async () => {
-  await using rig = createRig();
+  await using rig = createStatusRig();
   rig.world.enforcing = 3;
   const metadata = { name: 'p', namespace: 'shop', uid: 'of p', resourceVersion: '999' };
   const kept = { metadata, status: { enforced: '3/3' } };
@@ -298,7 +160,7 @@ test('a server that keeps less than is written is not asked again and again', as
 });
 
 test('a write that is refused is tried again after five seconds, and a later one is not overtaken by it', async () => {
-  await using rig = createRig();
+  await using rig = createStatusRig();
   rig.client.answerWith(({ verb }) =>
     verb === 'patch' ? kubeFailure(403, 'Forbidden', 'needs verb "patch"') : undefined,
   );
@@ -311,7 +173,7 @@ test('a write that is refused is tried again after five seconds, and a later one
 });
 
 test('of one object one write is under way at a time', async () => {
-  await using rig = createRig();
+  await using rig = createStatusRig();
   const { promise, resolve } = Promise.withResolvers<void>();
   const { client } = rig;
   client.answerWith(async ({ verb }) => {
@@ -331,7 +193,7 @@ test('of one object one write is under way at a time', async () => {
 });
 
 test('the next leader finds what the one before wrote, and leaves it', async () => {
-  const rig = createRig();
+  const rig = createStatusRig();
   rig.world.enforcing = 3;
   await rig.pass(500);
   await rig.writer[Symbol.asyncDispose]();
@@ -346,7 +208,7 @@ test('the next leader finds what the one before wrote, and leaves it', async () 
 });
 
 test('proxies that go from one control plane to another leave the status of what they enforce as it is', async () => {
-  await using rig = createRig();
+  await using rig = createStatusRig();
   const change = async (to: Partial<World>, ms: number): Promise<void> => {
     Object.assign(rig.world, to);
     rig.tell();
@@ -364,11 +226,15 @@ test('proxies that go from one control plane to another leave the status of what
   assert.equal(rig.status()?.['enforced'], '2/3');
   await change({ enforcing: 3 }, 1_000);
   await change({ generation: 2, enforcing: 2 }, 1_500);
-  assert.equal(condition(rig.status(), 'Enforced')['reason'], 'Waiting', 'a change is waited for');
+  assert.equal(
+    conditionOf(rig.status(), 'Enforced')['reason'],
+    'Waiting',
+    'a change is waited for',
+  );
 });
 
 test('kinds of other projects have statuses of their own', async () => {
-  await using rig = createRig();
+  await using rig = createStatusRig();
   rig.world.resource = resource(
     'security.istio.io/v1',
     'AuthorizationPolicy',
@@ -381,7 +247,7 @@ test('kinds of other projects have statuses of their own', async () => {
 });
 
 test('what turns is told once: first enforced, refused, good again, and not what only waits anew', async () => {
-  await using rig = createRig();
+  await using rig = createStatusRig();
   const { world, turns } = rig;
   const change = async (to: Partial<World>, told: readonly string[]): Promise<void> => {
     Object.assign(world, to);

@@ -10,7 +10,7 @@ import {
 import { KUBERNETES_MIN } from '../chart-files.ts';
 import { INSTALLED_RESOURCES } from '../manifest-objects.ts';
 import { itemsAt } from '../wait-until.ts';
-import { bad, type Check, type Finding, ok, unread, warn } from './finding.ts';
+import { bad, type Check, type Finding, ok, unread } from './finding.ts';
 import { selects } from './label-selector.ts';
 
 /** Certificates are issued from five minutes ago: a machine that is further behind takes them for those of the future. */
