@@ -79,6 +79,8 @@ export interface ControlPlaneResult {
   readonly leftOut: readonly string[];
   readonly peers: readonly string[];
   readonly rounds: number;
+  /** Of churn and of reconnects. */
+  readonly slowRounds: number;
   readonly settings: readonly SettingFigures[];
 }
 
@@ -98,6 +100,7 @@ export async function measureControlPlane(
     leftOut: 'missing' in peer ? [peer.missing] : [],
     peers: 'version' in peer ? [peer.version] : [],
     rounds: plan.rounds,
+    slowRounds: SLOW_ROUNDS,
     settings,
   };
 }

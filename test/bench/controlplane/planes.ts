@@ -57,7 +57,7 @@ export function goPlane(server: GoServer, recorded: Recorded): Plane {
       ];
       if (resources.length === 0) throw new RangeError('Cannot change anything: nothing holds it');
       const change = encodeChange(String(++changes), resources);
-      return () => server.apply(change);
+      return () => Promise.resolve(server.send(change));
     },
   };
 }

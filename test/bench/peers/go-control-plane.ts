@@ -61,18 +61,19 @@ export async function goControlPlane(progress: (what: string) => void): Promise<
 export class GoServer implements AsyncDisposable {
   readonly #child: ChildProcessByStdio<Writable, Readable, null>;
   readonly #lines: Interface;
+  readonly #ended: Promise<unknown>;
   #address = '';
 
   private constructor(path: string, files: GoServerFiles) {
     const args = Object.entries(files).flatMap(([name, file]) => [`-${name}`, file]);
     this.#child = spawn(path, args, { stdio: ['pipe', 'pipe', 'inherit'] });
+    this.#ended = once(this.#child, 'exit');
     this.#lines = createInterface({ input: this.#child.stdout });
   }
 
   static async start(path: string, files: GoServerFiles): Promise<GoServer> {
     const server = new GoServer(path, files);
-    const said = await server.#next('xds');
-    server.#address = said;
+    server.#address = await server.#next('xds');
     return server;
   }
 
@@ -86,17 +87,27 @@ export class GoServer implements AsyncDisposable {
     return this.#address;
   }
 
-  /** Gives it a change; settles when its cache has it and all streams are about to be told. */
-  async apply(change: Uint8Array): Promise<void> {
+  /** Hands it a change; what the proxies are told then is how one learns that it was made. */
+  send(change: Uint8Array): void {
     const head = Buffer.alloc(4);
     head.writeUInt32BE(change.byteLength);
-    const applied = this.#next('applied');
     this.#child.stdin.write(Buffer.concat([head, change]));
+  }
+
+  /** The same; settles when its cache has it. Not while changes that were sent are under way. */
+  async apply(change: Uint8Array): Promise<void> {
+    const applied = this.#next('applied');
+    this.send(change);
     await applied;
   }
 
+  /** @throws Error when it says something else, or ends. */
   async #next(key: string): Promise<string> {
-    const [line] = await once(this.#lines, 'line', { signal: AbortSignal.timeout(ANSWER_MS) });
+    const signal = AbortSignal.timeout(ANSWER_MS);
+    const gone = this.#ended.then((): never => {
+      throw new Error('Cannot measure: the Go server ended');
+    });
+    const [line] = await Promise.race([once(this.#lines, 'line', { signal }), gone]);
     const said: unknown = JSON.parse(String(line));
     const value = isPlainObject(said) ? said[key] : undefined;
     if (typeof value !== 'string') throw new Error(`Cannot measure: the Go server said ${line}`);
@@ -104,11 +115,10 @@ export class GoServer implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    const ended = once(this.#child, 'exit');
     if (this.#child.exitCode === null && this.#child.signalCode === null) {
       this.#child.kill('SIGKILL');
-      await ended;
     }
+    await this.#ended;
     this.#lines.close();
   }
 }
