@@ -215,22 +215,16 @@ test('proxies that go from one control plane to another leave the status of what
     await rig.pass(ms);
   };
   await change({ enforcing: 3 }, 1_000);
-  for (let round = 0; round < 3; round++) {
-    await change({ enforcing: 1, reason: 'not-connected' }, 8_000);
-    await change({ reason: 'not-acknowledged' }, 300);
-    await change({ enforcing: 3 }, 1_000);
-  }
+  await change({ enforcing: 1, reason: 'not-connected' }, 8_000);
+  await change({ reason: 'not-acknowledged' }, 300);
+  await change({ enforcing: 3 }, 1_000);
+  await change({ enforcing: 1, reason: 'not-connected' }, 8_000);
   assert.equal(rig.writes(), 1);
-  await change({ enforcing: 2, reason: 'not-connected' }, 11_000);
-  assert.equal(rig.writes(), 2, 'one that stays away is told of');
-  assert.equal(rig.status()?.['enforced'], '2/3');
+  await change({}, 3_000);
+  assert.equal(rig.status()?.['enforced'], '1/3', 'who stays away is told of');
   await change({ enforcing: 3 }, 1_000);
   await change({ generation: 2, enforcing: 2 }, 1_500);
-  assert.equal(
-    conditionOf(rig.status(), 'Enforced')['reason'],
-    'Waiting',
-    'a change is waited for',
-  );
+  assert.equal(rig.status()?.['enforced'], '2/3', 'a change is waited for');
 });
 
 test('kinds of other projects have statuses of their own', async () => {
