@@ -129,17 +129,22 @@ export async function whyPodsWait(
       return `Pod ${name} has no node: ${textAt(scheduled, 'message') ?? ''}`;
     }
     for (const status of itemsAt(pod, 'status', 'containerStatuses')) {
-      const waits = objectAt(status, 'state', 'waiting');
-      const ended = objectAt(status, 'lastState', 'terminated');
+      const waits = objectAt(status, 'state', 'waiting') ?? objectAt(status, 'state', 'terminated');
       const reason = textAt(waits, 'reason');
       if (reason !== undefined && reason !== 'ContainerCreating') {
-        const message = textAt(waits, 'message') ?? textAt(ended, 'message') ?? '';
+        const message = lastWordsOf(status) ?? textAt(waits, 'message') ?? '';
         return `Pod ${name}: ${reason} ${message}; look: kubectl -n ${namespace} logs ${name}`;
       }
     }
   }
   return undefined;
 }
+
+/** What a program said last is why it ended; that it is started again is not. */
+const lastWordsOf = (status: KubeObject): string | undefined =>
+  ['state', 'lastState']
+    .map((key) => textAt(status, key, 'terminated', 'message')?.trimEnd().split('\n').at(-1))
+    .find((line) => line !== undefined && line !== '');
 
 /** Both webhooks can be called: the leader has written what their certificate is checked with. */
 export function untilTrusted(client: KubeClient, waiting: Waiting): Promise<void> {

@@ -34,6 +34,16 @@ for (const [what, text, expected] of [
     /that is the xDS port; enrolment is at 15013/,
   ],
   [
+    'a clock that is behind',
+    wrapped('Error: certificate is not yet valid'),
+    /^certificate is not yet valid: .*is the clock behind\?/,
+  ],
+  [
+    'a clock that is ahead',
+    wrapped('Error: certificate has expired'),
+    /^certificate has expired: .*is the clock ahead/,
+  ],
+  [
     'the enrolment port',
     '12 UNIMPLEMENTED: The server does not implement the method /weft.report.v1.Reports/Report',
     /xDS is at 15012/,

@@ -24,6 +24,12 @@ export function whyNoAnswer(text: string): string {
   if (said.includes('Channel closed before call started')) {
     return 'nothing answered there in time; is its machine gone, or does a NetworkPolicy drop packets on the way?';
   }
+  if (said.includes('certificate is not yet valid')) {
+    return `${said}: by the clock of this node it begins later than now; is the clock behind?`;
+  }
+  if (said.includes('certificate has expired')) {
+    return `${said}: by the clock of this node its end is past; is the clock ahead, or the control plane's certificate old?`;
+  }
   if (said.includes('UNIMPLEMENTED')) {
     return `${said}; is this another port of the control plane? xDS is at 15012 by default`;
   }
