@@ -58,7 +58,7 @@ export type FromFleet =
   | { readonly kind: 'started' | 'connected' | 'expecting' | 'disconnected' }
   | { readonly kind: 'lost'; readonly reason: string }
   | ({ readonly kind: 'account' } & FleetAccount)
-  /** On the machine's monotonic clock, which all its processes share. Milliseconds of each last acknowledgement. */
+  /** Times are of the machine's monotonic clock, which all its processes share. */
   | { readonly kind: 'reconnected'; readonly startedAtMs: number; readonly lastAtMs: number }
   | { readonly kind: 'acknowledged'; readonly firstAtMs: number; readonly lastAtMs: number };
 
