@@ -106,6 +106,8 @@ suite('bad input in a cluster', { skip: skip ?? false }, () => {
       end.stderr,
       /Cannot install in namespace other-mesh: the Weft of this cluster is in weft-system/,
     );
+    const removal = await weft(mesh.node.cluster, ['uninstall', '--namespace', 'other-mesh']);
+    assert.match(removal.stderr, /Cannot uninstall in namespace other-mesh: .* is in weft-system/);
     assert.deepEqual(await homes(), before);
     const found = await mesh.node.kubectl([
       'get',

@@ -23,6 +23,7 @@ import {
   type PodSpecFields,
   serviceObject,
 } from '../node/objects.ts';
+import { weft as runCheck } from '../support/installation.ts';
 import { eventually } from '../support/lab-wait.ts';
 import { createTestPki } from '../support/mesh-pki.ts';
 
@@ -164,6 +165,8 @@ suite('interception in a cluster', { skip: skip ?? false }, () => {
       `http://${await ipOf('bare')}:15021/healthz/ready`,
     ]);
     assert.match(probed.stdout, /interception not proven/);
+    const told = await runCheck(mesh.node.cluster, ['check']);
+    assert.match(told.stdout, new RegExp(`workloads: .*${pod}`));
     await capture(pod);
     await ready(pod, true);
   });
@@ -234,9 +237,9 @@ suite('interception in a cluster', { skip: skip ?? false }, () => {
     assertPassed(await get('shop/web', `http://${ip}:8080/`), 'on the address of its Pod');
     const hidden = await get('shop/web', `http://${ip}:8081/`);
     assert.equal(hidden.status, 503, JSON.stringify(hidden));
-    const inside = { code: `fetch('http://127.0.0.1:8081/').then((r) => console.log(r.status))` };
+    const script = "fetch('http://127.0.0.1:8081/').then((r) => console.log(r.status))";
     const name = `${NS}/${await podOf('placed')}`;
-    const own = await mesh.node.exec(name, 'pod-ip', ['node', '-e', inside.code]);
+    const own = await mesh.node.exec(name, 'pod-ip', ['node', '-e', script]);
     assert.equal(own.stdout.trim(), '200', own.stderr);
   });
 

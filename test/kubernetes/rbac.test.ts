@@ -282,6 +282,8 @@ test(
     });
     await soon(daemon, 'the status of the policy', () => hasStatus('shop'));
     assert.deepEqual(complaints(daemon), []);
+    const told = await weft(lab, ['check']);
+    assert.match(told.stdout, /ok +rights: /);
     for (const [verb, what] of [
       ['list', 'pods'],
       ['get', 'pods'],

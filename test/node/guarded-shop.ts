@@ -23,10 +23,10 @@ export interface GuardedShop {
   /** Waits for a condition of a policy: `Enforced`, `Accepted=False`. */
   waitFor(policy: string, condition: string): Promise<void>;
   removePolicy(name: string): Promise<void>;
-  controlPlaneLog(): Promise<string>;
-  describeControlPlane(): Promise<string>;
+  readonly controlPlaneLog: () => Promise<string>;
+  readonly describeControlPlane: () => Promise<string>;
   /** What `weft check` says. */
-  check(): Promise<string>;
+  readonly check: () => Promise<string>;
   /** The one that runs is gone at once, and another is started. */
   restartControlPlane(): Promise<void>;
 }
