@@ -52,3 +52,16 @@ test('how far was searched moves with the bytes', () => {
     'GET / HTTP/1.1\r\nHost: a\r\n\r\n',
   );
 });
+
+test('what has been read whole is held no longer, what has not stays', () => {
+  const input = new Input();
+  input.append(Buffer.from('GET /'));
+  input.at = 4;
+  input.forgetRead();
+  assert.equal(input.bytes.toString('latin1', input.at), '/');
+  input.at = 5;
+  input.forgetRead();
+  assert.equal(input.bytes.length, 0);
+  input.append(Buffer.from('next'));
+  assert.equal(input.bytes.toString('latin1', input.at), 'next');
+});

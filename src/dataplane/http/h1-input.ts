@@ -51,6 +51,11 @@ export class Input {
     this.scanFrom = Math.max(this.at, this.bytes.length - 3);
   }
 
+  /** Keeps nothing of what has been read: the socket's whole buffer of 64 KiB stays as long as a piece of it is held. */
+  forgetRead(): void {
+    if (this.isEmpty) this.clear();
+  }
+
   clear(): void {
     this.bytes = EMPTY;
     this.at = 0;

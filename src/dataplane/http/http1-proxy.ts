@@ -130,6 +130,7 @@ export class Http1Connection implements RelayOwner {
     }
     this.#isAdvancing = false;
     if (this.#state !== State.Idle) return;
+    this.#input.forgetRead();
     /** Who does not read answers is not asked for more requests (CVE-2020-8661). */
     if (this.#socket.writableNeedDrain) this.#downstream.pause();
     else this.#downstream.resume();
