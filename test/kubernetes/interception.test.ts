@@ -166,7 +166,7 @@ suite('interception in a cluster', { skip: skip ?? false }, () => {
     ]);
     assert.match(probed.stdout, /interception not proven/);
     const told = await runCheck(mesh.node.cluster, ['check']);
-    assert.match(told.stdout, new RegExp(`workloads: .*${pod}`));
+    assert.match(told.stdout, new RegExp(`capture: .*not ready in ${pod}`));
     await capture(pod);
     await ready(pod, true);
   });
