@@ -2,7 +2,6 @@
 import { execFileSync } from 'node:child_process';
 import { createPrivateKey, sign } from 'node:crypto';
 import { chmodSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { container, env, podObject } from './objects.ts';
 
@@ -106,20 +105,24 @@ int gettimeofday(struct timeval *restrict to, void *restrict zone) {
 }
 `;
 
-/** @returns a shared object that adds so many seconds to the clock, or why there can be none here. */
-export function shiftedClock(
-  shiftSeconds: number,
-): { readonly file: string } | { readonly missing: string } {
-  const folder = mkdtempSync(join(tmpdir(), 'weft-clock-'));
+/** @returns why no clock can be shifted here, or `undefined`. */
+export function shiftMissing(): string | undefined {
+  try {
+    execFileSync('cc', ['--version'], { stdio: 'pipe' });
+    return undefined;
+  } catch (error) {
+    return `a clock is shifted by what a C compiler (cc) makes: ${String(error)}`;
+  }
+}
+
+/** @returns the path of a shared object in `parent` that adds so many seconds to the clock. */
+export function shiftedClock(parent: string, shiftSeconds: number): string {
+  const folder = mkdtempSync(join(parent, 'clock-'));
   chmodSync(folder, 0o755);
   const source = join(folder, 'clock.c');
   const file = join(folder, 'clock.so');
   writeFileSync(source, CLOCK_SOURCE);
   const flags = ['-shared', '-fPIC', `-DSHIFT=(${shiftSeconds})`, '-o', file];
-  try {
-    execFileSync('cc', [...flags, source, '-ldl'], { stdio: 'pipe' });
-    return { file };
-  } catch (error) {
-    return { missing: `a clock is shifted by what a C compiler (cc) makes: ${String(error)}` };
-  }
+  execFileSync('cc', [...flags, source, '-ldl'], { stdio: 'pipe' });
+  return file;
 }
