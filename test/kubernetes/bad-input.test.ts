@@ -5,7 +5,7 @@ import { after, before, suite, test } from 'node:test';
 import { meshNodeMissing, type MeshNode, startMeshNode } from '../node/mesh-node.ts';
 import { type GuardedShop, openGuardedShop, says, SHOP } from '../node/guarded-shop.ts';
 import { container, podObject } from '../node/objects.ts';
-import { agedToken, enrollingPod, shiftedClock } from '../node/odd-enrolment.ts';
+import { agedToken, enrollingPod, shiftedClock, shiftMissing } from '../node/odd-enrolment.ts';
 import { weft } from '../support/installation.ts';
 import { eventually } from '../support/lab-wait.ts';
 
@@ -185,18 +185,14 @@ suite('bad input in a cluster', { skip: skip ?? false }, () => {
     await mesh.kubectl('delete', 'pod', '-n', SHOP, '--now', 'other', ...Object.keys(cases));
   });
 
-  const ahead = shiftedClock(600);
-  const behind = shiftedClock(-600);
-  const clockSkip = 'missing' in ahead ? ahead.missing : false;
-
   test('a sidecar whose clock is ten minutes ahead gets an identity; one whose clock is ten minutes behind says that it is the clock', {
-    skip: clockSkip,
+    skip: shiftMissing() ?? false,
   }, async () => {
-    assert.ok('file' in ahead && 'file' in behind);
+    const { folder } = mesh.node;
     const odd = { namespace: SHOP, account: 'web' };
     await mesh.apply(
-      enrollingPod({ ...odd, name: 'ahead', preload: ahead.file }),
-      enrollingPod({ ...odd, name: 'behind', preload: behind.file }),
+      enrollingPod({ ...odd, name: 'ahead', preload: shiftedClock(folder, 600) }),
+      enrollingPod({ ...odd, name: 'behind', preload: shiftedClock(folder, -600) }),
     );
     await mesh.kubectl('wait', 'pod/ahead', '-n', SHOP, '--for=condition=Ready', '--timeout=30s');
     const [, time = ''] = /"time":"([^"]*)"/.exec(sidecarLog('ahead')) ?? [];
