@@ -37,8 +37,8 @@ export interface Slope {
   readonly requests: number;
   readonly firstPrivateMb: number;
   readonly lastPrivateMb: number;
-  /** Least squares over the second half: what is left when it has warmed up. */
-  readonly mbPerHour: number;
+  /** Least squares over the second half: what is left when it has warmed up; absent when that is too short. */
+  readonly mbPerHour?: number;
 }
 
 export interface MemoryResult {
@@ -53,7 +53,7 @@ export type MemoryWord =
   | { readonly kind: 'progress'; readonly what: string }
   | { readonly kind: 'result'; readonly result: MemoryResult };
 
-/** Slope of least squares, per unit of x. */
+/** Slope of least squares, per unit of x; no number for fewer than two points. */
 export function slopeOf(points: readonly { readonly x: number; readonly y: number }[]): number {
   const count = points.length;
   const meanX = points.reduce((sum, { x }) => sum + x, 0) / count;

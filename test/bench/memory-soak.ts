@@ -11,7 +11,9 @@ import { CALLED, CALLER } from './policies.ts';
 /** Well below saturation of every one of them. */
 const RATE = 200;
 const CONNECTIONS = 16;
-const STEP_MS = 30_000;
+const STEP_MS = 10_000;
+/** Of the second half: a line through fewer says nothing. */
+const LEAST_POINTS = 5;
 const MAX_REQUESTS = 1_000_000;
 const MS_PER_HOUR = 3_600_000;
 
@@ -31,7 +33,9 @@ export async function soak<B extends Bench>(
   await using stack = new AsyncDisposableStack();
   const soaked: Soaked[] = [];
   for (const contender of contenders) {
-    const proxy = stack.use(await startCalled(bench, contender, soaked.length));
+    // Weft's two take the first two of Weft's Pods, Envoy the first of its own.
+    const at = contender.name === 'envoy' ? 0 : soaked.length;
+    const proxy = stack.use(await startCalled(bench, contender, at));
     await checkInbound(proxy.inbound, identities);
     const generator = stack.use(await startLoadGenerator());
     soaked.push({ contender, proxy, generator, points: [], requests: 0 });
@@ -45,14 +49,17 @@ export async function soak<B extends Bench>(
     const x = performance.now() - from;
     for (const { proxy, points } of soaked) points.push({ x, y: memoryOf(proxy.pid).privateMb });
   }
-  return soaked.map(({ contender, points, requests }) => ({
-    proxy: contender.name,
-    minutes: plan.soakMinutes,
-    requests,
-    firstPrivateMb: points[0]?.y ?? Number.NaN,
-    lastPrivateMb: points.at(-1)?.y ?? Number.NaN,
-    mbPerHour: slopeOf(points.slice(points.length >> 1)) * MS_PER_HOUR,
-  }));
+  return soaked.map(({ contender, points, requests }): Slope => {
+    const late = points.slice(points.length >> 1);
+    return {
+      proxy: contender.name,
+      minutes: plan.soakMinutes,
+      requests,
+      firstPrivateMb: points[0]?.y ?? 0,
+      lastPrivateMb: points.at(-1)?.y ?? 0,
+      ...(late.length >= LEAST_POINTS && { mbPerHour: slopeOf(late) * MS_PER_HOUR }),
+    };
+  });
 }
 
 interface Bench {

@@ -68,7 +68,7 @@ function soakText(slopes: readonly Slope[]): string {
       String(requests),
       firstPrivateMb.toFixed(1),
       lastPrivateMb.toFixed(1),
-      mbPerHour.toFixed(2),
+      mbPerHour?.toFixed(2) ?? 'too short',
     ],
   );
   return table(
