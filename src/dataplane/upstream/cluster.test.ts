@@ -224,6 +224,31 @@ test('a server that never ends the handshake is given up at the connect timeout'
   await assert.rejects(acquire(rig), { message: 'connect-timeout' });
 });
 
+test('who waits for an endpoint that is withdrawn is told at once, and asks the next one', async () => {
+  // It takes connections and never shakes hands, as a Pod whose network is gone answers nothing.
+  await using silent = await serveTcp();
+  await using server = await serveTcp();
+  using rig = createRig(meshClusterOf([PRICES], { connectTimeoutMs: 60_000 }), [
+    endpointOf(silent.port, { tlsMode: 'mesh' }),
+  ]);
+  rig.contexts = pki.contexts('shop/web');
+  const sessions = rig.cluster.http2.pick(new Set());
+  assert.ok(sessions);
+  const http1 = assert.rejects(acquire(rig), { message: 'upstream-withdrawn' });
+  const http2 = assert.rejects(sessions.request([':method', 'GET'], { endStream: true }), {
+    code: 'upstream-withdrawn',
+  });
+  const tcp = openTcp(rig);
+  rig.cluster.setEndpoints([endpointOf(server.port)]);
+  await http1;
+  await http2;
+  const opened = await tcp;
+  assert.equal(opened.socket.remotePort, server.port);
+  opened.done();
+  opened.socket.destroy();
+  assert.deepEqual(rig.ejected, [], 'it has gone; it has not failed');
+});
+
 test('a session is never resumed: each connection shows its certificate (CVE-2026-48934)', async () => {
   const { server: options } = pki.contexts('shop/prices');
   await using server = await serve(

@@ -120,6 +120,7 @@ export class ClusterRuntime implements ClusterHandle {
     for (const gone of known.values()) {
       gone.isRemoved = true;
       gone.closeIdle();
+      gone.attempts.withdraw();
     }
   }
 
@@ -134,6 +135,7 @@ export class ClusterRuntime implements ClusterHandle {
   }
 
   #note(endpoint: UpstreamEndpoint, isSuccess: boolean): void {
+    if (endpoint.isRemoved) return;
     const isEjected = noteResult(endpoint, isSuccess, {
       rules: this.#cluster.outlierDetection,
       all: this.#endpoints,
@@ -266,7 +268,8 @@ export class ClusterRuntime implements ClusterHandle {
         onFailure: (failure) => {
           endpoint.active--;
           this.#note(endpoint, false);
-          const isLast = tried.size >= Math.min(MAX_TCP_ATTEMPTS, this.#endpoints.length);
+          const isLeft = this.#endpoints.some(({ key }) => !tried.has(key));
+          const isLast = tried.size >= MAX_TCP_ATTEMPTS || !isLeft;
           if (isLast) handlers.onFailure(failure.code, endpoint.key);
           else attempt();
         },
@@ -293,8 +296,9 @@ export class ClusterRuntime implements ClusterHandle {
   #connect(
     endpoint: UpstreamEndpoint,
     protocol: MeshProtocol,
-    handlers: ConnectHandlers<Socket>,
+    asked: ConnectHandlers<Socket>,
   ): void {
+    const handlers = endpoint.attempts.begin(asked);
     const { connectTimeoutMs: timeoutMs, meshTls, discovery } = this.#cluster;
     if (meshTls === undefined || endpoint.definition.tlsMode !== 'mesh') {
       const { address: host, port } =

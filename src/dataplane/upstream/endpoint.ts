@@ -1,5 +1,6 @@
 // One address that serves a destination: its health as seen from here, its load, and its idle connections.
 import type { Endpoint } from '@weft/xds/resources/endpoint';
+import { Attempts } from './attempt.ts';
 import type { PooledConnection } from './connection.ts';
 import type { UpstreamSessions } from '../http2/upstream-sessions.ts';
 
@@ -24,6 +25,8 @@ export class UpstreamEndpoint {
   sessions: UpstreamSessions | undefined;
   sessionsGeneration: object | undefined;
   isRemoved = false;
+  /** Connections that are being opened. */
+  readonly attempts = new Attempts();
 
   constructor(definition: Endpoint) {
     this.definition = definition;
