@@ -1,5 +1,5 @@
 // Reads what a CA certificate may be used for: its place in a chain, its purposes, and what it permits below it.
-import { DerReader, MalformedDer } from '@weft/model/x509';
+import { DerReader, MalformedDer, readExtensionValues } from '@weft/model/x509';
 
 export interface CaConstraints {
   readonly isCa: boolean;
@@ -15,10 +15,8 @@ export interface CaConstraints {
 const BOOLEAN = 0x01;
 const INTEGER = 0x02;
 const BIT_STRING = 0x03;
-const OCTET_STRING = 0x04;
 const OID = 0x06;
 const SEQUENCE = 0x30;
-const EXPLICIT_3 = 0xa3;
 
 /** RFC 5280 §4.2.1. */
 const KEY_USAGE = '551d0f';
@@ -43,21 +41,8 @@ export function readCaConstraints(der: Uint8Array): CaConstraints | undefined {
 type Extensions = ReadonlyMap<string, Buffer>;
 
 function extensionsOf(der: Buffer): Extensions {
-  const values = new Map<string, Buffer>();
   const certificate = new DerReader(new DerReader(der).next(SEQUENCE).content);
-  const tbs = new DerReader(certificate.next(SEQUENCE).content);
-  while (!tbs.isAtEnd) {
-    const part = tbs.next();
-    if (part.tag !== EXPLICIT_3) continue;
-    const list = new DerReader(new DerReader(part.content).next(SEQUENCE).content);
-    while (!list.isAtEnd) {
-      const extension = new DerReader(list.next(SEQUENCE).content);
-      const id = extension.next(OID).content.toString('hex');
-      if (extension.peekTag() === BOOLEAN) extension.next();
-      values.set(id, extension.next(OCTET_STRING).content);
-    }
-  }
-  return values;
+  return readExtensionValues(new DerReader(certificate.next(SEQUENCE).content));
 }
 
 function constraintsOf(extensions: Extensions): CaConstraints {

@@ -171,7 +171,12 @@ type ExtensionFacts = Pick<
   | 'authorityKeyIdHex'
 >;
 
-function readExtensions(tbs: DerReader): ExtensionFacts {
+/**
+ * The values of a certificate's extensions, by their OID's DER in hex.
+ * @param tbs anywhere in a TBSCertificate before its extensions; read to its end
+ * @throws MalformedDer also where an extension stands twice, or there are too many
+ */
+export function readExtensionValues(tbs: DerReader): ReadonlyMap<string, Buffer> {
   const values = new Map<string, Buffer>();
   while (!tbs.isAtEnd) {
     const part = tbs.next();
@@ -188,6 +193,11 @@ function readExtensions(tbs: DerReader): ExtensionFacts {
       values.set(oid, value);
     }
   }
+  return values;
+}
+
+function readExtensions(tbs: DerReader): ExtensionFacts {
+  const values = readExtensionValues(tbs);
   const purposes = readPurposes(values.get(OID_EKU));
   return {
     ...readSans(values.get(OID_SAN)),
