@@ -40,13 +40,14 @@ const DEADLINE_MS = 10_000;
 export async function untilState(
   source: Source,
   holds: (state: SourceState) => boolean,
+  withinMs = DEADLINE_MS,
 ): Promise<SourceState> {
   if (holds(source.state)) return source.state;
   const { promise, resolve, reject } = Promise.withResolvers<void>();
   const timer = setTimeout(() => {
     const { snapshot, problems } = source.state;
     reject(new Error(`still ${JSON.stringify({ keys: [...snapshot.objects.keys()], problems })}`));
-  }, DEADLINE_MS);
+  }, withinMs);
   using _ = source.subscribe(() => {
     if (holds(source.state)) resolve();
   });

@@ -15,6 +15,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
 import { systemClock, type Clock } from '@weft/model/clock';
+import { untilState } from '../../../../test/support/source-suite.ts';
 import type { Source, SourceState } from '../source.ts';
 import { openFileSource } from './file-source.ts';
 import { MAX_FILE_BYTES } from './read-manifest.ts';
@@ -67,24 +68,8 @@ function quickClock(): QuickClock {
   };
 }
 
-/** Waits for a state of which the claim holds, and shows the last one when there is none in time. */
-async function until(source: Source, holds: (state: SourceState) => boolean): Promise<SourceState> {
-  if (holds(source.state)) return source.state;
-  const { promise, resolve, reject } = Promise.withResolvers<void>();
-  const timer = setTimeout(() => {
-    const { snapshot, problems } = source.state;
-    reject(new Error(`still ${JSON.stringify({ keys: [...snapshot.objects.keys()], problems })}`));
-  }, DEADLINE_MS);
-  using _ = source.subscribe(() => {
-    if (holds(source.state)) resolve();
-  });
-  try {
-    await promise;
-  } finally {
-    clearTimeout(timer);
-  }
-  return source.state;
-}
+const until = (source: Source, holds: (state: SourceState) => boolean): Promise<SourceState> =>
+  untilState(source, holds, DEADLINE_MS);
 
 const keys = ({ snapshot }: SourceState): readonly string[] => [...snapshot.objects.keys()];
 const untilKeys = (source: Source, ...expected: readonly string[]): Promise<SourceState> =>
