@@ -1,4 +1,5 @@
 // Decides whether a CA that somebody brings can issue for the mesh, and what its coming changes.
+import { errorText } from '@weft/model/error-text';
 import { createPrivateKey, type KeyObject, X509Certificate } from 'node:crypto';
 import { readCaConstraints } from './ca-constraints.ts';
 import { rollbackRotation, startRotation } from './rotation.ts';
@@ -37,9 +38,6 @@ const MAX_PEM_BYTES = 65_536;
 const MIN_LIFE_MS = 3_600_000;
 const BEGIN = '-----BEGIN CERTIFICATE-----';
 const END = '-----END CERTIFICATE-----';
-
-const messageOf = (error: unknown): string =>
-  error instanceof Error ? error.message : String(error);
 
 /** Everything that is wrong is said at once, each with its cure. */
 export function readBroughtCa(pem: BroughtPem, nowMs: number): BroughtReading {
@@ -95,7 +93,7 @@ function readCertificates(
       return new X509Certificate(`${BEGIN}${body}${END}\n`);
     });
   } catch (error) {
-    problems.push(`${key} cannot be read: ${messageOf(error)}`);
+    problems.push(`${key} cannot be read: ${errorText(error)}`);
     return [];
   }
 }

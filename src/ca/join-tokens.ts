@@ -1,4 +1,5 @@
 // Owns join tokens: single use, expiring, kept as hashes in one file each, so that a rename is what uses one up.
+import { errorText } from '@weft/model/error-text';
 import { createHash, randomBytes, timingSafeEqual } from 'node:crypto';
 import { join } from 'node:path';
 import { type Clock, systemClock } from '@weft/model/clock';
@@ -8,7 +9,6 @@ import {
   type DiskCalls,
   diskCalls,
   errorCode,
-  errorText,
   preparePrivateDirectory,
   readPrivateFile,
   removeIfThere,

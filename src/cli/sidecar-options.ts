@@ -3,6 +3,7 @@ import { X509Certificate } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { isIP } from 'node:net';
 import { systemClock } from '@weft/model/clock';
+import { formatHostPort } from '@weft/model/host-port';
 import { isDnsLabel, isDnsSubdomain, parseTrustDomain } from '@weft/model/identity';
 import type { SidecarOptions } from '@weft/dataplane/options';
 import { type AppProbes, parseAppProbes } from '@weft/dataplane/probe/app-probe';
@@ -58,7 +59,7 @@ const address = (flags: string, description: string, fallback?: HostPort): Optio
   const option = new Option(flags, description).argParser((text: string) =>
     parseHostPort(text, LOOPBACK),
   );
-  return fallback === undefined ? option : option.default(fallback, textOf(fallback));
+  return fallback === undefined ? option : option.default(fallback, formatHostPort(fallback));
 };
 
 function readAppProbes(text: string): AppProbes {
@@ -206,8 +207,8 @@ export async function sidecarOptionsOf(flags: SidecarFlags, log: Logger): Promis
     trustDomain,
     rootNamespace: flags.rootNamespace,
     domain,
-    enrolmentAddress: textOf(flags.enrolment),
-    xdsAddress: textOf(flags.xds),
+    enrolmentAddress: formatHostPort(flags.enrolment),
+    xdsAddress: formatHostPort(flags.xds),
     bundlePem,
     ...enrolmentOf(flags),
     inbound: (flags.inbound ?? []).map(({ port, target }) => ({
@@ -243,9 +244,6 @@ export async function sidecarOptionsOf(flags: SidecarFlags, log: Logger): Promis
     random: Math.random,
   };
 }
-
-const textOf = ({ host, port }: HostPort): string =>
-  host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
 
 async function readText(option: string, file: string): Promise<string> {
   try {

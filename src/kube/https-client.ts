@@ -1,6 +1,8 @@
 // Speaks to the API server over HTTPS: one request, one answer, or one stream of watch events; every size and wait is bounded.
 import type { IncomingMessage } from 'node:http';
 import { request as httpsRequest } from 'node:https';
+import { errorText } from '@weft/model/error-text';
+import { isPlainObject } from '@weft/model/policy/reader';
 import type { Connection } from './connect.ts';
 import {
   describeFailure,
@@ -13,6 +15,7 @@ import {
   type WatchEvent,
   type WatchOptions,
 } from './kube-api.ts';
+import { textAt } from './object-fields.ts';
 import { type KubeResource, pathOf } from './resource.ts';
 
 /** 30 s: the API server's own limit for what is no watch is 60 s. */
@@ -50,12 +53,6 @@ interface Send {
 
 type Describe = (why: { readonly code: number; readonly text: string }) => string;
 
-const textOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
-const isObject = (value: unknown): value is KubeObject =>
-  typeof value === 'object' && value !== null && !Array.isArray(value);
-const stringAt = (object: KubeObject, key: string): string | undefined =>
-  typeof object[key] === 'string' ? object[key] : undefined;
-
 function query(path: string, parts: Readonly<Record<string, string | number | undefined>>): string {
   const search = new URLSearchParams();
   for (const [key, value] of Object.entries(parts)) {
@@ -66,7 +63,7 @@ function query(path: string, parts: Readonly<Record<string, string | number | un
 }
 
 function unreachable(describe: Describe, error: unknown): KubeFailure {
-  const text = `the API server cannot be reached: ${textOf(error)}`;
+  const text = `the API server cannot be reached: ${errorText(error)}`;
   const message = describe({ code: 0, text });
   return { ok: false, kind: 'unreachable', code: 0, reason: 'Unreachable', message };
 }
@@ -83,8 +80,8 @@ function refused(
   status: KubeObject,
   retryAfter = '',
 ): KubeFailure {
-  const reason = stringAt(status, 'reason') ?? `HTTP ${code}`;
-  const text = stringAt(status, 'message') ?? reason;
+  const reason = textAt(status, 'reason') ?? `HTTP ${code}`;
+  const text = textAt(status, 'message') ?? reason;
   const seconds = Number(retryAfter);
   return {
     ok: false,
@@ -114,7 +111,7 @@ async function readAll(answer: IncomingMessage): Promise<Buffer> {
 function parse(bytes: Buffer): KubeObject | undefined {
   try {
     const value: unknown = JSON.parse(bytes.toString('utf8'));
-    return isObject(value) ? value : undefined;
+    return isPlainObject(value) ? value : undefined;
   } catch (error) {
     if (error instanceof SyntaxError) return undefined;
     throw error;
@@ -197,7 +194,7 @@ const EVENT_KINDS: ReadonlyMap<unknown, 'added' | 'modified' | 'deleted'> = new 
 function eventOf(line: Buffer, describe: Describe): WatchEvent | KubeFailure {
   const event = parse(line);
   const object = event?.['object'];
-  if (event === undefined || !isObject(object)) {
+  if (event === undefined || !isPlainObject(object)) {
     return malformed(describe, 200, 'a watch event is no JSON object');
   }
   if (event['type'] === 'ERROR') {
@@ -215,13 +212,13 @@ function eventOf(line: Buffer, describe: Describe): WatchEvent | KubeFailure {
 /** Empty when there is none. */
 export function resourceVersionOf(object: KubeObject): string {
   const metadata = object['metadata'];
-  return (isObject(metadata) ? stringAt(metadata, 'resourceVersion') : undefined) ?? '';
+  return (isPlainObject(metadata) ? textAt(metadata, 'resourceVersion') : undefined) ?? '';
 }
 
 function placeOf(object: KubeObject): { readonly namespace?: string; readonly name?: string } {
-  const metadata = isObject(object['metadata']) ? object['metadata'] : {};
-  const namespace = stringAt(metadata, 'namespace');
-  const name = stringAt(metadata, 'name');
+  const metadata = isPlainObject(object['metadata']) ? object['metadata'] : {};
+  const namespace = textAt(metadata, 'namespace');
+  const name = textAt(metadata, 'name');
   return { ...(namespace !== undefined && { namespace }), ...(name !== undefined && { name }) };
 }
 
@@ -301,11 +298,11 @@ async function list(
   if (!answer.ok) return answer;
   const { items, metadata } = answer.value;
   if (!Array.isArray(items)) return malformed(describe, 200, 'the answer is no list');
-  const next = isObject(metadata) ? stringAt(metadata, 'continue') : undefined;
+  const next = isPlainObject(metadata) ? textAt(metadata, 'continue') : undefined;
   return {
     ok: true,
     value: {
-      items: items.filter(isObject),
+      items: items.filter(isPlainObject),
       resourceVersion: resourceVersionOf(answer.value),
       continueToken: next === '' ? undefined : next,
     },

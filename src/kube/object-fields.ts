@@ -1,13 +1,11 @@
 // Reads single fields of objects that came from the API server: absent and wrongly typed ones are `undefined`.
+import { isPlainObject } from '@weft/model/policy/reader';
 import type { KubeObject } from './kube-api.ts';
-
-const isObject = (value: unknown): value is KubeObject =>
-  typeof value === 'object' && value !== null && !Array.isArray(value);
 
 function valueAt(object: KubeObject | undefined, path: readonly string[]): unknown {
   let value: unknown = object;
   for (const key of path) {
-    if (!isObject(value) || !Object.hasOwn(value, key)) return undefined;
+    if (!isPlainObject(value) || !Object.hasOwn(value, key)) return undefined;
     value = value[key];
   }
   return value;
@@ -18,7 +16,7 @@ export function objectAt(
   ...path: readonly string[]
 ): KubeObject | undefined {
   const value = valueAt(object, path);
-  return isObject(value) ? value : undefined;
+  return isPlainObject(value) ? value : undefined;
 }
 
 export function textAt(

@@ -48,9 +48,6 @@ export const errorCode = (error: unknown): string | undefined =>
     ? error.code
     : undefined;
 
-export const errorText = (error: unknown): string =>
-  error instanceof Error ? error.message : String(error);
-
 /**
  * Replaces a file: a temporary one beside it, fsync, rename, fsync of the directory.
  * @throws what the disk says; the old content is in place then, unless it was the fsync of the directory that failed: which of the two

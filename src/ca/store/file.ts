@@ -1,9 +1,9 @@
 // Keeps the CA's state in a directory of one machine: `ca/state.json` for its owner alone, `bundle.pem` for everybody.
+import { errorText } from '@weft/model/error-text';
 import { join } from 'node:path';
 import {
   type DiskCalls,
   diskCalls,
-  errorText,
   preparePrivateDirectory,
   readPrivateFile,
   replaceFile,

@@ -4,6 +4,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { createServer, type Server } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { keepServerContext, type ServerContextOptions } from '@weft/ca/server-context';
+import { errorText } from '@weft/model/error-text';
 import { type Clock, systemClock } from '@weft/model/clock';
 import type { PlainObject } from '@weft/model/policy/reader';
 import type { Logger } from 'pino';
@@ -147,7 +148,7 @@ class Reviewing {
       }
       return { bytes: Buffer.concat(chunks) };
     } catch (error) {
-      return refusal(400, `the body did not come whole: ${messageOf(error)}`);
+      return refusal(400, `the body did not come whole: ${errorText(error)}`);
     } finally {
       this.#heldBytes -= size;
     }
@@ -173,7 +174,7 @@ class Reviewing {
       const body = writeReview(uid, {
         allowed: false,
         code: 500,
-        message: `weft could not decide: ${messageOf(error)}`,
+        message: `weft could not decide: ${errorText(error)}`,
         warnings: [],
         auditAnnotations: {},
       });
@@ -181,9 +182,6 @@ class Reviewing {
     }
   }
 }
-
-const messageOf = (error: unknown): string =>
-  error instanceof Error ? error.message : String(error);
 
 /** Reviews that are being decided are answered: a Pod's creation hangs on each. */
 async function end(server: Server, reviewing: Reviewing, options: Ending): Promise<void> {

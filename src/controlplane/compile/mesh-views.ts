@@ -1,5 +1,6 @@
 // Keeps the mesh compiled from its source, and answers who a proxy is, what it sees, and which policies reach it.
 import { systemClock, type Clock } from '@weft/model/clock';
+import { errorText } from '@weft/model/error-text';
 import type { SpiffeId, TrustDomain } from '@weft/model/identity';
 import type { Mesh, Workload } from '@weft/model/mesh/mesh';
 import type { Snapshot } from '@weft/model/mesh/objects';
@@ -225,7 +226,7 @@ class Views implements MeshViews {
     this.#unencodable.set(`${kind}\0${name}`, {
       severity: 'error',
       code: 'cannot-encode',
-      message: `left out the ${kind} ${name}: ${messageOf(cause)}`,
+      message: `left out the ${kind} ${name}: ${errorText(cause)}`,
     });
   }
 
@@ -240,7 +241,7 @@ class Views implements MeshViews {
       this.#failure = {
         severity: 'error',
         code: 'cannot-compile',
-        message: `revision ${snapshot.revision} is not in force, revision ${this.#mesh.revision} still is: ${messageOf(cause)}`,
+        message: `revision ${snapshot.revision} is not in force, revision ${this.#mesh.revision} still is: ${errorText(cause)}`,
         cure: 'undo the last change, and report this with the objects that it was about',
       };
       return false;
@@ -263,6 +264,3 @@ class Views implements MeshViews {
     return mesh;
   }
 }
-
-const messageOf = (cause: unknown): string =>
-  cause instanceof Error ? cause.message : String(cause);

@@ -1,4 +1,5 @@
 // Opens every port that traffic comes to, and says which acceptor gets what arrives there.
+import { formatHostPort } from '@weft/model/host-port';
 import type { Socket } from 'node:net';
 import { loadOriginalDst, type Destination } from '../listener/original-dst.ts';
 import type { SidecarOptions } from '../options.ts';
@@ -113,13 +114,13 @@ export class TrafficPorts implements AsyncDisposable {
   }
 }
 
-export const addressText = (address: {
+export const addressText = ({
+  address,
+  port,
+}: {
   readonly address: string;
   readonly port: number;
-}): string =>
-  address.address.includes(':')
-    ? `[${address.address}]:${address.port}`
-    : `${address.address}:${address.port}`;
+}): string => formatHostPort({ host: address, port });
 
 const isRedirected = (
   socket: Socket,

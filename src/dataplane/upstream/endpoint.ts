@@ -1,4 +1,5 @@
 // One address that serves a destination: its health as seen from here, its load, and its idle connections.
+import { formatHostPort } from '@weft/model/host-port';
 import type { Endpoint } from '@weft/xds/resources/endpoint';
 import { Attempts } from './attempt.ts';
 import type { PooledConnection } from './connection.ts';
@@ -51,12 +52,10 @@ export class UpstreamEndpoint {
   }
 }
 
-export function endpointKey({
+export const endpointKey = ({
   address,
   port,
 }: {
   readonly address: string;
   readonly port: number;
-}): string {
-  return address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`;
-}
+}): string => formatHostPort({ host: address, port });
