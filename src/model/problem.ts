@@ -49,3 +49,16 @@ export function formatProblem(problem: Problem): string {
   const cure = problem.cure === undefined ? '' : ` — ${problem.cure}`;
   return `${parts.join(' ')}: ${problem.message}${cure}`;
 }
+
+/** What to tell somebody who is looking at the object: `spec.rules[0]: … — cure`. */
+export function describeProblem({ field, message, cure }: Problem): string {
+  const what = field === undefined ? message : `${field}: ${message}`;
+  return cure === undefined ? what : `${what} — ${cure}`;
+}
+
+/** As many as are asked for, and how many more there are. */
+export function firstOf(texts: readonly string[], most: number): string {
+  const rest = texts.length - most;
+  const named = texts.slice(0, most).join('; ');
+  return rest > 0 ? `${named}; and ${rest} more` : named;
+}

@@ -1,7 +1,7 @@
 // Decides reviews of Weft's own kinds: refuses what cannot be in force as written, with field and cure, and warns of what may not be meant.
 import { isDeepStrictEqual } from 'node:util';
 import { isPlainObject, type PlainObject } from '@weft/model/policy/reader';
-import type { Problem } from '@weft/model/problem';
+import { describeProblem, firstOf, type Problem } from '@weft/model/problem';
 import { identify } from '../registry/identify.ts';
 import { classify, type Kind } from '../registry/kinds.ts';
 import type { Reading } from '../registry/reading.ts';
@@ -69,7 +69,7 @@ function reviewWrite(
   const errors = reading.problems.filter(({ severity }) => severity === 'error');
   const warnings = reading.problems
     .filter(({ severity }) => severity === 'warning')
-    .map(textOfProblem);
+    .map(describeProblem);
   if (errors.length > 0) {
     // One that was bad before can still be labelled, or given and relieved of finalizers: what holds stays the same.
     if (isSameBesidesBookkeeping(object, options.old)) {
@@ -120,7 +120,7 @@ function tryOut(
     object: reading.kind === 'good' ? reading.objects[0] : undefined,
   });
   if (tried === undefined) return [];
-  return [...callerWarnings(tried.newlyRefused), ...tried.problems.map(textOfProblem)];
+  return [...callerWarnings(tried.newlyRefused), ...tried.problems.map(describeProblem)];
 }
 
 function callerWarnings(lines: readonly string[]): readonly string[] {
@@ -131,17 +131,8 @@ function callerWarnings(lines: readonly string[]): readonly string[] {
 
 const textOf = (value: unknown): string => (typeof value === 'string' ? value : '');
 
-/** `field: message — cure`. */
-function textOfProblem({ field, message, cure }: Problem): string {
-  const text = field === undefined ? message : `${field}: ${message}`;
-  return cure === undefined ? text : `${text} — ${cure}`;
-}
-
-function named(problems: readonly Problem[]): string {
-  const more = problems.length - MAX_NAMED;
-  const texts = problems.slice(0, MAX_NAMED).map(textOfProblem).join('; ');
-  return more > 0 ? `${texts}; and ${more} more` : texts;
-}
+const named = (problems: readonly Problem[]): string =>
+  firstOf(problems.map(describeProblem), MAX_NAMED);
 
 const metadataOf = (object: PlainObject): PlainObject =>
   isPlainObject(object['metadata']) ? object['metadata'] : {};

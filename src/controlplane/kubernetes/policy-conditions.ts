@@ -1,6 +1,6 @@
 // Says what the status of a policy's object in the cluster is: accepted or not, enforced where and waited for where. Pure.
 import { isPlainObject, type PlainObject } from '@weft/model/policy/reader';
-import type { Problem } from '@weft/model/problem';
+import { describeProblem, firstOf, type Problem } from '@weft/model/problem';
 import type { ObjectOrigin } from '../registry/source.ts';
 import type { PolicyReport, WorkloadEnforcement } from '../status/policy-status.ts';
 
@@ -34,16 +34,7 @@ export interface PolicyFacts {
 /** Problems and workloads that a message names; the control plane's own endpoints have all. */
 const MAX_NAMED = 3;
 
-const textOf = ({ field, message, cure }: Problem): string => {
-  const what = field === undefined ? message : `${field}: ${message}`;
-  return cure === undefined ? what : `${what} — ${cure}`;
-};
-
-function listed(texts: readonly string[]): string {
-  const rest = texts.length - MAX_NAMED;
-  const named = texts.slice(0, MAX_NAMED).join('; ');
-  return rest > 0 ? `${named}; and ${rest} more` : named;
-}
+const listed = (texts: readonly string[]): string => firstOf(texts, MAX_NAMED);
 
 /** A kind that selects workloads has both conditions, a MeshConfig the first alone. */
 export function describePolicyObject(facts: PolicyFacts): PolicyObjectStatus {
@@ -65,13 +56,13 @@ function acceptedOf({ origin, problems }: PolicyFacts): Condition {
   const type = 'Accepted';
   const errors = problems.filter(({ severity }) => severity === 'error');
   if (!origin.isGood || errors.length > 0) {
-    const message = errors.length > 0 ? listed(errors.map(textOf)) : 'it cannot be read';
+    const message = errors.length > 0 ? listed(errors.map(describeProblem)) : 'it cannot be read';
     return { type, status: 'False', reason: 'Invalid', message };
   }
   if (problems.length === 0) {
     return { type, status: 'True', reason: 'Valid', message: 'it is in force as written' };
   }
-  const message = `it is in force; ${listed(problems.map(textOf))}`;
+  const message = `it is in force; ${listed(problems.map(describeProblem))}`;
   return { type, status: 'True', reason: 'ValidWithWarnings', message };
 }
 
