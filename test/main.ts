@@ -8,7 +8,12 @@ import { buildKubelab } from './support/go-tools.ts';
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 
 const PATTERNS = {
-  unit: ['src/**/*.test.ts', 'test/*.test.ts', 'test/golden/**/*.test.ts', 'test/bench/*.test.ts'],
+  unit: [
+    'src/**/*.test.ts',
+    'test/*.test.ts',
+    'test/golden/**/*.test.ts',
+    'test/bench/**/*.test.ts',
+  ],
   conformance: ['test/conformance/**/*.test.ts'],
   integration: ['test/integration/**/*.test.ts'],
   kubernetes: ['test/kubernetes/**/*.test.ts'],

@@ -1,197 +1,118 @@
-// Measures the data plane: pairs of proxies beside one another in the same rounds, CPU from the processes' own accounts.
-import { NAMESPACE } from '../support/lab-manifests.ts';
-import { openLab } from '../support/lab.ts';
-import { cpuUsOf, type Memory, memoryOf } from './accounting.ts';
-import { credentialOf, type Identities, issueIdentities } from './identities.ts';
-import type { LoadJob } from './load/job.ts';
-import { type LoadGenerator, startApp, startLoadGenerator } from './load/processes.ts';
-import { findEnvoy } from './peers/envoy-binary.ts';
-import { noProxy, type Pair, type PairName, startEnvoyPair, startWeftPair } from './peers/pairs.ts';
-import { CALLED, CALLER, policyManifests, STRANGER } from './policies.ts';
-import { type Summary, summarize } from './statistics.ts';
-import { type Verified, verifyPair } from './verify-pair.ts';
-
-export interface Scenario {
-  readonly name: string;
-  readonly path: string;
-  readonly connections: number;
-  readonly rate?: number;
-  /** `each`: a connection to the caller's proxy for each request. `handshake`: mutual TLS straight to the called one's. */
-  readonly newConnection?: 'each' | 'handshake';
-}
-
-const SCENARIOS: readonly Scenario[] = [
-  { name: '100 B, 1 connection', path: '/100b', connections: 1 },
-  { name: '100 B, 32 connections', path: '/100b', connections: 32 },
-  { name: '100 B, 32 connections, 1,000/s', path: '/100b', connections: 32, rate: 1_000 },
-  { name: '1 KB, 32 connections', path: '/1k', connections: 32 },
-  { name: '64 KB, 32 connections', path: '/64k', connections: 32 },
-  { name: 'a connection each', path: '/100b', connections: 8, newConnection: 'each' },
-  { name: 'full mTLS handshake each', path: '/100b', connections: 8, newConnection: 'handshake' },
-];
-
-export interface Figures {
-  /** Of both proxies together, user and system; absent without proxies. */
-  readonly cpuUs: Summary | undefined;
-  readonly perSecond: Summary;
-  readonly p50Us: Summary;
-  readonly p99Us: Summary;
-}
-
-export interface ScenarioResult {
-  readonly scenario: Scenario;
-  readonly byPair: ReadonlyMap<PairName, Figures>;
-}
-
-export interface PairMemory {
-  readonly pair: PairName;
-  readonly when: 'idle' | 'after load';
-  /** Caller's proxy, then the called one's. */
-  readonly proxies: readonly Memory[];
-}
+// Measures the data plane: scenarios mesh by mesh, pairs of proxies beside one another in the same rounds.
+import {
+  type BenchMesh,
+  memoryOfAll,
+  type OpenedMesh,
+  openMesh,
+  type PairMemory,
+} from './dataplane-mesh.ts';
+import { type Effort, measureScenario, type ScenarioResult } from './dataplane-rounds.ts';
+import { Drivers } from './load/drivers.ts';
+import type { PairName } from './peers/pairs.ts';
+import type { Scenario } from './scenario.ts';
+import type { Verified } from './verify-pair.ts';
 
 export interface DataPlaneResult {
   readonly leftOut: readonly string[];
   readonly peers: readonly string[];
+  readonly drivers: readonly string[];
   readonly verified: readonly Verified[];
   readonly rounds: number;
   readonly scenarios: readonly ScenarioResult[];
   readonly memory: readonly PairMemory[];
 }
 
-export interface Effort {
-  readonly rounds: number;
-  readonly roundMs: number;
+export interface DataPlanePlan extends Effort {
+  readonly scenarios: readonly Scenario[];
+  /** Default: all. */
+  readonly pairs?: readonly PairName[];
 }
 
-/** 1.5 s: enough for code to be compiled and pools to be filled. */
-const WARM_UP_MS = 1_500;
-const MAX_REQUESTS = 500_000;
-
-interface Round {
-  readonly cpuUs: number;
-  readonly perSecond: number;
-  readonly p50Us: number;
-  readonly p99Us: number;
+interface Collected {
+  readonly leftOut: Set<string>;
+  readonly peers: Set<string>;
+  readonly verified: Verified[];
+  readonly scenarios: ScenarioResult[];
+  readonly memory: PairMemory[];
 }
 
 export async function measureDataPlane(
-  effort: Effort,
+  plan: DataPlanePlan,
   progress: (what: string) => void,
 ): Promise<DataPlaneResult> {
-  await using stack = new AsyncDisposableStack();
-  const lab = stack.use(await openLab());
-  const identities = await issueIdentities({
-    stateDir: lab.state,
-    namespace: NAMESPACE,
-    accounts: [CALLER, CALLED, STRANGER],
-  });
-  await lab.write('policies.yaml', ...policyManifests());
-  await lab.startControlPlane();
-  const { address: appAddress } = stack.use(await startApp());
-  const generator = stack.use(await startLoadGenerator());
-  const pairs: Pair[] = [await startWeftPair({ lab, appAddress })];
-  const envoy = await findEnvoy();
-  const leftOut = envoy.ok ? [] : [`Envoy: ${envoy.reason}`];
-  if (envoy.ok) {
-    const { path: binary } = envoy;
-    pairs.push(
-      stack.use(await startEnvoyPair({ binary, folder: lab.root, identities, appAddress })),
-    );
+  await using drivers = new Drivers();
+  const collected: Collected = {
+    leftOut: new Set(),
+    peers: new Set(),
+    verified: [],
+    scenarios: [],
+    memory: [],
+  };
+  const byMesh = Map.groupBy(plan.scenarios, ({ mesh }) => JSON.stringify(mesh));
+  for (const scenarios of byMesh.values()) {
+    const [first] = scenarios;
+    if (first === undefined) continue;
+    await using stack = new AsyncDisposableStack();
+    progress(`mesh: ${first.mesh.name}`);
+    const opened: OpenedMesh = await openMesh(stack, first.mesh, isWanted(plan));
+    if (!opened.ok) {
+      for (const { name } of scenarios) collected.leftOut.add(`${name}: ${opened.reason}`);
+      continue;
+    }
+    await measureMesh(opened.mesh, scenarios, { plan, drivers, collected, progress });
   }
-  pairs.push(noProxy(appAddress));
-
-  const verified: Verified[] = [];
-  for (const pair of pairs) verified.push(await verifyPair(pair, identities, lab.root));
-  const memory = memoryOfAll(pairs, 'idle');
-  const scenarios: ScenarioResult[] = [];
-  for (const scenario of SCENARIOS) {
-    progress(scenario.name);
-    scenarios.push(await measureScenario({ scenario, pairs, generator, identities, effort }));
-  }
-  memory.push(...memoryOfAll(pairs, 'after load'));
+  const { leftOut, peers, verified, scenarios, memory } = collected;
   return {
-    leftOut,
-    peers: envoy.ok ? [`Envoy ${envoy.version}, one worker, static configuration`] : [],
+    leftOut: [...leftOut],
+    peers: [...peers],
+    drivers: drivers.abouts,
     verified,
-    rounds: effort.rounds,
+    rounds: plan.rounds,
     scenarios,
     memory,
   };
 }
 
-const memoryOfAll = (pairs: readonly Pair[], when: PairMemory['when']): PairMemory[] =>
-  pairs
-    .filter(({ pids }) => pids.length > 0)
-    .map(({ name, pids }) => ({ pair: name, when, proxies: pids.map(memoryOf) }));
+const isWanted =
+  ({ pairs }: DataPlanePlan) =>
+  (name: PairName): boolean =>
+    pairs?.includes(name) ?? true;
 
-export interface Setting {
-  readonly scenario: Scenario;
-  readonly pairs: readonly Pair[];
-  readonly generator: LoadGenerator;
-  readonly identities: Identities;
-  readonly effort: Effort;
-}
-
-export async function measureScenario(setting: Setting): Promise<ScenarioResult> {
-  const { scenario, effort } = setting;
-  const isHandshake = scenario.newConnection === 'handshake';
-  const pairs = setting.pairs.filter(({ inbound }) => !isHandshake || inbound !== undefined);
-  const rounds = new Map<PairName, Round[]>(pairs.map(({ name }) => [name, []]));
-  for (const pair of pairs) await runRound(setting, pair, WARM_UP_MS);
-  for (let round = 0; round < effort.rounds; round++) {
-    // Whoever begins has no advantage of it.
-    const order = round % 2 === 0 ? pairs : pairs.toReversed();
-    for (const pair of order) {
-      rounds.get(pair.name)?.push(await runRound(setting, pair, effort.roundMs));
+async function measureMesh(
+  mesh: BenchMesh,
+  scenarios: readonly Scenario[],
+  how: {
+    readonly plan: DataPlanePlan;
+    readonly drivers: Drivers;
+    readonly collected: Collected;
+    readonly progress: (what: string) => void;
+  },
+): Promise<void> {
+  const { plan, drivers, collected, progress } = how;
+  for (const reason of mesh.leftOut) collected.leftOut.add(reason);
+  for (const peer of mesh.peers) collected.peers.add(peer);
+  collected.verified.push(...mesh.verified);
+  collected.memory.push(...memoryOfAll(mesh, 'idle'));
+  for (const scenario of scenarios) {
+    const found = await drivers.first(scenario.drivers);
+    if (!found.ok) {
+      collected.leftOut.add(`${scenario.name}: ${found.reasons.join('; ')}`);
+      continue;
     }
+    progress(`${scenario.name}, by ${found.name}`);
+    const { pairs, identities, headers } = mesh;
+    const { driver, name: driverName } = found;
+    collected.scenarios.push(
+      await measureScenario({
+        scenario,
+        pairs,
+        driver,
+        driverName,
+        identities,
+        ...(headers !== undefined && { headers }),
+        effort: plan,
+      }),
+    );
   }
-  const byPair = new Map<PairName, Figures>();
-  for (const [name, samples] of rounds) {
-    const of = (key: keyof Round): Summary => summarize(samples.map((sample) => sample[key]));
-    byPair.set(name, {
-      cpuUs: name === 'direct' ? undefined : of('cpuUs'),
-      perSecond: of('perSecond'),
-      p50Us: of('p50Us'),
-      p99Us: of('p99Us'),
-    });
-  }
-  return { scenario, byPair };
-}
-
-/** @throws Error when a single request failed: a figure of failing requests says nothing. */
-async function runRound(setting: Setting, pair: Pair, durationMs: number): Promise<Round> {
-  const { scenario, generator, identities } = setting;
-  const job = jobOf(scenario, { pair, identities, durationMs });
-  const before = cpuUsOf(pair.pids);
-  const result = await generator.run(job);
-  const cpuUs = cpuUsOf(pair.pids) - before;
-  const { requests, failures, firstFailure, elapsedMs, p50Us, p99Us } = result;
-  if (failures > 0 || requests === 0) {
-    const why = `${failures} of ${requests} requests failed: ${firstFailure ?? 'none was answered'}`;
-    throw new Error(`Cannot measure ${pair.name} with ${scenario.name}: ${why}`);
-  }
-  return { cpuUs: cpuUs / requests, perSecond: (requests / elapsedMs) * 1_000, p50Us, p99Us };
-}
-
-function jobOf(
-  scenario: Scenario,
-  to: { readonly pair: Pair; readonly identities: Identities; readonly durationMs: number },
-): LoadJob {
-  const { pair, identities, durationMs } = to;
-  const { path, connections, rate, newConnection } = scenario;
-  const isHandshake = newConnection === 'handshake' && pair.inbound !== undefined;
-  const { keyPem, chainPem } = credentialOf(identities, CALLER);
-  const { bundlePem } = identities;
-  const serverId = credentialOf(identities, CALLED).spiffeId;
-  return {
-    ...((isHandshake ? pair.inbound : undefined) ?? pair.front),
-    path,
-    connections,
-    durationMs,
-    maxRequests: MAX_REQUESTS,
-    ...(rate !== undefined && { rate }),
-    ...(newConnection !== undefined && { isConnectionEach: true }),
-    ...(isHandshake && { tls: { keyPem, chainPem, bundlePem, serverId } }),
-  };
+  collected.memory.push(...memoryOfAll(mesh, 'after load'));
 }

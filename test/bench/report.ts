@@ -1,6 +1,9 @@
 // Writes what was measured as tables for a terminal.
 import type { DecisionCost } from './decisions.ts';
-import type { DataPlaneResult, PairMemory } from './dataplane.ts';
+import type { DataPlaneResult } from './dataplane.ts';
+import type { PairMemory } from './dataplane-mesh.ts';
+import type { Figures } from './dataplane-rounds.ts';
+import type { PairName } from './peers/pairs.ts';
 import type { KubernetesResult } from './kubernetes.ts';
 import type { PodStartFigures } from './pod-start.ts';
 import type { ProfileResult } from './profile.ts';
@@ -38,47 +41,66 @@ const times = (ratio: number): string => ratio.toFixed(ratio < 0.1 ? 4 : 2);
 export const ratioText = ({ ofMedians, min, max }: Ratio): string =>
   `${times(ofMedians)}× (${times(min)}–${times(max)})`;
 
+/** Peers that ours is set beside. */
+const PEERS: readonly PairName[] = ['envoy', 'haproxy'];
+
 export function dataPlaneText(result: DataPlaneResult): string {
-  const parts: string[] = ['Data plane: HTTP/1.1, mutual TLS, one DENY and one ALLOW policy'];
+  const parts: string[] = ['Data plane: mutual TLS between two proxies, policies enforced'];
   for (const reason of result.leftOut) parts.push(`Left out: ${reason}`);
   for (const peer of result.peers) parts.push(`Peer: ${peer}`);
-  for (const { pair, tls, checks } of result.verified) {
-    parts.push(`Verified ${pair}: ${tls}; ${checks.join('; ')}`);
+  for (const driver of result.drivers) parts.push(`Load: ${driver}`);
+  for (const { pair, mesh, tls, checks } of result.verified) {
+    parts.push(`Verified ${pair}, ${mesh}: ${tls}; ${checks.join('; ')}`);
   }
   parts.push(
     '',
     `Median of ${result.rounds} rounds (lowest–highest); CPU of both proxies together`,
   );
-  const rows: Row[] = [];
-  for (const { scenario, byPair } of result.scenarios) {
-    let name = scenario.name;
-    for (const [pair, { cpuUs, perSecond, p50Us, p99Us }] of byPair) {
-      const cpu = cpuUs === undefined ? '' : spread(cpuUs);
-      rows.push([name, pair, cpu, round(perSecond.median), spread(p50Us), spread(p99Us)]);
-      name = '';
-    }
-    const ours = byPair.get('weft');
-    const theirs = byPair.get('envoy');
-    if (ours?.cpuUs === undefined || theirs?.cpuUs === undefined) continue;
-    rows.push([
-      '',
-      'weft/envoy',
-      ratioText(ratioOf(ours.cpuUs, theirs.cpuUs)),
-      ratioText(ratioOf(ours.perSecond, theirs.perSecond)),
-      ratioText(ratioOf(ours.p50Us, theirs.p50Us)),
-      ratioText(ratioOf(ours.p99Us, theirs.p99Us)),
-    ]);
-  }
-  parts.push(table(['', '', 'CPU µs/request', 'requests/s', 'p50 µs', 'p99 µs'], rows));
+  const rows = result.scenarios.flatMap(({ scenario, driver, byPair }): readonly Row[] => {
+    const { name, unit = 'request', isCalledOnly } = scenario;
+    const notes = [
+      ...(unit === 'request' ? [] : [`each ${unit}`]),
+      ...(isCalledOnly === true ? ['called proxy alone'] : []),
+      ...(driver === 'generator' ? [] : [driver]),
+    ];
+    const head = notes.length === 0 ? name : `${name} (${notes.join(', ')})`;
+    return rowsOf(byPair).map(
+      ([pair = '', ...rest], at): Row => [at === 0 ? head : '', pair, ...rest],
+    );
+  });
+  parts.push(table(['', '', 'CPU µs each', 'a second', 'p50 µs', 'p90 µs', 'p99 µs'], rows));
   parts.push(memoryText(result.memory));
   return `${parts.join('\n')}\n`;
 }
 
+/** A row for each pair, then one for the ratio to each peer. */
+function rowsOf(byPair: ReadonlyMap<PairName, Figures>): readonly Row[] {
+  const rows: Row[] = [];
+  for (const [pair, { cpuUs, perSecond, p50Us, p90Us, p99Us }] of byPair) {
+    const cpu = cpuUs === undefined ? '' : spread(cpuUs);
+    rows.push([pair, cpu, round(perSecond.median), spread(p50Us), spread(p90Us), spread(p99Us)]);
+  }
+  const ours = byPair.get('weft');
+  for (const peer of PEERS) {
+    const theirs = byPair.get(peer);
+    if (ours?.cpuUs === undefined || theirs?.cpuUs === undefined) continue;
+    rows.push([
+      `weft/${peer}`,
+      ratioText(ratioOf(ours.cpuUs, theirs.cpuUs)),
+      ratioText(ratioOf(ours.perSecond, theirs.perSecond)),
+      ratioText(ratioOf(ours.p50Us, theirs.p50Us)),
+      ratioText(ratioOf(ours.p90Us, theirs.p90Us)),
+      ratioText(ratioOf(ours.p99Us, theirs.p99Us)),
+    ]);
+  }
+  return rows;
+}
+
 function memoryText(memory: readonly PairMemory[]): string {
-  const rows = memory.flatMap(({ pair, when, proxies }) =>
+  const rows = memory.flatMap(({ pair, mesh, when, proxies }) =>
     proxies.map(
       (proxy, at): Row => [
-        `${pair}, ${at === 0 ? 'caller' : 'called'}, ${when}`,
+        `${pair}, ${at === 0 ? 'caller' : 'called'}, ${mesh}, ${when}`,
         proxy.residentMb.toFixed(1),
         proxy.privateMb.toFixed(1),
         proxy.proportionalMb.toFixed(1),

@@ -44,10 +44,10 @@ export function calledManifests(rules: number, allowedPath: string): readonly Pl
   return Array.from({ length: rules }, (_, at) => {
     let spec = specOf(at);
     if (at === lastDeny) {
-      spec = ruleOf('DENY', source, { methods: [POLICY.method], paths: [POLICY.deniedPath] });
+      spec = ruleOf('DENY', source, { methods: POLICY.methods, paths: [POLICY.deniedPath] });
     }
     if (at === rules - 1) {
-      spec = ruleOf('ALLOW', source, { methods: [POLICY.method], paths: [allowedPath] });
+      spec = ruleOf('ALLOW', source, { methods: POLICY.methods, paths: [allowedPath] });
     }
     // Proxies try rules in the order of their names: all names are of one length.
     const name = `p${String(at).padStart(5, '0')}`;

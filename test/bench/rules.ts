@@ -6,13 +6,14 @@ import type { PlainMessage } from '@weft/xds/registry';
 import { modeYaml, NAMESPACE } from '../support/lab-manifests.ts';
 import { type Lab, type LabSidecar, openLab } from '../support/lab.ts';
 import { type Memory, memoryOf } from './accounting.ts';
-import { type Effort, type Figures, measureScenario, type Scenario } from './dataplane.ts';
+import { type Effort, type Figures, measureScenario } from './dataplane-rounds.ts';
 import { issueIdentities, TRUST_DOMAIN } from './identities.ts';
 import { startApp, startLoadGenerator } from './load/processes.ts';
 import { findEnvoy } from './peers/envoy-binary.ts';
 import { type Pair, type PairName, startEnvoyPair, startWeftPair } from './peers/pairs.ts';
 import { CALLED, CALLER, STRANGER } from './policies.ts';
 import { calledManifests, parsePolicy } from './rule-sets.ts';
+import type { Scenario } from './scenario.ts';
 import { verifyPair } from './verify-pair.ts';
 
 export interface RulesCost {
@@ -81,7 +82,7 @@ async function measureSize(how: {
   await writeManifests(lab, manifests);
   await lab.startControlPlane();
   const { address: appAddress } = stack.use(await startApp());
-  const generator = stack.use(await startLoadGenerator());
+  const driver = stack.use(await startLoadGenerator());
   const weft = await startWeftPair({ lab, appAddress });
   const pairs: Pair[] = [weft];
   if (envoy.ok) {
@@ -89,13 +90,19 @@ async function measureSize(how: {
     pairs.push(stack.use(await startEnvoyPair({ ...own, identities, appAddress })));
   }
   for (const pair of pairs) {
-    for (const check of (await verifyPair(pair, identities, lab.root)).checks) checks.add(check);
+    for (const check of (await verifyPair(pair, { identities, folder: lab.root })).checks)
+      checks.add(check);
   }
-  const scenario: Scenario = { name: `${rules} rules`, path: PATH, connections: CONNECTIONS };
-  const counted = pairs.map((pair): Pair => ({ ...pair, pids: pair.pids.slice(-1) }));
-  const setting = { scenario, pairs: counted, generator, identities, effort };
+  const scenario: Scenario = {
+    name: `${rules} rules`,
+    mesh: { name: `${rules} rules`, app: 'http1', port: 'http', rules },
+    drivers: ['generator'],
+    load: { path: PATH, connections: CONNECTIONS },
+    isCalledOnly: true,
+  };
+  const setting = { scenario, pairs, driver, driverName: 'generator', identities, effort };
   const { byPair } = await measureScenario(setting);
-  const memory = new Map(counted.map(({ name, pids: [pid = 0] }) => [name, memoryOf(pid)]));
+  const memory = new Map(pairs.map(({ name, pids }) => [name, memoryOf(pids.at(-1) ?? 0)]));
   // Last of all: writing its dump costs the sidecar memory.
   const [, called] = weft.sidecars;
   const found = called === undefined ? 0 : await rulesIn(called);

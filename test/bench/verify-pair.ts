@@ -9,9 +9,11 @@ import { type Credential, credentialOf, type Identities } from './identities.ts'
 import { CALLED, CALLER, POLICY, STRANGER } from './policies.ts';
 import type { Endpoint } from './peers/envoy-config.ts';
 import type { Pair } from './peers/pairs.ts';
+import type { MeshSpec } from './scenario.ts';
 
 export interface Verified {
   readonly pair: string;
+  readonly mesh: string;
   /** `TLSv1.3, Cipher is …` as openssl's client saw it. */
   readonly tls: string;
   readonly checks: readonly string[];
@@ -24,9 +26,10 @@ const CLIENT_MS = 10_000;
 /** @throws Error that says which check failed. */
 export async function verifyPair(
   pair: Pair,
-  identities: Identities,
-  folder: string,
+  how: { readonly identities: Identities; readonly folder: string; readonly mesh?: MeshSpec },
 ): Promise<Verified> {
+  const { identities, folder } = how;
+  const mesh = how.mesh?.name ?? '';
   const { front, inbound } = pair;
   const checks: string[] = [];
   const check = (isTrue: boolean, what: string, seen: string): void => {
@@ -41,7 +44,7 @@ export async function verifyPair(
     withinMs: SETTLE_MS,
   });
   checks.push('the allowed request is 200');
-  if (inbound === undefined) return { pair: pair.name, tls: 'none', checks };
+  if (inbound === undefined) return { pair: pair.name, mesh, tls: 'none', checks };
 
   const denied = await statusOf(POLICY.deniedPath);
   check(denied === 403, 'the denied path is 403', String(denied));
@@ -62,7 +65,7 @@ export async function verifyPair(
   check(!nobody.includes('HTTP/1.1 '), 'without a certificate there is no answer', nobody);
   const plain = await failureOf(call(`${inbound.host}:${inbound.port}`, '/100b'));
   check(plain !== undefined, 'plain text is refused', 'it was answered');
-  return { pair: pair.name, tls, checks };
+  return { pair: pair.name, mesh, tls, checks };
 }
 
 class OpensslClient {

@@ -33,8 +33,7 @@ class Run {
   constructor(job: LoadJob, done: (result: LoadResult) => void) {
     this.#job = job;
     this.#done = done;
-    const close = job.isConnectionEach === true ? 'connection: close\r\n' : '';
-    this.#request = Buffer.from(`GET ${job.path} HTTP/1.1\r\nhost: prices.shop\r\n${close}\r\n`);
+    this.#request = requestOf(job);
     this.#timesUs = new Float64Array(job.maxRequests);
     if (job.tls !== undefined) {
       const { keyPem: key, chainPem: cert, bundlePem: ca } = job.tls;
@@ -82,7 +81,7 @@ class Run {
     else if (this.#answered < this.#timesUs.length) {
       this.#timesUs[this.#answered++] = (this.#lastAnswerAt - asker.dueAt) * 1_000;
     }
-    if (this.#job.isConnectionEach === true) {
+    if (this.#job.newConnection !== undefined) {
       // The next one first: a job is over when nobody is connected.
       if (!this.#isOver && this.#sent < this.#job.maxRequests) this.#connect(performance.now());
       this.closed(asker);
@@ -151,6 +150,7 @@ class Run {
       firstFailure: this.#firstFailure,
       elapsedMs: this.#lastAnswerAt - this.#startedAt,
       p50Us: quantile(times, 0.5),
+      p90Us: quantile(times, 0.9),
       p99Us: quantile(times, 0.99),
     });
   }
@@ -161,6 +161,16 @@ class Run {
       for (const asker of this.#open) this.failed(asker, 'no answer at the end');
     }, STRAGGLER_MS).unref();
   }
+}
+
+/** Head and body as they are written, all at once. */
+function requestOf({ path, newConnection, uploadBytes, headers = {} }: LoadJob): Buffer {
+  const fields = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`);
+  if (newConnection !== undefined) fields.push('connection: close\r\n');
+  if (uploadBytes !== undefined) fields.push(`content-length: ${uploadBytes}\r\n`);
+  const method = uploadBytes === undefined ? 'GET' : 'PUT';
+  const head = `${method} ${path} HTTP/1.1\r\nhost: prices.shop\r\n${fields.join('')}\r\n`;
+  return Buffer.concat([Buffer.from(head), Buffer.alloc(uploadBytes ?? 0, 'x')]);
 }
 
 /** One connection: one request out at a time. */

@@ -1,18 +1,14 @@
-// What the load generator is asked to do, and what it answers.
+// What a load driver is asked to do, and what it answers.
+import type { LoadSpec } from '../scenario.ts';
 
-export interface LoadJob {
+export interface LoadJob extends LoadSpec {
   readonly host: string;
   readonly port: number;
-  readonly path: string;
-  /** Connections that ask at the same time, each one request after the other. */
-  readonly connections: number;
   readonly durationMs: number;
   /** Further bound: no more requests than this. */
   readonly maxRequests: number;
-  /** Requests a second over all connections; absent: as many as are answered. */
-  readonly rate?: number;
-  /** A connection for each request. */
-  readonly isConnectionEach?: boolean;
+  /** Further fields of every request, in lower case: `authorization`. */
+  readonly headers?: Readonly<Record<string, string>>;
   /** Speaks mutual TLS itself, full handshakes only. */
   readonly tls?: {
     readonly keyPem: string;
@@ -24,11 +20,13 @@ export interface LoadJob {
 }
 
 export interface LoadResult {
+  /** Answered: requests, or whatever the scenario's unit is. */
   readonly requests: number;
   /** Connections that broke and answers that were not 200. */
   readonly failures: number;
   readonly firstFailure: string | undefined;
   readonly elapsedMs: number;
   readonly p50Us: number;
+  readonly p90Us: number;
   readonly p99Us: number;
 }

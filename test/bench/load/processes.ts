@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
+import type { LoadDriver } from './driver.ts';
 import type { LoadJob, LoadResult } from './job.ts';
 
 const fileOf = (name: string): string => fileURLToPath(new URL(name, import.meta.url));
@@ -58,7 +59,7 @@ export async function startApp(): Promise<App> {
   };
 }
 
-export class LoadGenerator implements AsyncDisposable {
+export class LoadGenerator implements LoadDriver {
   readonly #child: ChildProcess & AsyncDisposable;
 
   constructor(child: ChildProcess & AsyncDisposable) {

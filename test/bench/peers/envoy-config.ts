@@ -136,7 +136,9 @@ export const rulesOf = (policy: BenchPolicy): readonly PlainMessage[] => [
     action: 'ALLOW',
     policies: {
       bench: {
-        permissions: [{ header: { name: ':method', string_match: { exact: policy.method } } }],
+        permissions: policy.methods.map((method) => ({
+          header: { name: ':method', string_match: { exact: method } },
+        })),
         principals: [{ authenticated: { principal_name: { exact: policy.callerId } } }],
       },
     },

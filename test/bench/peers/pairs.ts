@@ -7,7 +7,7 @@ import { CALLED, CALLER, POLICY } from '../policies.ts';
 import { type Endpoint, inboundConfig, outboundConfig, rulesOf } from './envoy-config.ts';
 import { freeEndpoint, startEnvoy } from './envoy.ts';
 
-export type PairName = 'weft' | 'envoy' | 'direct';
+export type PairName = 'weft' | 'envoy' | 'haproxy' | 'direct';
 
 export interface Pair extends AsyncDisposable {
   readonly name: PairName;
@@ -25,6 +25,8 @@ const SERVICE = `${CALLED}.shop:80`;
 export interface WeftPairOptions {
   readonly lab: Lab;
   readonly appAddress: string;
+  /** Of the Service, says the protocol; default `http`. */
+  readonly portName?: string;
   readonly env?: Readonly<Record<string, string>>;
 }
 
@@ -33,11 +35,11 @@ export interface WeftPair extends Pair {
 }
 
 export async function startWeftPair(options: WeftPairOptions): Promise<WeftPair> {
-  const { lab, appAddress, env = {} } = options;
+  const { lab, appAddress, portName = 'http', env = {} } = options;
   const called = await lab.startSidecar({
     pod: `${CALLED}-0`,
     inbound: { [PORT]: appAddress },
-    service: [{ name: 'http', port: 80, targetPort: PORT }],
+    service: [{ name: portName, port: 80, targetPort: PORT }],
     env,
   });
   const caller = await lab.startSidecar({ pod: `${CALLER}-0`, outbound: [SERVICE], env });
