@@ -32,6 +32,7 @@ const LINES: readonly Line[] = [
   { name: 'all reconnect → all configured, ms', of: ({ reconnect }) => reconnect.configuredMs },
   { name: '  CPU ms a proxy', of: ({ reconnect }) => reconnect.cpuMsPerProxy },
   { name: '  bytes received by a proxy', of: ({ reconnect }) => reconnect.bytesPerProxy },
+  { name: '  slowest /healthz meanwhile, ms', of: ({ reconnect }) => reconnect.slowestHealthMs },
   { name: 'private memory before streams, MB', of: ({ idleMb }) => idleMb },
   { name: '  with streams, MB', of: ({ connectedMb }) => connectedMb },
   { name: '  KB a stream', of: ({ kbPerStream }) => kbPerStream },

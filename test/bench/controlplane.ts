@@ -61,6 +61,8 @@ export interface PlaneFigures {
     readonly configuredMs: Summary;
     readonly cpuMsPerProxy: Summary;
     readonly bytesPerProxy: number;
+    /** The slowest answer of `/healthz` of each round; absent where there is none. */
+    readonly slowestHealthMs: Summary | undefined;
   };
   /** After everything else. */
   readonly finalMb: number;
@@ -264,11 +266,17 @@ class Measured {
         configuredMs: summarize(this.#reconnects.map(({ configuredMs }) => configuredMs)),
         cpuMsPerProxy: summarize(this.#reconnects.map(({ cpuUs }) => perProxyMs(cpuUs))),
         bytesPerProxy: summarize(this.#reconnects.map((one) => one.receivedBytes)).median / proxies,
+        slowestHealthMs: whereMeasured(this.#reconnects.map((one) => one.slowestHealthMs)),
       },
       finalMb: memoryOf(plane.pid).privateMb,
       churn: [...this.#churn].map(([rate, costs]) => churnFigures(rate, costs)),
     };
   }
+}
+
+function whereMeasured(values: readonly (number | undefined)[]): Summary | undefined {
+  const known = values.filter((value) => value !== undefined);
+  return known.length === 0 ? undefined : summarize(known);
 }
 
 function churnFigures(ratePerSecond: number, costs: readonly ChurnCost[]): ChurnFigures {

@@ -1,6 +1,7 @@
 // One control plane with its fleet: connects it, changes something and waits for the last acknowledgement, and reads what that cost.
 import { setTimeout as delay } from 'node:timers/promises';
 import { preciseCpuUsOf } from '../accounting.ts';
+import { watchAnswers } from './answers.ts';
 import type { Fleet } from '../propagation/fleet-process.ts';
 import { type FleetAccount, monotonicMs, type ToFleet } from '../propagation/messages.ts';
 import { type BenchMesh, endpointMarker, policyMarker } from './mesh.ts';
@@ -34,6 +35,8 @@ export interface ReconnectCost {
   readonly configuredMs: number;
   readonly cpuUs: number;
   readonly receivedBytes: number;
+  /** The slowest answer of `/healthz` meanwhile, ms; absent where there is none. */
+  readonly slowestHealthMs: number | undefined;
 }
 
 export class PlaneFleet {
@@ -154,9 +157,12 @@ export class PlaneFleet {
     await this.#fleet.next('disconnected', CONNECT_MS);
     await delay(SETTLE_MS);
     const accountBefore = await this.account();
+    const { admin } = this.plane;
     const before = preciseCpuUsOf(this.plane.pid);
+    const health = admin === undefined ? undefined : watchAnswers(admin, '/healthz');
     this.#fleet.tell({ kind: 'reconnect' });
     const { startedAtMs, lastAtMs } = await this.#fleet.next('reconnected', CONNECT_MS);
+    const slowestHealthMs = await health?.stop();
     await delay(SETTLE_MS);
     const cpuUs = preciseCpuUsOf(this.plane.pid) - before;
     const { receivedBytes } = await this.account();
@@ -164,6 +170,7 @@ export class PlaneFleet {
       configuredMs: lastAtMs - startedAtMs,
       cpuUs,
       receivedBytes: receivedBytes - accountBefore.receivedBytes,
+      slowestHealthMs,
     };
   }
 }

@@ -10,6 +10,8 @@ export interface Plane {
   readonly name: PlaneName;
   readonly pid: number;
   readonly xds: string;
+  /** HTTP, where it has one: `/healthz` is asked while all come back at once. */
+  readonly admin?: string;
   /** Everything that can be made beforehand is; what is returned makes the change. */
   readonly prepare: (change: Change) => () => Promise<void>;
 }
@@ -25,6 +27,7 @@ export const weftPlane = (lab: Lab, mesh: BenchMesh): Plane => ({
   name: 'weft',
   pid: lab.controlPlane.pid,
   xds: lab.addresses.xds,
+  admin: lab.addresses.admin,
   prepare: ({ policy, endpoint }) => {
     return async () => {
       if (policy !== undefined) {
