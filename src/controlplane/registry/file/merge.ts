@@ -1,12 +1,14 @@
 // Carries the state of a folder forward: what was in force, and files read anew or gone, become what is in force now.
 import { isDeepStrictEqual } from 'node:util';
 import type { RegistryObject, Snapshot } from '@weft/model/mesh/objects';
-import type { Problem } from '@weft/model/problem';
+import type { Problem, SourcePosition } from '@weft/model/problem';
+import { PersistentMap } from '../persistent-map.ts';
 import type { DocumentRead, IgnoredKind, ReadFile, ReadObject } from '../read-objects.ts';
 import { resolve, type Entry, type Holder } from '../resolve.ts';
 
 interface FileEntry extends Entry {
   readonly key: string;
+  readonly source: SourcePosition;
   /** Counts objects of one key within a file. */
   readonly occurrence: number;
 }
@@ -19,9 +21,14 @@ interface FileState {
 }
 
 export interface FolderState {
-  readonly files: ReadonlyMap<string, FileState>;
-  readonly holders: ReadonlyMap<string, Holder>;
-  readonly snapshot: Snapshot;
+  readonly files: PersistentMap<FileState>;
+  /** By file, then as they stand in it. */
+  readonly entriesByKey: PersistentMap<readonly FileEntry[]>;
+  readonly holders: PersistentMap<Holder>;
+  readonly snapshot: Snapshot & { readonly objects: PersistentMap<RegistryObject> };
+  /** What was found where several objects have one key, or none is good; keys without problems are absent. */
+  readonly conflicts: PersistentMap<readonly Problem[]>;
+  readonly folderProblems: readonly Problem[];
   readonly problems: readonly Problem[];
 }
 
@@ -34,9 +41,12 @@ export interface FolderChange {
 }
 
 export const EMPTY_FOLDER: FolderState = {
-  files: new Map(),
-  holders: new Map(),
-  snapshot: { revision: 0, objects: new Map() },
+  files: PersistentMap.from<FileState>([]),
+  entriesByKey: PersistentMap.from<readonly FileEntry[]>([]),
+  holders: PersistentMap.from<Holder>([]),
+  snapshot: { revision: 0, objects: PersistentMap.from<RegistryObject>([]) },
+  conflicts: PersistentMap.from<readonly Problem[]>([]),
+  folderProblems: [],
   problems: [],
 };
 
@@ -45,53 +55,115 @@ export const MAX_PROBLEMS = 10_000;
 
 /**
  * An object goes only when its file is gone, or can be read whole without it. Snapshot and problems that come out
- * equal are the same objects as before.
+ * equal are the same objects as before. Only the keys of what was read or is gone are looked at.
  */
 export function mergeFolder(previous: FolderState, change: FolderChange): FolderState {
-  const files = mergeFiles(previous.files, change);
-  const holders = new Map<string, Holder>();
-  const objects = new Map<string, RegistryObject>();
-  const problems: Problem[] = [];
-  const entriesByKey = groupByKey(files);
-  for (const key of [...entriesByKey.keys()].sort()) {
-    const resolution = resolve(entriesByKey.get(key) ?? [], previous.holders.get(key));
-    holders.set(key, resolution.holder);
-    problems.push(...resolution.problems);
-    resolution.objects.forEach((object, index) => {
-      const name = index === 0 ? key : `${key}#${index + 1}`;
-      objects.set(name, kept(previous.snapshot.objects.get(name), object));
-    });
+  const changed = new Map<string, FileState | undefined>();
+  for (const file of change.gone) changed.set(file, undefined);
+  for (const read of change.read) {
+    changed.set(read.file, mergeFile(previous.files.get(read.file), read));
   }
-  const all = collectProblems(files, [...change.problems, ...problems]);
-  return {
-    files,
-    holders,
-    snapshot: nextSnapshot(previous.snapshot, objects),
-    problems: isDeepStrictEqual(previous.problems, all) ? previous.problems : all,
-  };
+  const groups = regroup(previous, changed);
+  const merged = resolveGroups(previous, groups);
+  const files = previous.files.with(changed);
+  const entriesByKey = previous.entriesByKey.with(
+    [...groups].map(([key, entries]) => [key, entries.length === 0 ? undefined : entries]),
+  );
+  const holders = previous.holders.with(merged.holders);
+  const conflicts = previous.conflicts.with(merged.conflicts);
+  const snapshot = nextSnapshot(previous.snapshot, merged.objects);
+  const folderProblems = change.problems;
+  const areSame =
+    conflicts === previous.conflicts &&
+    isDeepStrictEqual(folderProblems, previous.folderProblems) &&
+    [...changed].every(([name, file]) => isSilent(file) && isSilent(previous.files.get(name)));
+  const next = { files, entriesByKey, holders, snapshot, conflicts, folderProblems };
+  if (areSame) return { ...next, problems: previous.problems };
+  const all = collectProblems(files, [...folderProblems, ...[...conflicts.values()].flat()]);
+  const problems = isDeepStrictEqual(previous.problems, all) ? previous.problems : all;
+  return { ...next, problems };
 }
+
+const isSilent = (file: FileState | undefined): boolean =>
+  file === undefined ||
+  (file.problems.length === 0 &&
+    file.ignored.length === 0 &&
+    file.entries.every(({ problems }) => problems.length === 0));
+
+/** Of every key that stands or stood in a file that has changed: all entries of it, wherever they stand. */
+function regroup(
+  previous: FolderState,
+  changed: ReadonlyMap<string, FileState | undefined>,
+): ReadonlyMap<string, readonly FileEntry[]> {
+  const groups = new Map<string, FileEntry[]>();
+  const groupOf = (key: string): FileEntry[] => {
+    const known = groups.get(key);
+    if (known !== undefined) return known;
+    const others = previous.entriesByKey.get(key) ?? [];
+    const group = others.filter(({ source }) => !changed.has(source.file));
+    groups.set(key, group);
+    return group;
+  };
+  for (const [name, file] of changed) {
+    for (const { key } of previous.files.get(name)?.entries ?? []) groupOf(key);
+    for (const entry of file?.entries ?? []) groupOf(entry.key).push(entry);
+  }
+  for (const group of groups.values()) if (group.length > 1) group.sort(byFile);
+  return groups;
+}
+
+const byFile = (a: FileEntry, b: FileEntry): number =>
+  a.source.file === b.source.file
+    ? a.occurrence - b.occurrence
+    : a.source.file < b.source.file
+      ? -1
+      : 1;
+
+type ChangesOf<V> = Map<string, V | undefined>;
+
+interface Resolved {
+  readonly holders: ChangesOf<Holder>;
+  readonly objects: ChangesOf<RegistryObject>;
+  readonly conflicts: ChangesOf<readonly Problem[]>;
+}
+
+function resolveGroups(
+  previous: FolderState,
+  groups: ReadonlyMap<string, readonly FileEntry[]>,
+): Resolved {
+  const { objects: before } = previous.snapshot;
+  const holders: Resolved['holders'] = new Map();
+  const objects: Resolved['objects'] = new Map();
+  const conflicts: Resolved['conflicts'] = new Map();
+  for (const [key, entries] of groups) {
+    const resolution =
+      entries.length === 0 ? undefined : resolve(entries, previous.holders.get(key));
+    const found = resolution?.objects ?? [];
+    holders.set(key, resolution?.holder);
+    conflicts.set(key, resolution?.problems.length ? resolution.problems : undefined);
+    for (let index = 0; index < found.length || before.has(nameOf(key, index)); index++) {
+      const name = nameOf(key, index);
+      const object = found[index];
+      objects.set(name, object && kept(before.get(name), object));
+    }
+  }
+  return { holders, objects, conflicts };
+}
+
+const nameOf = (key: string, index: number): string => (index === 0 ? key : `${key}#${index + 1}`);
 
 /** The old one where nothing changed but, say, a comment: what was made of it can be kept. */
 function kept(old: RegistryObject | undefined, now: RegistryObject): RegistryObject {
   return old !== undefined && old !== now && isDeepStrictEqual(old, now) ? old : now;
 }
 
-function nextSnapshot(previous: Snapshot, objects: ReadonlyMap<string, RegistryObject>): Snapshot {
-  const isSame =
-    objects.size === previous.objects.size &&
-    [...objects].every(([key, object]) => previous.objects.get(key) === object);
-  if (isSame && previous.revision > 0) return previous;
+function nextSnapshot(
+  previous: FolderState['snapshot'],
+  changes: ReadonlyMap<string, RegistryObject | undefined>,
+): FolderState['snapshot'] {
+  const objects = previous.objects.with(changes);
+  if (objects === previous.objects && previous.revision > 0) return previous;
   return { revision: previous.revision + 1, objects };
-}
-
-function mergeFiles(
-  previous: ReadonlyMap<string, FileState>,
-  change: FolderChange,
-): ReadonlyMap<string, FileState> {
-  const files = new Map(previous);
-  for (const file of change.gone) files.delete(file);
-  for (const read of change.read) files.set(read.file, mergeFile(previous.get(read.file), read));
-  return new Map([...files].sort(([a], [b]) => (a < b ? -1 : 1)));
 }
 
 const placeKey = (key: string, occurrence: number): string => `${occurrence} ${key}`;
@@ -136,20 +208,6 @@ function entryOf(object: ReadObject, occurrence: number, before: FileEntry | und
   // A version that put nothing in force is none to fall back on: a broken one has to close.
   const lastGood = old === undefined ? undefined : { object: old };
   return { key, ref, place, source, occurrence, outcome, lastGood, problems };
-}
-
-function groupByKey(
-  files: ReadonlyMap<string, FileState>,
-): ReadonlyMap<string, readonly FileEntry[]> {
-  const groups = new Map<string, FileEntry[]>();
-  for (const { entries } of files.values()) {
-    for (const entry of entries) {
-      const group = groups.get(entry.key);
-      if (group === undefined) groups.set(entry.key, [entry]);
-      else group.push(entry);
-    }
-  }
-  return groups;
 }
 
 function collectProblems(

@@ -2,6 +2,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { RegistryObject, Snapshot } from '@weft/model/mesh/objects';
 import type { Problem } from '@weft/model/problem';
+import { PersistentMap } from '../persistent-map.ts';
 import { type Entry, type Holder, resolve } from '../resolve.ts';
 import type { ObjectOrigin, SourceState } from '../source.ts';
 import type { ClusterName, ClusterObject, Restricting } from './read-cluster-object.ts';
@@ -32,13 +33,14 @@ interface Slot {
 }
 
 export class ClusterState {
-  readonly #objects = new Map<string, RegistryObject>();
+  /** Those of the state, and on top of them what has come and gone since. */
+  #objects = PersistentMap.from<RegistryObject>([]);
+  readonly #changes = new Map<string, RegistryObject | undefined>();
   readonly #slots = new Map<string, Slot>();
   readonly #problems = new Map<string, readonly Problem[]>();
   readonly #origins = new Map<string, ObjectOrigin>();
   /** Keys of slots. */
   readonly #unresolved = new Set<string>();
-  #areObjectsNew = true;
   #areProblemsNew = true;
   #areOriginsNew = true;
   /** Of objects, by their keys. */
@@ -71,7 +73,7 @@ export class ClusterState {
     if (!shelf.names.delete(place)) return;
     const slot = this.#slots.get(key);
     if (slot === undefined) {
-      if (this.#objects.delete(key)) this.#areObjectsNew = true;
+      this.#setObject(key, undefined);
       this.#setProblems(key, []);
       return;
     }
@@ -84,11 +86,10 @@ export class ClusterState {
     this.#resolveAll();
     const { snapshot, problems, origins } = this.#state;
     const next = {
-      snapshot: this.#areObjectsNew ? this.#nextSnapshot(snapshot) : snapshot,
+      snapshot: this.#nextSnapshot(snapshot),
       problems: this.#nextProblems(problems, others),
       origins: this.#areOriginsNew ? new Map(this.#origins) : origins,
     };
-    this.#areObjectsNew = false;
     this.#areOriginsNew = false;
     const isSame =
       next.snapshot === snapshot && next.problems === problems && next.origins === origins;
@@ -96,8 +97,11 @@ export class ClusterState {
     return this.#state;
   }
 
-  #nextSnapshot({ revision }: Snapshot): Snapshot {
-    return { revision: revision + 1, objects: new Map(this.#objects) };
+  #nextSnapshot(previous: Snapshot): Snapshot {
+    this.#objects = this.#objects.with(this.#changes);
+    this.#changes.clear();
+    if (this.#objects === previous.objects) return previous;
+    return { revision: previous.revision + 1, objects: this.#objects };
   }
 
   #nextProblems(previous: readonly Problem[], others: readonly Problem[]): readonly Problem[] {
@@ -119,7 +123,7 @@ export class ClusterState {
   }
 
   #putPlain({ key, place, ref, outcome, problems }: ClusterObject): void {
-    const previous = this.#objects.get(key);
+    const previous = this.#objectOf(key);
     const good = outcome.kind === 'good' ? kept(previous, outcome.object) : previous;
     const lastGood =
       outcome.kind === 'good' || previous !== undefined ? { object: good } : undefined;
@@ -170,7 +174,7 @@ export class ClusterState {
     for (let index = 0; index < Math.max(slot.size, objects.length); index++) {
       const name = index === 0 ? key : `${key}#${index + 1}`;
       const object = objects[index];
-      this.#setObject(name, object && kept(this.#objects.get(name), object));
+      this.#setObject(name, object && kept(this.#objectOf(name), object));
     }
     slot.holder = resolution?.holder;
     slot.size = objects.length;
@@ -193,11 +197,12 @@ export class ClusterState {
     }
   }
 
+  #objectOf(key: string): RegistryObject | undefined {
+    return this.#changes.has(key) ? this.#changes.get(key) : this.#objects.get(key);
+  }
+
   #setObject(key: string, object: RegistryObject | undefined): void {
-    if (this.#objects.get(key) === object) return;
-    if (object === undefined) this.#objects.delete(key);
-    else this.#objects.set(key, object);
-    this.#areObjectsNew = true;
+    if (this.#objectOf(key) !== object) this.#changes.set(key, object);
   }
 
   #setProblems(key: string, problems: readonly Problem[]): void {
