@@ -4,7 +4,7 @@ import type { PairName } from './peers/pairs.ts';
 /** What answers behind the proxies. */
 export type AppName = 'http1' | 'h2c' | 'grpc' | 'tcp';
 /** Who makes the load: `load/drivers.ts` has them by name. */
-export type DriverName = 'generator' | 'wrk' | 'h2load' | 'grpc' | 'tcp';
+export type DriverName = 'generator' | 'wrk' | 'h2load' | 'grpc' | 'tcp' | 'connections';
 
 /** What the pairs are set up for; scenarios of one mesh are measured on the same processes. */
 export interface MeshSpec {

@@ -51,12 +51,6 @@ export const HTTP1_SCENARIOS: readonly Scenario[] = [
     { path: '/upload', connections: 4, uploadBytes: BODY_BYTES },
     { isQuick: true },
   ),
-  plain('a connection each', { path: '/100b', connections: 8, newConnection: 'each' }),
-  plain(
-    'full mTLS handshake each',
-    { path: '/100b', connections: 8, newConnection: 'handshake' },
-    { unit: 'connection', isCalledOnly: true },
-  ),
   small('100 B, no rules', http1('no rules', 0)),
   small('100 B, 10 rules', http1('10 rules', 10)),
   small('100 B, 1,000 rules', http1('1,000 rules', 1_000)),

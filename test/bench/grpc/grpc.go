@@ -18,7 +18,6 @@ const (
 	unaryMethod        = "/weft.bench.Echo/Unary"
 	serverStreamMethod = "/weft.bench.Echo/ServerStream"
 	bidiMethod         = "/weft.bench.Echo/Bidi"
-	deniedMethod       = "/weft.bench.Echo/Denied"
 	// Messages of one server stream: enough that opening it does not count, few enough that a round has many.
 	messagesOfStream = 500
 	// The service's name as its callers know it.
@@ -77,7 +76,6 @@ var (
 		HandlerType: (*any)(nil),
 		Methods: []grpc.MethodDesc{
 			{MethodName: "Unary", Handler: unaryHandler},
-			{MethodName: "Denied", Handler: unaryHandler},
 		},
 		Streams: []grpc.StreamDesc{serverStreamDesc, bidiDesc},
 	}
@@ -96,7 +94,7 @@ func serveGrpc() (string, error) {
 	return listener.Addr().String(), nil
 }
 
-// connect opens the job's connections and waits until each is there, so that a round does not begin with it.
+// connect opens the job's connections; what is asked before they are there waits.
 func connect(of job) ([]*grpc.ClientConn, func(), error) {
 	connections := make([]*grpc.ClientConn, 0, of.Connections)
 	closeAll := func() {

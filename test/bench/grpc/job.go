@@ -18,7 +18,7 @@ type job struct {
 	// What is in flight on each connection.
 	Streams    int `json:"streams"`
 	DurationMs int `json:"durationMs"`
-	// Bytes of a message, or of the whole of a bulk transfer.
+	// Bytes of a message, or of one bulk transfer.
 	Bytes int `json:"bytes"`
 	// Requests a second over all; 0: as many as are answered.
 	Rate int        `json:"rate"`

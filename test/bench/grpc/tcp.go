@@ -144,15 +144,17 @@ func ping(of job, pace *pacer, t *tally) error {
 	return nil
 }
 
-// Each connection carries one transfer; the job's time does not bound it.
+// A connection for each transfer; one that was begun is carried to its end.
 func loadBulk(of job) (result, error) {
+	pace := newPacer(of)
 	return workers(of.Connections, func(_ int, t *tally) {
-		since := time.Now()
-		if err := transfer(of); err != nil {
-			t.failed(err)
-			return
+		for due, isDue := pace.due(); isDue; due, isDue = pace.due() {
+			if err := transfer(of); err != nil {
+				t.failed(err)
+				return
+			}
+			t.answered(due)
 		}
-		t.answered(since)
 	}), nil
 }
 

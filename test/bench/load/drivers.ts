@@ -1,6 +1,8 @@
 // Holds every load driver by name, and starts each at most once a run.
 import type { DriverName } from '../scenario.ts';
 import type { DriverKind, LoadDriver, StartedDriver } from './driver.ts';
+import { GO_DRIVERS } from './go-load.ts';
+import { H2LOAD } from './h2load.ts';
 import { startLoadGenerator } from './processes.ts';
 
 const generator: DriverKind = {
@@ -12,7 +14,7 @@ const generator: DriverKind = {
   }),
 };
 
-export const DRIVER_KINDS: readonly DriverKind[] = [generator];
+export const DRIVER_KINDS: readonly DriverKind[] = [generator, H2LOAD, ...GO_DRIVERS];
 
 export class Drivers implements AsyncDisposable {
   readonly #kinds: readonly DriverKind[];

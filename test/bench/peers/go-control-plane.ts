@@ -1,18 +1,13 @@
-// Builds the server on go-control-plane with Go once for its sources, keeps it in the user's cache, and runs it.
-import { type ChildProcessByStdio, execFile, spawn } from 'node:child_process';
-import { createHash } from 'node:crypto';
+// Runs the server on go-control-plane, built with Go.
+import { type ChildProcessByStdio, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdirSync, readFileSync, renameSync, rmSync } from 'node:fs';
-import { homedir } from 'node:os';
-import { join } from 'node:path';
 import { createInterface, type Interface } from 'node:readline';
 import type { Readable, Writable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
-import { promisify } from 'node:util';
 import { isPlainObject } from '@weft/model/policy/reader';
+import { buildGoProgram, goModuleVersion } from './go-program.ts';
 
 const SOURCES = fileURLToPath(new URL('../go-control-plane', import.meta.url));
-const FILES = ['go.mod', 'go.sum', 'main.go'] as const;
 const ANSWER_MS = 120_000;
 
 type Built =
@@ -20,41 +15,12 @@ type Built =
   /** Why there is none. */
   | { readonly missing: string };
 
-function builtPath(): string {
-  const hash = createHash('sha256').update(`${process.platform}-${process.arch}\0`);
-  for (const name of FILES) hash.update(`${name}\0`).update(readFileSync(join(SOURCES, name)));
-  const cache = process.env['XDG_CACHE_HOME'] || join(homedir(), '.cache');
-  return join(cache, 'weft', 'bench', `go-control-plane-${hash.digest('hex').slice(0, 24)}`);
-}
-
-function versionText(): string {
-  const words = readFileSync(join(SOURCES, 'go.mod'), 'utf8').split(/\s+/);
-  const versionOf = (module: string): string => words[words.indexOf(module) + 1] ?? '';
-  const library = versionOf('github.com/envoyproxy/go-control-plane');
-  return `go-control-plane ${library}, grpc-go ${versionOf('google.golang.org/grpc')}`;
-}
-
-/** Of two that build at once, the later one's file stays; they are the same. */
 export async function goControlPlane(progress: (what: string) => void): Promise<Built> {
-  const path = builtPath();
-  const version = versionText();
-  if (existsSync(path)) return { path, version };
-  progress('building the server on go-control-plane with Go, once');
-  mkdirSync(join(path, '..'), { recursive: true });
-  const made = `${path}.${process.pid}`;
-  try {
-    await promisify(execFile)('go', ['build', '-trimpath', '-buildvcs=false', '-o', made, '.'], {
-      cwd: SOURCES,
-      env: { ...process.env, CGO_ENABLED: '0', GOWORK: 'off', GOFLAGS: '' },
-    });
-    renameSync(made, path);
-    return { path, version };
-  } catch (error) {
-    const why = error instanceof Error ? error.message : String(error);
-    return { missing: `go-control-plane: it cannot be built with Go: ${why.trim()}` };
-  } finally {
-    rmSync(made, { force: true });
-  }
+  const built = await buildGoProgram({ name: 'go-control-plane', sources: SOURCES, progress });
+  if ('missing' in built) return built;
+  const library = goModuleVersion(SOURCES, 'github.com/envoyproxy/go-control-plane');
+  const grpc = goModuleVersion(SOURCES, 'google.golang.org/grpc');
+  return { path: built.path, version: `go-control-plane ${library}, grpc-go ${grpc}` };
 }
 
 /** The server as a process; it ends with its disposal. */
