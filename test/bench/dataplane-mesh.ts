@@ -4,7 +4,8 @@ import { openLab } from '../support/lab.ts';
 import { type Memory, memoryOf } from './accounting.ts';
 import { type Identities, issueIdentities } from './identities.ts';
 import { startAppNamed } from './load/apps.ts';
-import { PEER_KINDS, type PeerKind } from './peers/kinds.ts';
+import { issueTokens } from './mesh-policies.ts';
+import { PEER_KINDS, type PeerKind, type Place } from './peers/kinds.ts';
 import type { Pair, PairName } from './peers/pairs.ts';
 import { CALLED, CALLER, STRANGER } from './policies.ts';
 import type { MeshSpec } from './scenario.ts';
@@ -35,11 +36,14 @@ export type OpenedMesh =
   | { readonly ok: true; readonly mesh: BenchMesh }
   | { readonly ok: false; readonly reason: string };
 
-/** @param wanted names of the pairs; others are not started */
 export async function openMesh(
   stack: AsyncDisposableStack,
   spec: MeshSpec,
-  wanted: (name: PairName) => boolean,
+  how: {
+    readonly pairs?: readonly PairName[];
+    readonly whyNoRedirect?: string;
+    readonly whyNoEnvoy?: string;
+  },
 ): Promise<OpenedMesh> {
   const started = await startAppNamed(spec.app);
   if (!started.ok) return started;
@@ -50,8 +54,14 @@ export async function openMesh(
     namespace: NAMESPACE,
     accounts: [CALLER, CALLED, STRANGER],
   });
-  const kinds: readonly PeerKind[] = PEER_KINDS.filter(({ name }) => wanted(name));
-  const place = { lab, identities, appAddress, mesh: spec };
+  const kinds: readonly PeerKind[] = PEER_KINDS.filter(
+    ({ name }) =>
+      (how.pairs?.includes(name) ?? true) && (name !== 'envoy' || how.whyNoEnvoy === undefined),
+  );
+  const tokens = issueTokens();
+  const { whyNoRedirect } = how;
+  const place: Place = { lab, identities, tokens, appAddress, mesh: spec, whyNoRedirect };
+  const headers = spec.isJwtRequired ? { authorization: `Bearer ${tokens.valid}` } : undefined;
   for (const { manifests } of kinds) await manifests?.(place);
   await lab.startControlPlane();
   const pairs: Pair[] = [];
@@ -66,11 +76,13 @@ export async function openMesh(
     }
     pairs.push(stack.use(made.pair));
     peers.push(made.about);
-    verified.push(await verifyPair(made.pair, { identities, folder: lab.root, mesh: spec }));
+    verified.push(
+      await verifyPair(made.pair, { identities, folder: lab.root, mesh: spec, tokens }),
+    );
   }
   return {
     ok: true,
-    mesh: { spec, identities, headers: undefined, pairs, leftOut, peers, verified },
+    mesh: { spec, identities, headers, pairs, leftOut, peers, verified },
   };
 }
 

@@ -10,18 +10,21 @@ import { type Summary, summarize } from './statistics.ts';
 
 export interface Figures {
   /** Of both proxies together, user and system; absent without proxies. */
-  readonly cpuUs: Summary | undefined;
+  readonly cpuUs?: Summary;
   readonly perSecond: Summary;
   readonly p50Us: Summary;
   readonly p90Us: Summary;
   readonly p99Us: Summary;
 }
 
+/** None of a pair that was left out. */
+export type FiguresByPair = Readonly<Partial<Record<PairName, Figures>>>;
+
 export interface ScenarioResult {
   readonly scenario: Scenario;
   /** Who made the load. */
   readonly driver: string;
-  readonly byPair: ReadonlyMap<PairName, Figures>;
+  readonly byPair: FiguresByPair;
 }
 
 export interface Effort {
@@ -68,16 +71,16 @@ export async function measureScenario(setting: Setting): Promise<ScenarioResult>
       rounds.get(pair.name)?.push(await runRound(setting, pair, effort.roundMs));
     }
   }
-  const byPair = new Map<PairName, Figures>();
+  const byPair: Partial<Record<PairName, Figures>> = {};
   for (const [name, samples] of rounds) {
     const of = (key: keyof Round): Summary => summarize(samples.map((sample) => sample[key]));
-    byPair.set(name, {
-      cpuUs: name === 'direct' ? undefined : of('cpuUs'),
+    byPair[name] = {
+      ...(name !== 'direct' && { cpuUs: of('cpuUs') }),
       perSecond: of('perSecond'),
       p50Us: of('p50Us'),
       p90Us: of('p90Us'),
       p99Us: of('p99Us'),
-    });
+    };
   }
   return { scenario, driver: driverName, byPair };
 }

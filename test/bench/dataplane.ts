@@ -26,7 +26,15 @@ export interface DataPlanePlan extends Effort {
   readonly scenarios: readonly Scenario[];
   /** Default: all. */
   readonly pairs?: readonly PairName[];
+  /** Why connections to Pods are not redirected here, and why there is no Envoy. */
+  readonly whyNoRedirect?: string;
+  readonly whyNoEnvoy?: string;
 }
+
+/** What the process that measures says. */
+export type DataPlaneWord =
+  | { readonly kind: 'progress'; readonly what: string }
+  | { readonly kind: 'result'; readonly result: DataPlaneResult };
 
 interface Collected {
   readonly leftOut: Set<string>;
@@ -36,13 +44,13 @@ interface Collected {
   readonly memory: PairMemory[];
 }
 
-export async function measureDataPlane(
+export async function measureScenarios(
   plan: DataPlanePlan,
   progress: (what: string) => void,
 ): Promise<DataPlaneResult> {
   await using drivers = new Drivers();
   const collected: Collected = {
-    leftOut: new Set(),
+    leftOut: new Set(plan.whyNoEnvoy === undefined ? [] : [`Envoy: ${plan.whyNoEnvoy}`]),
     peers: new Set(),
     verified: [],
     scenarios: [],
@@ -54,7 +62,7 @@ export async function measureDataPlane(
     if (first === undefined) continue;
     await using stack = new AsyncDisposableStack();
     progress(`mesh: ${first.mesh.name}`);
-    const opened: OpenedMesh = await openMesh(stack, first.mesh, isWanted(plan));
+    const opened: OpenedMesh = await openMesh(stack, first.mesh, plan);
     if (!opened.ok) {
       for (const { name } of scenarios) collected.leftOut.add(`${name}: ${opened.reason}`);
       continue;
@@ -72,11 +80,6 @@ export async function measureDataPlane(
     memory,
   };
 }
-
-const isWanted =
-  ({ pairs }: DataPlanePlan) =>
-  (name: PairName): boolean =>
-    pairs?.includes(name) ?? true;
 
 async function measureMesh(
   mesh: BenchMesh,

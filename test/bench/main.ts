@@ -10,7 +10,7 @@ import { measureControlPlane } from './controlplane.ts';
 import { type SettingFlags, settingsOf } from './controlplane/settings.ts';
 import { controlPlaneText } from './controlplane-text.ts';
 import { measureDecisions } from './decisions.ts';
-import { measureDataPlane } from './dataplane.ts';
+import { measureDataPlane } from './dataplane-process.ts';
 import { chosenOf } from './scenario.ts';
 import { SCENARIOS } from './scenarios.ts';
 import { measureKubernetes } from './kubernetes.ts';

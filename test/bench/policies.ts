@@ -23,21 +23,16 @@ export const POLICY: BenchPolicy = {
 /** One DENY and one ALLOW policy, mTLS for everybody. */
 export const policyManifests = (): readonly string[] => [
   modeYaml('STRICT'),
-  ...twoPolicies(CALLED),
-];
-
-/** The same two for a workload of another name. */
-export const twoPolicies = (app: string): readonly string[] => [
   policyYaml({
-    name: `deny-path-${app}`,
+    name: 'deny-path',
     action: 'DENY',
-    app,
+    app: CALLED,
     rules: `[{ to: [{ operation: { paths: ["${POLICY.deniedPath}"] } }] }]`,
   }),
   policyYaml({
-    name: `allow-caller-${app}`,
+    name: 'allow-caller',
     action: 'ALLOW',
-    app,
+    app: CALLED,
     rules: `[{ from: [{ source: { principals: ["${POLICY.callerId.slice('spiffe://'.length)}"] } }], to: [{ operation: { methods: ${JSON.stringify(POLICY.methods)} } }] }]`,
   }),
 ];

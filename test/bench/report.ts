@@ -2,7 +2,7 @@
 import type { DecisionCost } from './decisions.ts';
 import type { DataPlaneResult } from './dataplane.ts';
 import type { PairMemory } from './dataplane-mesh.ts';
-import type { Figures } from './dataplane-rounds.ts';
+import type { FiguresByPair } from './dataplane-rounds.ts';
 import type { PairName } from './peers/pairs.ts';
 import type { KubernetesResult } from './kubernetes.ts';
 import type { PodStartFigures } from './pod-start.ts';
@@ -74,15 +74,15 @@ export function dataPlaneText(result: DataPlaneResult): string {
 }
 
 /** A row for each pair, then one for the ratio to each peer. */
-function rowsOf(byPair: ReadonlyMap<PairName, Figures>): readonly Row[] {
+function rowsOf(byPair: FiguresByPair): readonly Row[] {
   const rows: Row[] = [];
-  for (const [pair, { cpuUs, perSecond, p50Us, p90Us, p99Us }] of byPair) {
+  for (const [pair, { cpuUs, perSecond, p50Us, p90Us, p99Us }] of Object.entries(byPair)) {
     const cpu = cpuUs === undefined ? '' : spread(cpuUs);
     rows.push([pair, cpu, round(perSecond.median), spread(p50Us), spread(p90Us), spread(p99Us)]);
   }
-  const ours = byPair.get('weft');
+  const ours = byPair.weft;
   for (const peer of PEERS) {
-    const theirs = byPair.get(peer);
+    const theirs = byPair[peer];
     if (ours?.cpuUs === undefined || theirs?.cpuUs === undefined) continue;
     rows.push([
       `weft/${peer}`,
@@ -121,8 +121,8 @@ export function decisionsText(costs: readonly DecisionCost[]): string {
 
 export function rulesText(result: RulesResult): string {
   const rows = result.costs.map(({ rules, byPair, memory }): Row => {
-    const ours = byPair.get('weft')?.cpuUs;
-    const theirs = byPair.get('envoy')?.cpuUs;
+    const ours = byPair.weft?.cpuUs;
+    const theirs = byPair.envoy?.cpuUs;
     const mb = (pair: 'weft' | 'envoy'): string => memory.get(pair)?.privateMb.toFixed(1) ?? '';
     return [
       String(rules),

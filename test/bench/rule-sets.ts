@@ -36,9 +36,13 @@ const ruleOf = (
 /**
  * Policies for the called workload. The caller's own two stand last, one in each set, so that a proxy that tries rule
  * after rule tries them all: its DENY for the denied path, its ALLOW for the measured one.
- * @param rules a multiple of ten
+ * @param rules a multiple of ten @param app of the called workload
  */
-export function calledManifests(rules: number, allowedPath: string): readonly PlainObject[] {
+export function calledManifests(
+  rules: number,
+  allowedPath: string,
+  app = CALLED,
+): readonly PlainObject[] {
   const source = { principals: [POLICY.callerId.slice('spiffe://'.length)] };
   const lastDeny = rules - DENY_EVERY;
   return Array.from({ length: rules }, (_, at) => {
@@ -50,8 +54,8 @@ export function calledManifests(rules: number, allowedPath: string): readonly Pl
       spec = ruleOf('ALLOW', source, { methods: POLICY.methods, paths: [allowedPath] });
     }
     // Proxies try rules in the order of their names: all names are of one length.
-    const name = `p${String(at).padStart(5, '0')}`;
-    return manifestOf(name, { selector: { matchLabels: { app: CALLED } }, ...spec });
+    const name = `p${String(at).padStart(5, '0')}-${app}`;
+    return manifestOf(name, { selector: { matchLabels: { app } }, ...spec });
   });
 }
 

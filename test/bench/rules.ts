@@ -6,7 +6,7 @@ import type { PlainMessage } from '@weft/xds/registry';
 import { modeYaml, NAMESPACE } from '../support/lab-manifests.ts';
 import { type Lab, type LabSidecar, openLab } from '../support/lab.ts';
 import { type Memory, memoryOf } from './accounting.ts';
-import { type Effort, type Figures, measureScenario } from './dataplane-rounds.ts';
+import { type Effort, type FiguresByPair, measureScenario } from './dataplane-rounds.ts';
 import { issueIdentities, TRUST_DOMAIN } from './identities.ts';
 import { startApp, startLoadGenerator } from './load/processes.ts';
 import { findEnvoy } from './peers/envoy-binary.ts';
@@ -19,7 +19,7 @@ import { verifyPair } from './verify-pair.ts';
 export interface RulesCost {
   readonly rules: number;
   /** CPU is that of the called proxy alone: the caller's has no rules. */
-  readonly byPair: ReadonlyMap<PairName, Figures>;
+  readonly byPair: FiguresByPair;
   /** The called proxy after its rounds. */
   readonly memory: ReadonlyMap<PairName, Memory>;
 }

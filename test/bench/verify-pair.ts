@@ -7,6 +7,7 @@ import { call, failureOf } from '../support/lab-clients.ts';
 import { eventually } from '../support/lab-wait.ts';
 import { type Credential, credentialOf, type Identities } from './identities.ts';
 import { CALLED, CALLER, POLICY, STRANGER } from './policies.ts';
+import type { BenchTokens } from './mesh-policies.ts';
 import type { Endpoint } from './peers/envoy-config.ts';
 import type { Pair } from './peers/pairs.ts';
 import type { MeshSpec } from './scenario.ts';
@@ -23,35 +24,77 @@ export interface Verified {
 const SETTLE_MS = 10_000;
 const CLIENT_MS = 10_000;
 
+export interface VerifyOptions {
+  readonly identities: Identities;
+  /** For files that openssl reads. */
+  readonly folder: string;
+  /** Default: two policies over HTTP/1.1. */
+  readonly mesh?: MeshSpec;
+  readonly tokens?: BenchTokens;
+}
+
 /** @throws Error that says which check failed. */
-export async function verifyPair(
-  pair: Pair,
-  how: { readonly identities: Identities; readonly folder: string; readonly mesh?: MeshSpec },
-): Promise<Verified> {
-  const { identities, folder } = how;
-  const mesh = how.mesh?.name ?? '';
+export async function verifyPair(pair: Pair, options: VerifyOptions): Promise<Verified> {
+  const { mesh, tokens } = options;
   const { front, inbound } = pair;
-  const checks: string[] = [];
-  const check = (isTrue: boolean, what: string, seen: string): void => {
-    if (!isTrue) throw new Error(`Cannot measure ${pair.name}: not so that ${what}: ${seen}`);
-    checks.push(what);
-  };
+  const checks = new Checks(pair.name);
   const address = `${front.host}:${front.port}`;
-  const statusOf = async (path: string, method = 'GET'): Promise<number> =>
-    (await call(address, path, { method })).status;
+  const token = mesh?.isJwtRequired === true ? tokens?.valid : undefined;
+  const statusOf = async (path: string, method = 'GET', bearer = token): Promise<number> =>
+    (await call(address, path, { method, headers: bearerOf(bearer) })).status;
   await eventually(async () => (await statusOf('/100b')) === 200, {
     what: `an answer through ${pair.name}`,
     withinMs: SETTLE_MS,
   });
-  checks.push('the allowed request is 200');
-  if (inbound === undefined) return { pair: pair.name, mesh, tls: 'none', checks };
+  checks.passed.push('the allowed request is 200');
+  const name = mesh?.name ?? '';
+  if (inbound === undefined) {
+    return { pair: pair.name, mesh: name, tls: 'none', checks: checks.passed };
+  }
+  const isJudged = mesh?.rules !== 0;
+  if (isJudged) {
+    const denied = await statusOf(POLICY.deniedPath);
+    checks.check(denied === 403, 'the denied path is 403', String(denied));
+    const posted = await statusOf('/100b', 'POST');
+    checks.check(posted === 403, 'a method that no rule allows is 403', String(posted));
+  } else checks.passed.push('there are no rules, so nothing is denied');
+  if (token !== undefined) {
+    const none = await statusOf('/100b', 'GET', '');
+    checks.check(none === 403, 'without a token it is 403', String(none));
+    const forged = await statusOf('/100b', 'GET', tokens?.forged);
+    checks.check(forged === 401, 'a forged token is 401', String(forged));
+  }
+  const tls = await verifyTls(checks, inbound, { ...options, token, isJudged });
+  return { pair: pair.name, mesh: name, tls, checks: checks.passed };
+}
 
-  const denied = await statusOf(POLICY.deniedPath);
-  check(denied === 403, 'the denied path is 403', String(denied));
-  const posted = await statusOf('/100b', 'POST');
-  check(posted === 403, 'a method that no rule allows is 403', String(posted));
+const bearerOf = (token: string | undefined): Record<string, string> =>
+  token === undefined || token === '' ? {} : { authorization: `Bearer ${token}` };
 
-  const client = new OpensslClient(inbound, identities, folder);
+/** What is so, in order; what is not ends the run. */
+class Checks {
+  readonly passed: string[] = [];
+  readonly #pair: string;
+
+  constructor(pair: string) {
+    this.#pair = pair;
+  }
+
+  check(isTrue: boolean, what: string, seen: string): void {
+    if (!isTrue) throw new Error(`Cannot measure ${this.#pair}: not so that ${what}: ${seen}`);
+    this.passed.push(what);
+  }
+}
+
+/** Straight to the called proxy, as openssl sees it. @returns version and cipher suite. */
+async function verifyTls(
+  checks: Checks,
+  inbound: Endpoint,
+  options: VerifyOptions & { readonly token: string | undefined; readonly isJudged: boolean },
+): Promise<string> {
+  const { identities, folder, token, isJudged } = options;
+  const check: Checks['check'] = (...words) => checks.check(...words);
+  const client = new OpensslClient({ inbound, bundlePem: identities.bundlePem, folder, token });
   const seen = await client.get(credentialOf(identities, CALLER));
   const tls = /^(?:New, )?(TLSv1\.3, Cipher is \S+)/m.exec(seen)?.[1] ?? '';
   check(tls !== '', 'TLS 1.3 is spoken', seen.slice(-500));
@@ -59,24 +102,36 @@ export async function verifyPair(
   check(seen.includes(`URI:${serverId}`), 'openssl sees the server certificate', seen);
   check(seen.includes('Verify return code: 0 (ok)'), "it leads to the mesh's root", seen);
   check(seen.includes('HTTP/1.1 200'), 'the caller by its certificate is 200', seen.slice(-500));
-  const stranger = await client.get(credentialOf(identities, STRANGER));
-  check(stranger.includes('HTTP/1.1 403'), 'another identity is 403', stranger.slice(-500));
+  if (isJudged) {
+    const stranger = await client.get(credentialOf(identities, STRANGER));
+    check(stranger.includes('HTTP/1.1 403'), 'another identity is 403', stranger.slice(-500));
+  }
   const nobody = await client.get(undefined);
   check(!nobody.includes('HTTP/1.1 '), 'without a certificate there is no answer', nobody);
   const plain = await failureOf(call(`${inbound.host}:${inbound.port}`, '/100b'));
   check(plain !== undefined, 'plain text is refused', 'it was answered');
-  return { pair: pair.name, mesh, tls, checks };
+  return tls;
 }
 
 class OpensslClient {
   readonly #inbound: Endpoint;
   readonly #bundlePem: string;
   readonly #folder: string;
+  readonly #request: string;
 
-  constructor(inbound: Endpoint, identities: Identities, folder: string) {
-    this.#inbound = inbound;
-    this.#bundlePem = identities.bundlePem;
-    this.#folder = folder;
+  constructor(options: {
+    readonly inbound: Endpoint;
+    readonly bundlePem: string;
+    readonly folder: string;
+    readonly token: string | undefined;
+  }) {
+    this.#inbound = options.inbound;
+    this.#bundlePem = options.bundlePem;
+    this.#folder = options.folder;
+    const fields = Object.entries(bearerOf(options.token)).map(
+      ([name, of]) => `${name}: ${of}\r\n`,
+    );
+    this.#request = `GET /100b HTTP/1.1\r\nhost: prices.shop\r\n${fields.join('')}connection: close\r\n\r\n`;
   }
 
   /** One GET as openssl s_client does it. @returns all that it printed. */
@@ -104,7 +159,7 @@ class OpensslClient {
     child.stderr.on('data', (part: Buffer) => parts.push(part));
     // It may be gone before it is asked.
     child.stdin.on('error', () => {});
-    child.stdin.write('GET /100b HTTP/1.1\r\nhost: prices.shop\r\nconnection: close\r\n\r\n');
+    child.stdin.write(this.#request);
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     child.on('close', () => resolve());
     child.on('error', reject);

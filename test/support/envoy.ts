@@ -28,6 +28,8 @@ export interface EnvoyOptions {
   readonly controlPlaneId: string;
   readonly credential: Credential;
   readonly bundlePem: string;
+  /** In Envoy's JSON. It has this one then and none of the control plane's; default: all of the control plane's. */
+  readonly listener?: object;
 }
 
 const START_MS = 20_000;
@@ -147,7 +149,7 @@ function bootstrapOf(
   options: EnvoyOptions,
   admin: { readonly host: string; readonly port: number },
 ): object {
-  const { nodeId, variant } = options;
+  const { nodeId, variant, listener } = options;
   const ads = { ads: {}, resource_api_version: 'V3' };
   return {
     node: { id: nodeId, cluster: nodeId.slice(nodeId.lastIndexOf('.') + 1) },
@@ -170,10 +172,13 @@ function bootstrapOf(
         transport_api_version: 'V3',
         grpc_services: [{ envoy_grpc: { cluster_name: 'weft' } }],
       },
-      lds_config: ads,
+      ...(listener === undefined && { lds_config: ads }),
       cds_config: ads,
     },
-    static_resources: { clusters: [controlPlaneCluster(options)] },
+    static_resources: {
+      clusters: [controlPlaneCluster(options)],
+      ...(listener !== undefined && { listeners: [listener] }),
+    },
   };
 }
 

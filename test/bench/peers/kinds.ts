@@ -1,16 +1,22 @@
 // Holds every kind of pair: what it needs to know of the mesh, how it is started, and why it is left out.
 import type { Lab } from '../../support/lab.ts';
+import { modeYaml } from '../../support/lab-manifests.ts';
 import type { Identities } from '../identities.ts';
-import { policyManifests } from '../policies.ts';
+import { type BenchTokens, policyFilesOf } from '../mesh-policies.ts';
+import { CALLED } from '../policies.ts';
 import type { MeshSpec } from '../scenario.ts';
 import { findEnvoy } from './envoy-binary.ts';
+import { ENVOY_CALLED, startMeshEnvoyPair, writeEnvoyPods } from './mesh-envoys.ts';
 import { noProxy, type Pair, type PairName, startEnvoyPair, startWeftPair } from './pairs.ts';
 
 export interface Place {
   readonly lab: Lab;
   readonly identities: Identities;
+  readonly tokens: BenchTokens;
   readonly appAddress: string;
   readonly mesh: MeshSpec;
+  /** Why connections to Pods are not redirected here; absent where they are. */
+  readonly whyNoRedirect: string | undefined;
 }
 
 export type MadePair =
@@ -29,10 +35,17 @@ export interface PeerKind {
   readonly start: (place: Place) => Promise<MadePair>;
 }
 
+async function writePolicies({ lab, mesh, tokens }: Place, workload: string): Promise<void> {
+  for (const [at, documents] of policyFilesOf(mesh, workload, tokens).entries()) {
+    await lab.write(`policies-${workload}-${at}.yaml`, ...documents);
+  }
+}
+
 const weft: PeerKind = {
   name: 'weft',
-  async manifests({ lab }) {
-    await lab.write('policies.yaml', ...policyManifests());
+  async manifests(place) {
+    await place.lab.write('mode.yaml', modeYaml('STRICT'));
+    await writePolicies(place, CALLED);
   },
   async start({ lab, appAddress, mesh }) {
     const pair = await startWeftPair({ lab, appAddress, portName: mesh.port });
@@ -42,13 +55,29 @@ const weft: PeerKind = {
 
 const envoy: PeerKind = {
   name: 'envoy',
-  async start({ lab, identities, appAddress, mesh }) {
-    if (mesh.app !== 'http1') return { ok: false, reason: `${mesh.app} is not set up here yet` };
+  async manifests(place) {
+    if (place.whyNoRedirect !== undefined) return;
+    await writeEnvoyPods(place);
+    await writePolicies(place, ENVOY_CALLED);
+  },
+  async start(place) {
     const found = await findEnvoy();
     if (!found.ok) return found;
+    const { lab, identities, appAddress, mesh, whyNoRedirect } = place;
+    const about = `Envoy ${found.version}, one worker`;
+    if (whyNoRedirect === undefined) {
+      const pair = await startMeshEnvoyPair(place, found.path);
+      return { ok: true, pair, about: `${about}, by delta xDS from Weft's control plane` };
+    }
+    if (mesh.app !== 'http1' || mesh.rules !== 'two' || mesh.isJwtRequired === true) {
+      return {
+        ok: false,
+        reason: `it cannot be configured by Weft's control plane: ${whyNoRedirect}`,
+      };
+    }
     const own = { binary: found.path, folder: lab.root };
     const pair = await startEnvoyPair({ ...own, identities, appAddress });
-    return { ok: true, pair, about: `Envoy ${found.version}, one worker, static configuration` };
+    return { ok: true, pair, about: `${about}, static configuration, because ${whyNoRedirect}` };
   },
 };
 
