@@ -9,7 +9,8 @@ import { PEER_KINDS, type PeerKind, type Place } from './peers/kinds.ts';
 import type { Pair, PairName } from './peers/pairs.ts';
 import { CALLED, CALLER, STRANGER } from './policies.ts';
 import type { MeshSpec } from './scenario.ts';
-import { type Verified, verifyPair } from './verify-pair.ts';
+import { verifyMeshPair } from './verify-mesh.ts';
+import type { Verified } from './verify-pair.ts';
 
 export interface PairMemory {
   readonly pair: PairName;
@@ -77,7 +78,7 @@ export async function openMesh(
     pairs.push(stack.use(made.pair));
     peers.push(made.about);
     verified.push(
-      await verifyPair(made.pair, { identities, folder: lab.root, mesh: spec, tokens }),
+      await verifyMeshPair(made.pair, { identities, folder: lab.root, mesh: spec, tokens }),
     );
   }
   return {

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { call, failureOf } from '../support/lab-clients.ts';
 import { eventually } from '../support/lab-wait.ts';
 import { type Credential, credentialOf, type Identities } from './identities.ts';
+import { PairChecks } from './pair-checks.ts';
 import { CALLED, CALLER, POLICY, STRANGER } from './policies.ts';
 import type { BenchTokens } from './mesh-policies.ts';
 import type { Endpoint } from './peers/envoy-config.ts';
@@ -37,7 +38,7 @@ export interface VerifyOptions {
 export async function verifyPair(pair: Pair, options: VerifyOptions): Promise<Verified> {
   const { mesh, tokens } = options;
   const { front, inbound } = pair;
-  const checks = new Checks(pair.name);
+  const checks = new PairChecks(pair.name);
   const address = `${front.host}:${front.port}`;
   const token = mesh?.isJwtRequired === true ? tokens?.valid : undefined;
   const statusOf = async (path: string, method = 'GET', bearer = token): Promise<number> =>
@@ -71,29 +72,14 @@ export async function verifyPair(pair: Pair, options: VerifyOptions): Promise<Ve
 const bearerOf = (token: string | undefined): Record<string, string> =>
   token === undefined || token === '' ? {} : { authorization: `Bearer ${token}` };
 
-/** What is so, in order; what is not ends the run. */
-class Checks {
-  readonly passed: string[] = [];
-  readonly #pair: string;
-
-  constructor(pair: string) {
-    this.#pair = pair;
-  }
-
-  check(isTrue: boolean, what: string, seen: string): void {
-    if (!isTrue) throw new Error(`Cannot measure ${this.#pair}: not so that ${what}: ${seen}`);
-    this.passed.push(what);
-  }
-}
-
 /** Straight to the called proxy, as openssl sees it. @returns version and cipher suite. */
 async function verifyTls(
-  checks: Checks,
+  checks: PairChecks,
   inbound: Endpoint,
   options: VerifyOptions & { readonly token: string | undefined; readonly isJudged: boolean },
 ): Promise<string> {
   const { identities, folder, token, isJudged } = options;
-  const check: Checks['check'] = (...words) => checks.check(...words);
+  const check: PairChecks['check'] = (...words) => checks.check(...words);
   const client = new OpensslClient({ inbound, bundlePem: identities.bundlePem, folder, token });
   const seen = await client.get(credentialOf(identities, CALLER));
   const tls = /^(?:New, )?(TLSv1\.3, Cipher is \S+)/m.exec(seen)?.[1] ?? '';
