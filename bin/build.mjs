@@ -2,6 +2,7 @@
 // Needs the checkout's own Node, for it reads `src/`; `npm run build` does that. Options: --out DIR,
 // --image sidecar|control-plane, --arch x64,arm64 (or amd64, as images say it), --without-maps.
 import { chmodSync, copyFileSync, mkdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -62,6 +63,40 @@ const embeddedProtos = {
   },
 };
 
+/**
+ * An `import` of a module of Node's own reads all that it exports, and some of that is loaded only when it is read:
+ * with `node:http` comes a whole client of the web's kind. So those are asked for by name, as `require` does.
+ */
+const builtinsByName = {
+  name: 'builtins-by-name',
+  setup(context) {
+    context.onLoad({ filter: /\.(ts|js|mjs)$/ }, async ({ path }) => {
+      const text = await readFile(path, 'utf8');
+      const contents = text.replace(BUILTIN_IMPORT, asLookUp);
+      return contents === text
+        ? undefined
+        : { contents, loader: path.endsWith('.ts') ? 'ts' : 'js' };
+    });
+  },
+};
+/** `import name, { names } from 'node:module';` or `import * as name`, with types or without. */
+const BUILTIN_IMPORT =
+  /^import (?!type )(?:(?:\* as )?([\w$]+))?(?:, )?(?:\{([^}]*)\})? ?from ?['"](node:[\w/]+)['"];/gm;
+
+function asLookUp(_whole, whole, names, module) {
+  const found = `globalThis.process.getBuiltinModule('${module}')`;
+  const taken = (names ?? '')
+    .split(',')
+    .map((name) => name.trim())
+    .filter((name) => name !== '' && !/^type (?!as )/.test(name))
+    .map((name) => name.replace(' as ', ': '));
+  const parts = [whole, taken.length === 0 ? undefined : `{ ${taken.join(', ')} }`];
+  return parts
+    .filter((part) => part !== undefined)
+    .map((part) => `const ${part} = ${found};`)
+    .join(' ');
+}
+
 /** The demo runs from the sources of its applications. */
 const withoutDemo = {
   name: 'without-demo',
@@ -110,7 +145,7 @@ for (const { name, entry } of images) {
     metafile: true,
     external: ['koffi'],
     banner: { js: BANNER },
-    plugins: [embeddedProtos, withoutDemo, withoutProtoLoader],
+    plugins: [embeddedProtos, builtinsByName, withoutDemo, withoutProtoLoader],
     logLevel: 'warning',
   });
   writeFileSync(join(outdir, 'package.json'), `${JSON.stringify({ type: 'module' })}\n`);

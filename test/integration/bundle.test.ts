@@ -1,7 +1,7 @@
 // The bundles that images are made of behave as the sources do, and hold nothing that their image has no use for.
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
-import { chown, cp, mkdir, mkdtemp, readFile, rm } from 'node:fs/promises';
+import { chown, cp, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { isBuiltin } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -95,6 +95,20 @@ test('--version and --help say what the sources say', async () => {
   }
   const { stdout: captured } = await weft('sidecar', 'capture', 'print');
   assert.match(captured, /REDIRECT --to-ports 15006/);
+});
+
+test("a sidecar's bundle leaves what it has no use for in Node: no web client, no web cryptography", async () => {
+  const file = join(out, 'loaded.cjs');
+  const text = "process.on('exit', () => console.error(process.moduleLoadList.join('\\n')));";
+  await writeFile(file, text);
+  // The command's modules are loaded for its help.
+  const args = ['--require', file, join(out, 'sidecar', 'weft.mjs'), 'sidecar', '--help'];
+  const { stderr } = await run(process.execPath, args, { cwd: out });
+  const loaded = stderr.split('\n').map((line) => line.replace('NativeModule ', ''));
+  assert.ok(loaded.includes('http2'));
+  for (const name of ['internal/deps/undici/undici', 'internal/crypto/webcrypto', 'stream/web']) {
+    assert.ok(!loaded.includes(name), name);
+  }
 });
 
 test("a command that is not in the sidecar's image is an error, and the demo says where it runs", async () => {
