@@ -17,6 +17,10 @@ const POLICIES_A_FILE = 1_000;
 const PRINCIPAL = POLICY.callerId.slice('spiffe://'.length);
 const GRPC_METHODS = ['POST'];
 
+/** What the called workload may be asked by. */
+export const methodsOf = (app: MeshSpec['app']): readonly string[] =>
+  app === 'grpc' ? GRPC_METHODS : POLICY.methods;
+
 export interface BenchTokens {
   readonly jwks: string;
   readonly publicKeyPem: string;
@@ -72,7 +76,7 @@ function twoPolicies(
 ): readonly string[] {
   const token = isJwtRequired ? `, requestPrincipals: ["${ISSUER}/${SUBJECT}"]` : '';
   const from = `from: [{ source: { principals: ["${PRINCIPAL}"]${token} } }]`;
-  const methods = JSON.stringify(app === 'grpc' ? GRPC_METHODS : POLICY.methods);
+  const methods = JSON.stringify(methodsOf(app));
   const to = `to: [{ operation: { methods: ${methods} } }]`;
   const isTcp = app === 'tcp';
   return [

@@ -32,7 +32,8 @@ const grpc = (
 });
 
 const QUICK = { isQuick: true };
-const MESSAGE = { unit: 'message' } as const;
+/** Without HAProxy: 2.6 ends some streams without the trailers, which is a failure to gRPC and would end the run. */
+const MESSAGES: Partial<Scenario> = { unit: 'message', pairs: ['weft', 'envoy', 'direct'] };
 
 export const HTTP2_SCENARIOS: readonly Scenario[] = [
   http2('1 stream', { connections: 1, streams: 1 }),
@@ -51,11 +52,11 @@ export const GRPC_SCENARIOS: readonly Scenario[] = [
   grpc(
     'server streaming 1 KB, 8 streams',
     { connections: 1, streams: 8, more: { kind: 'grpc-server-stream', bytes: KILOBYTE } },
-    { ...MESSAGE, ...QUICK },
+    { ...MESSAGES, ...QUICK },
   ),
   grpc(
     'bidirectional 1 KB, 16 streams',
     { connections: 1, streams: 16, more: { kind: 'grpc-bidi', bytes: KILOBYTE } },
-    MESSAGE,
+    MESSAGES,
   ),
 ];

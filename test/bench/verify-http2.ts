@@ -40,9 +40,11 @@ export async function verifyHttp2Pair(
   const checks = new PairChecks(pair.name);
   const through = (asked: Asked): Promise<string> =>
     asking(plainSession(front), (session) => answerOf(session, asked, isGrpc));
-  await eventually(async () => (await through(allowed).catch(String)) === 'allowed', {
+  let seen = '';
+  await eventually(async () => (seen = await through(allowed).catch(String)) === 'allowed', {
     what: `an HTTP/2 answer through ${pair.name}`,
     withinMs: SETTLE_MS,
+    told: () => seen,
   });
   checks.passed.push('the allowed request is answered');
   const about = { pair: pair.name, mesh: mesh.name };

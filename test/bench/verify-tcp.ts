@@ -24,9 +24,11 @@ export async function verifyTcpPair(
 ): Promise<Verified> {
   const { front, inbound } = pair;
   const checks = new PairChecks(pair.name);
-  await eventually(async () => (await echoed(net.connect(front))) === 'echoed', {
+  let seen = '';
+  await eventually(async () => (seen = await echoed(net.connect(front))) === 'echoed', {
     what: `an echo through ${pair.name}`,
     withinMs: SETTLE_MS,
+    told: () => seen,
   });
   checks.passed.push('bytes come back');
   const about = { pair: pair.name, mesh: mesh.name };

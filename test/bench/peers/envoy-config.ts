@@ -21,6 +21,8 @@ export interface EnvoyHalf {
   readonly upstream: Endpoint;
   readonly own: Credential;
   readonly bundlePem: string;
+  /** HTTP/2 on every hop; default: HTTP/1.1. */
+  readonly isHttp2?: boolean;
 }
 
 const typed = (name: string, fields: { readonly [key: string]: Json | PlainMessage }): Json => ({
@@ -34,7 +36,7 @@ const address = ({ host, port }: Endpoint): Json => ({
 /** Between sidecars TLS 1.3 alone, as Weft has it. */
 const commonTls = (half: EnvoyHalf, peerId?: string): Json => ({
   tls_params: { tls_minimum_protocol_version: 'TLSv1_3', tls_maximum_protocol_version: 'TLSv1_3' },
-  alpn_protocols: ['http/1.1'],
+  alpn_protocols: [half.isHttp2 === true ? 'h2' : 'http/1.1'],
   tls_certificates: [
     {
       certificate_chain: { inline_string: half.own.chainPem },
@@ -49,15 +51,23 @@ const commonTls = (half: EnvoyHalf, peerId?: string): Json => ({
   },
 });
 
-const cluster = (name: string, endpoint: Endpoint, transport?: Json): Json => ({
+const HTTP2_UPSTREAM: Json = {
+  'envoy.extensions.upstreams.http.v3.HttpProtocolOptions': typed(
+    'envoy.extensions.upstreams.http.v3.HttpProtocolOptions',
+    { explicit_http_config: { http2_protocol_options: {} } },
+  ),
+};
+
+const cluster = (name: string, half: EnvoyHalf, transport?: Json): Json => ({
   name,
   type: 'STATIC',
   connect_timeout: '10s',
   lb_policy: 'LEAST_REQUEST',
   ...(transport !== undefined && { transport_socket: transport }),
+  ...(half.isHttp2 === true && { typed_extension_protocol_options: HTTP2_UPSTREAM }),
   load_assignment: {
     cluster_name: name,
-    endpoints: [{ lb_endpoints: [{ endpoint: { address: address(endpoint) } }] }],
+    endpoints: [{ lb_endpoints: [{ endpoint: { address: address(half.upstream) } }] }],
   },
 });
 
@@ -117,7 +127,7 @@ export function outboundConfig(half: EnvoyHalf, serverId: string): string {
       address: address(half.listen),
       filter_chains: [{ filters: [httpManager('prices', [], {})] }],
     },
-    [cluster('prices', half.upstream, transport)],
+    [cluster('prices', half, transport)],
   );
 }
 
@@ -178,6 +188,6 @@ export function inboundConfig(half: EnvoyHalf, rules: readonly PlainMessage[]): 
         },
       ],
     },
-    [cluster('app', half.upstream)],
+    [cluster('app', half)],
   );
 }

@@ -61,21 +61,24 @@ export async function startEnvoyPair(options: {
   readonly appAddress: string;
   /** RBAC of the called side; default: the two policies of every pair. */
   readonly rules?: readonly PlainMessage[];
+  /** HTTP/2 on every hop; default: HTTP/1.1. */
+  readonly isHttp2?: boolean;
 }): Promise<Pair> {
   const { binary, folder, identities, appAddress, rules = rulesOf(POLICY) } = options;
+  const { isHttp2 = false } = options;
   const { bundlePem } = identities;
   await using stack = new AsyncDisposableStack();
   const inbound = await freeEndpoint();
   const called = credentialOf(identities, CALLED);
   const calledAdmin = await freeEndpoint();
-  const calledHalf = { admin: calledAdmin, listen: inbound, own: called, bundlePem };
+  const calledHalf = { admin: calledAdmin, listen: inbound, own: called, bundlePem, isHttp2 };
   const config = inboundConfig({ ...calledHalf, upstream: splitAddress(appAddress) }, rules);
   const second = stack.use(
     await startEnvoy({ binary, name: CALLED, folder, admin: calledAdmin, config }),
   );
   const front = await freeEndpoint();
   const callerAdmin = await freeEndpoint();
-  const callerHalf = { admin: callerAdmin, listen: front, upstream: inbound, bundlePem };
+  const callerHalf = { admin: callerAdmin, listen: front, upstream: inbound, bundlePem, isHttp2 };
   const own = credentialOf(identities, CALLER);
   const first = stack.use(
     await startEnvoy({
