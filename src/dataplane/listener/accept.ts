@@ -106,7 +106,6 @@ class Attempt {
   readonly #destination: Destination;
   readonly #options: AcceptOptions;
   readonly #source: { readonly address: string; readonly port: number };
-  #trust: { readonly roots: MeshContexts['roots']; readonly endMs: number } | undefined;
   #traits: ConnectionTraits = RAW;
   #inspected: Inspected | undefined;
 
@@ -171,6 +170,7 @@ class Attempt {
       this.#refuse('no-certificate', 'no certificate or no bundle has been received yet');
       return;
     }
+    const begun = { listener: this.#options.listener(), contexts: this.#options.contexts() };
     acceptor.accept(this.#socket, {
       onSecure: (socket, peer) => {
         const alpn = socket.alpnProtocol;
@@ -185,12 +185,37 @@ class Attempt {
               : [alpn],
           serverName: this.#traits.serverName ?? serverName?.toLowerCase(),
         };
-        this.#admit(socket, chain, peer, isHttp2 ? 'http2' : isHttp1 ? 'http1' : 'unknown');
+        const current = this.#chainAfterHandshake(chain, peer, begun);
+        if (typeof current === 'string') {
+          socket.destroy();
+          this.#refuse(current, 'rules or trust changed during the handshake');
+        } else
+          this.#admit(socket, current, peer, isHttp2 ? 'http2' : isHttp1 ? 'http1' : 'unknown');
       },
       onRefused: (reasonCode, detail) => {
         this.#refuse(PLAINTEXT_ERRORS.has(detail) ? 'plaintext-refused' : reasonCode, detail);
       },
     });
+  }
+
+  /**
+   * A client may take seconds for its handshake, and is not among the open connections meanwhile: what has changed since
+   * it began holds for it too.
+   * @returns the chain to admit it by, or why it may not be.
+   */
+  #chainAfterHandshake(
+    chain: ChainRuntime,
+    peer: MeshPeer,
+    begun: {
+      readonly listener: ListenerRuntime | undefined;
+      readonly contexts: MeshContexts | undefined;
+    },
+  ): ChainRuntime | string {
+    const { listener, contexts } = this.#options;
+    if (begun.listener === listener() && begun.contexts === contexts()) return chain;
+    const current = this.#chainOfNow(true);
+    if (current === undefined) return 'mtls-mode-changed';
+    return this.#whyNotTrusted(peer, current) ?? current;
   }
 
   #factsWith(peer: MeshPeer | undefined): ConnectionFacts {
@@ -266,10 +291,7 @@ class Attempt {
     if (peer === undefined || chain.tls === undefined) return undefined;
     const contexts = this.#options.contexts();
     if (contexts === undefined) return 'no-certificate';
-    const { roots } = contexts;
-    // A change of policy judges every connection again: signatures are verified when the roots change alone.
-    if (this.#trust?.roots !== roots) this.#trust = { roots, endMs: trustEndMs(peer.chain, roots) };
-    if (this.#trust.endMs < this.#options.now()) return 'peer-not-trusted';
+    if (trustEndMs(peer.chain, contexts.roots) < this.#options.now()) return 'peer-not-trusted';
     return isExpectedBy(chain.tls.peerUris)(peer.spiffeId) ? undefined : 'peer-identity-unexpected';
   }
 

@@ -62,7 +62,8 @@ export function connectMesh(target: MeshTarget, handlers: ConnectHandlers<TLSSoc
   transport.on('error', (error) => socket.destroy(error));
   const settle = settleOnce(socket, target, handlers);
   socket.once('secureConnect', () => {
-    const check = checkPeer(socket, 'server', target.isExpected);
+    const { isExpected, contexts } = target;
+    const check = checkPeer(socket, { role: 'server', isExpected, known: contexts.known });
     if (check.ok) settle.succeed(socket);
     else settle.fail(new ConnectFailure(check.reasonCode, check.detail));
   });

@@ -2,6 +2,7 @@
 import { X509Certificate } from 'node:crypto';
 import tls from 'node:tls';
 import type { SpiffeId } from '@weft/model/identity';
+import { KnownPeers } from './known-peers.ts';
 
 /** What enrolment and the SDS stream provide. The key never leaves the process. */
 export interface MeshMaterial {
@@ -18,6 +19,8 @@ export interface MeshContexts {
   readonly server: tls.SecureContextOptions;
   readonly client: tls.SecureContext;
   readonly roots: readonly X509Certificate[];
+  /** Peers that were verified under this generation. */
+  readonly known: KnownPeers;
 }
 
 /**
@@ -39,6 +42,7 @@ export function createMeshContexts(material: MeshMaterial): MeshContexts {
     server: options,
     client: tls.createSecureContext(options),
     roots,
+    known: new KnownPeers(),
   };
 }
 
@@ -55,16 +59,32 @@ export function splitPem(pem: string): readonly string[] {
 
 const NEVER = Number.NEGATIVE_INFINITY;
 
+interface Trust {
+  readonly roots: readonly X509Certificate[];
+  readonly endMs: number;
+}
+
+/** All connections of a peer have one chain: when the roots change, its signatures are verified once for all of them. */
+const trustByChain = new WeakMap<readonly X509Certificate[], Trust>();
+
 /**
  * Until when a peer that was verified once is trusted under these roots: the chain it presented (leaf first) must lead
- * to one of them, and holds until the first certificate on the way expires. Verifies signatures: keep the answer for as
- * long as the roots are the same.
+ * to one of them, and holds until the first certificate on the way expires.
+ * @param roots of one generation, which never changes; another generation is another array.
  * @returns milliseconds since the epoch; before all time when the chain leads to none of the roots.
  */
 export function trustEndMs(
   chain: readonly X509Certificate[],
   roots: readonly X509Certificate[],
 ): number {
+  const known = trustByChain.get(chain);
+  if (known?.roots === roots) return known.endMs;
+  const endMs = followChain(chain, roots);
+  trustByChain.set(chain, { roots, endMs });
+  return endMs;
+}
+
+function followChain(chain: readonly X509Certificate[], roots: readonly X509Certificate[]): number {
   const leaf = chain[0];
   if (leaf === undefined) return NEVER;
   let current = leaf;

@@ -4,6 +4,7 @@ import tls, { type SecureContextOptions, type TLSSocket } from 'node:tls';
 import { constants } from 'node:crypto';
 import type { SpiffeId } from '@weft/model/identity';
 import type { MeshContexts } from './credentials.ts';
+import type { KnownPeers } from './known-peers.ts';
 import { checkPeer, type MeshPeer, type PeerRefusal } from './peer.ts';
 import { standsOn } from './reset.ts';
 
@@ -43,6 +44,7 @@ export class MeshAcceptor {
   readonly #server: tls.Server;
   readonly #pending = new Map<string, Pending>();
   readonly #isExpected: (id: SpiffeId) => boolean;
+  #known: KnownPeers;
 
   constructor(options: {
     readonly contexts: MeshContexts;
@@ -50,6 +52,7 @@ export class MeshAcceptor {
     readonly isExpected: (id: SpiffeId) => boolean;
   }) {
     this.#isExpected = options.isExpected;
+    this.#known = options.contexts.known;
     this.#server = tls.createServer({
       ...withoutTickets(options.contexts),
       ALPNProtocols: [...options.alpn],
@@ -64,6 +67,7 @@ export class MeshAcceptor {
 
   setContexts(contexts: MeshContexts): void {
     this.#server.setSecureContext(withoutTickets(contexts));
+    this.#known = contexts.known;
   }
 
   /** Takes the socket over; bytes already read must have been put back with `unshift`. */
@@ -92,7 +96,8 @@ export class MeshAcceptor {
     }
     const { handlers, transport } = pending;
     standsOn(socket, transport);
-    const check = checkPeer(socket, 'client', this.#isExpected);
+    const demand = { role: 'client', isExpected: this.#isExpected, known: this.#known } as const;
+    const check = checkPeer(socket, demand);
     if (check.ok) {
       handlers.onSecure(socket, check.peer);
     } else {
