@@ -19,6 +19,6 @@ export function countReceivedBytesWithHeap(): void {
   if (Number.parseInt(process.versions.node, 10) < FIRST_NODE) return;
   v8.setFlagsFromString('--external-memory-accounted-in-global-limit');
   v8.setFlagsFromString('--semi-space-growth-factor=1');
-  v8.setFlagsFromString('--heap-growing-percent=200');
-  v8.setFlagsFromString('--external-memory-max-growing-factor=4');
+  v8.setFlagsFromString('--heap-growing-percent=300');
+  v8.setFlagsFromString('--external-memory-max-growing-factor=10');
 }
