@@ -1,39 +1,49 @@
 // Which external authorizers a workload's CUSTOM policies can ask: those that are declared, and that the mesh knows the way to.
 import type { MeshSettings } from '@weft/model/mesh/mesh';
-import { clusterOfProvider, type ExtAuthzProvider } from '@weft/model/policy/ext-authz';
+import type { ExtAuthzProvider } from '@weft/model/policy/ext-authz';
 import { shown } from '@weft/model/policy/reader';
 import type { AuthorizationPolicy } from '@weft/model/policy/types';
 import type { Problem } from '@weft/model/problem';
-import type { ServiceMembers } from './service-members.ts';
 
 export interface Authorizers {
   /** By name; `undefined` when nobody can be asked. */
-  find(provider: string): ExtAuthzProvider | undefined;
-  /** Of the CUSTOM policies that deny everything because nobody can be asked. */
-  readonly problems: readonly Problem[];
+  readonly find: (provider: string) => ExtAuthzProvider | undefined;
+  /** Declared, whether they can be asked or not. */
+  readonly declared: ReadonlyMap<string, ExtAuthzProvider>;
+  /** Names of those that can be asked; equal for equal ones of the same settings. */
+  readonly reachable: string;
 }
 
-export function findAuthorizers(of: {
-  readonly policies: readonly AuthorizationPolicy[];
-  readonly services: readonly ServiceMembers[];
-  readonly settings: MeshSettings;
-}): Authorizers {
-  const { extensionProviders, clusterDomain } = of.settings;
-  const reachable = new Set<string>();
-  if (extensionProviders.length > 0) {
-    for (const { service, ports } of of.services) {
-      const host = `${service.meta.name}.${service.meta.namespace}.svc.${clusterDomain}`;
-      for (const { spec } of ports) reachable.add(`outbound|${spec.port}||${host}`);
-    }
-  }
-  const byName = new Map(extensionProviders.map((provider) => [provider.name, provider]));
-  const find = (name: string): ExtAuthzProvider | undefined => {
-    const provider = byName.get(name);
-    return provider !== undefined && reachable.has(clusterOfProvider(provider))
-      ? provider
-      : undefined;
+/** @param hasPort whether a Service of the mesh has the port */
+export function findAuthorizers(
+  { extensionProviders, clusterDomain }: MeshSettings,
+  hasPort: (
+    service: { readonly namespace: string; readonly name: string },
+    port: number,
+  ) => boolean,
+): Authorizers {
+  const suffix = `.svc.${clusterDomain}`;
+  const reachable = extensionProviders.filter(({ host, port }) => {
+    const service = host.endsWith(suffix) ? host.slice(0, -suffix.length) : '';
+    const dot = service.lastIndexOf('.');
+    return (
+      dot > 0 && hasPort({ namespace: service.slice(dot + 1), name: service.slice(0, dot) }, port)
+    );
+  });
+  const byName = new Map(reachable.map((provider) => [provider.name, provider]));
+  return {
+    find: (name) => byName.get(name),
+    declared: new Map(extensionProviders.map((provider) => [provider.name, provider])),
+    reachable: JSON.stringify([...byName.keys()]),
   };
-  const problems = of.policies.flatMap(({ action, provider, targetRefs, namespace, name }) => {
+}
+
+/** Of the CUSTOM policies that deny everything because nobody can be asked. */
+export function missingProviders(
+  policies: readonly AuthorizationPolicy[],
+  { find, declared: byName }: Authorizers,
+): readonly Problem[] {
+  return policies.flatMap(({ action, provider, targetRefs, namespace, name }) => {
     if (action !== 'CUSTOM' || provider === undefined || targetRefs.length > 0) return [];
     if (find(provider) !== undefined) return [];
     const declared = byName.get(provider);
@@ -53,7 +63,6 @@ export function findAuthorizers(of: {
     };
     return [problem];
   });
-  return { find, problems };
 }
 
 /** Of one workload, by name. */

@@ -4,69 +4,53 @@ import { meshIdentityAt } from '@weft/model/mesh/mesh-identity';
 import type {
   Destination,
   DestinationTarget,
-  Mesh,
   MeshEndpoint,
   MeshSettings,
   Workload,
 } from '@weft/model/mesh/mesh';
 import type { ServiceObject } from '@weft/model/mesh/objects';
 import type { Problem } from '@weft/model/problem';
-import { compareTexts } from './ordered-objects.ts';
+import { compareTexts } from './compare-texts.ts';
 import type { Member, PortMembers, ServiceMembers } from './service-members.ts';
 import { keep } from './structural-sharing.ts';
 
 export interface DestinationInput {
-  readonly services: readonly ServiceMembers[];
   readonly workloads: ReadonlyMap<string, Workload>;
   readonly settings: MeshSettings;
-  readonly previous: Mesh | undefined;
+  /** As it was before. */
+  readonly before: (name: string) => Destination | undefined;
 }
 
-export interface CompiledDestinations {
-  readonly destinations: ReadonlyMap<string, Destination>;
-  readonly byAddress: ReadonlyMap<string, Destination>;
-  readonly problems: readonly Problem[];
-}
-
-export function compileDestinations(input: DestinationInput): CompiledDestinations {
-  const destinations = new Map<string, Destination>();
-  const byAddress = new Map<string, Destination>();
-  const problems: Problem[] = [];
-  for (const { service, ports } of input.services) {
-    for (const port of ports) {
-      const destination = compileDestination(service, port, input);
-      destinations.set(destination.target.name, destination);
-      for (const vip of service.clusterIps) {
-        const address = `${vip}_${port.spec.port}`;
-        const holder = byAddress.get(address);
-        if (holder === undefined) byAddress.set(address, destination);
-        else if (holder.target.host !== destination.target.host)
-          problems.push(vipClash(service, address, holder.target));
-      }
-    }
-  }
-  return { destinations, byAddress, problems };
-}
+/** One for each port of the Service. */
+export const compileDestinations = (
+  { service, ports }: ServiceMembers,
+  input: DestinationInput,
+): readonly Destination[] => ports.map((port) => compileDestination(service, port, input));
 
 /** The first by namespace and name keeps the address, whatever came first. */
-const vipClash = (service: ServiceObject, address: string, holder: DestinationTarget): Problem => ({
+export const vipClash = (
+  { namespace, service }: DestinationTarget,
+  address: string,
+  holder: DestinationTarget,
+): Problem => ({
   severity: 'error',
   code: 'address-clash',
   field: 'spec.clusterIP',
   message: `is not reached at ${address.replace('_', ' port ')}, which leads to ${holder.namespace}/${holder.service}`,
   cure: 'give each Service an address of its own',
-  object: { kind: 'Service', namespace: service.meta.namespace, name: service.meta.name },
+  object: { kind: 'Service', namespace, name: service },
 });
 
 function compileDestination(
   service: ServiceObject,
   port: PortMembers,
-  { workloads, settings, previous }: DestinationInput,
+  input: DestinationInput,
 ): Destination {
+  const { workloads, settings } = input;
   const { namespace, name: serviceName } = service.meta;
   const host = `${serviceName}.${namespace}.svc.${settings.clusterDomain}`;
   const name = `outbound|${port.spec.port}||${host}`;
-  const before = previous?.destinations.get(name);
+  const before = input.before(name);
   const target = keep(before?.target, {
     name,
     host,

@@ -3,6 +3,7 @@ import type { NamespaceObject } from '@weft/model/mesh/objects';
 import { EXPLANATIONS, type DenialExplanation } from '@weft/model/policy/denials';
 import { shown } from '@weft/model/policy/reader';
 import type { Problem } from '@weft/model/problem';
+import { compareTexts } from './compare-texts.ts';
 
 /** On a Namespace: `header` or `problem`. */
 const EXPLAIN = 'weft.dev/explain-denials';
@@ -13,7 +14,7 @@ export function readExplanations(namespaces: ReadonlyMap<string, NamespaceObject
 } {
   const explained = new Map<string, DenialExplanation>();
   const problems: Problem[] = [];
-  for (const [name, { meta }] of namespaces) {
+  for (const [name, { meta }] of [...namespaces].sort(([a], [b]) => compareTexts(a, b))) {
     const text = meta.annotations.get(EXPLAIN);
     const known = EXPLANATIONS.find((each) => each === text);
     if (known !== undefined) explained.set(name, known);

@@ -1,5 +1,5 @@
-// Gives workloads that let in the same the same object, and keeps it from one mesh to the next.
-import type { InboundSpec, Mesh } from '@weft/model/mesh/mesh';
+// Gives workloads that let in the same the same object, and keeps it for as long as one of them lives.
+import type { InboundSpec } from '@weft/model/mesh/mesh';
 import { isSame } from './structural-sharing.ts';
 
 /** All that is short; policies are compared one by one. */
@@ -13,21 +13,57 @@ const keyOf = (spec: InboundSpec): string => {
   return [...parts, '', ...issuers].join('\0');
 };
 
-/** @returns the one object for all specs that are equal; an older one where there is one. */
-export function createInboundSpecs(previous: Mesh | undefined): (spec: InboundSpec) => InboundSpec {
-  const known = new Map<string, InboundSpec[]>();
-  const add = (spec: InboundSpec): void => {
+interface Known {
+  readonly spec: InboundSpec;
+  readonly key: string;
+  /** How many workloads have it. */
+  count: number;
+}
+
+export class InboundSpecs {
+  readonly #byKey = new Map<string, Known[]>();
+  readonly #bySpec = new Map<InboundSpec, Known>();
+
+  /** @param seed of meshes before: an equal one is taken from there; those of which none is are forgotten by `prune`. */
+  constructor(seed: Iterable<InboundSpec> = []) {
+    for (const spec of seed) if (!this.#bySpec.has(spec)) this.#add(spec, keyOf(spec));
+  }
+
+  /** The one object for all specs that are equal, held once more. */
+  hold(spec: InboundSpec): InboundSpec {
+    const known = this.#bySpec.get(spec) ?? this.#find(spec);
+    known.count++;
+    return known.spec;
+  }
+
+  release(spec: InboundSpec): void {
+    const known = this.#bySpec.get(spec);
+    if (known !== undefined && --known.count <= 0) this.#forget(known);
+  }
+
+  prune(): void {
+    for (const known of this.#bySpec.values()) if (known.count <= 0) this.#forget(known);
+  }
+
+  #find(spec: InboundSpec): Known {
     const key = keyOf(spec);
-    const list = known.get(key);
-    if (list === undefined) known.set(key, [spec]);
-    else list.push(spec);
-  };
-  const specs = [...(previous?.workloads.values() ?? [])].map(({ inbound }) => inbound);
-  for (const spec of new Set(specs)) add(spec);
-  return (spec) => {
-    const found = known.get(keyOf(spec))?.find((other) => isSame(other, spec));
-    if (found !== undefined) return found;
-    add(spec);
-    return spec;
-  };
+    const found = this.#byKey.get(key)?.find((other) => isSame(other.spec, spec));
+    return found ?? this.#add(spec, key);
+  }
+
+  #add(spec: InboundSpec, key: string): Known {
+    const known = { spec, key, count: 0 };
+    this.#bySpec.set(spec, known);
+    const list = this.#byKey.get(key);
+    if (list === undefined) this.#byKey.set(key, [known]);
+    else list.push(known);
+    return known;
+  }
+
+  #forget(known: Known): void {
+    this.#bySpec.delete(known.spec);
+    const others = this.#byKey.get(known.key)?.filter((one) => one !== known) ?? [];
+    if (others.length > 0) this.#byKey.set(known.key, others);
+    else this.#byKey.delete(known.key);
+  }
 }

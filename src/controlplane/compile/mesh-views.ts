@@ -15,7 +15,7 @@ import { INBOUND_LISTENER } from '../resources/inbound-listener.ts';
 import { createResourceCache, type ResourceCache } from '../resources/resource-cache.ts';
 import { createWorkloadView, type TrustBundle } from '../resources/workload-view.ts';
 import type { NodeClaim, ProxyRef, ProxyResolution, ViewSource } from '../serve/view-source.ts';
-import { compileMesh } from './compile-mesh.ts';
+import { MeshCompiler } from './mesh-compiler.ts';
 import type { Membership } from './mesh-settings.ts';
 import { placePolicies, type PolicyPlacement } from './policy-placements.ts';
 import { resolveProxy } from './proxy-resolution.ts';
@@ -90,6 +90,7 @@ class Views implements MeshViews {
   #snapshot: Snapshot;
   /** Those that the mesh was compiled with. */
   #keys: FetchedKeys = NO_KEYS;
+  #compiler: MeshCompiler;
   #mesh: Mesh;
   #bundle: TrustBundle;
   #revision = 1;
@@ -108,6 +109,7 @@ class Views implements MeshViews {
       onFailure: (kind, name, cause) => this.#addProblem(kind, name, cause),
     });
     this.#snapshot = options.source.state.snapshot;
+    this.#compiler = this.#createCompiler();
     this.#mesh = this.#compile(this.#snapshot);
     this.#bundle = options.bundle();
     const onChange = (): void => this.#schedule();
@@ -233,11 +235,13 @@ class Views implements MeshViews {
   /** A snapshot that cannot be compiled leaves the mesh as it was, and is a problem until there is a better one. */
   #recompile(snapshot: Snapshot): boolean {
     try {
-      this.#mesh = this.#compile(snapshot, this.#mesh);
+      this.#mesh = this.#compile(snapshot);
       this.#snapshot = snapshot;
       this.#failure = undefined;
       return true;
     } catch (cause) {
+      // What it holds may be half a change: the next attempt starts from nothing.
+      this.#compiler = this.#createCompiler(this.#mesh);
       this.#failure = {
         severity: 'error',
         code: 'cannot-compile',
@@ -248,13 +252,18 @@ class Views implements MeshViews {
     }
   }
 
-  #compile(snapshot: Snapshot, previous?: Mesh): Mesh {
-    const { trustDomain, rootNamespace, membership, onCompiled } = this.#options;
+  #createCompiler(previous?: Mesh): MeshCompiler {
+    const { trustDomain, rootNamespace, membership } = this.#options;
     const identity = { trustDomain, rootNamespace, ...(membership && { membership }) };
+    return new MeshCompiler(identity, previous);
+  }
+
+  #compile(snapshot: Snapshot): Mesh {
+    const { onCompiled } = this.#options;
     const startedAt = performance.now();
     const keys = this.#options.keys?.keys ?? NO_KEYS;
     const { revision, objects } = snapshot;
-    const mesh = compileMesh({ revision, objects, keys }, identity, previous);
+    const mesh = this.#compiler.compile({ revision, objects, keys });
     this.#keys = keys;
     const durationMs = performance.now() - startedAt;
     this.#restUntilMs = this.#clock.now() + Math.min(REST_FACTOR * durationMs, MAX_REST_MS);

@@ -8,7 +8,6 @@ import type {
   SliceEndpoint,
 } from '@weft/model/mesh/objects';
 import { detectProtocol, type PortProtocol } from '@weft/model/mesh/protocol';
-import type { PodIndex } from './pod-index.ts';
 
 export interface Member {
   /** Absent for an address that is no Pod's. */
@@ -37,30 +36,23 @@ export function healthOf(pod: PodObject): Member['health'] {
   return pod.isDeleting ? 'draining' : 'healthy';
 }
 
-export function findMembers(
-  services: readonly ServiceObject[],
-  slices: readonly EndpointSliceObject[],
-  index: PodIndex,
-): readonly ServiceMembers[] {
-  const slicesByService = new Map<string, EndpointSliceObject[]>();
-  for (const slice of slices) {
-    const key = `${slice.meta.namespace}\0${slice.service}`;
-    slicesByService.set(key, [...(slicesByService.get(key) ?? []), slice]);
-  }
-  return services.map((service) => {
-    const own = slicesByService.get(`${service.meta.namespace}\0${service.meta.name}`);
-    const pods = own === undefined ? selectedPods(service, index) : [];
-    const ports = service.ports.map((spec) =>
-      own === undefined
-        ? portFromPods(service, spec, pods)
-        : portFromSlices(service, spec, { slices: own, index }),
-    );
-    return { service, ports };
-  });
+/** Who stands behind a Service, and where Pods are found by their addresses. */
+export interface Standing {
+  podsBehind(service: ServiceObject): readonly PodObject[];
+  /** Absent: it has none, and the Pods that it selects stand behind it. */
+  slicesOf(service: ServiceObject): readonly EndpointSliceObject[] | undefined;
+  podsAt(ip: string): readonly PodObject[];
 }
 
-const selectedPods = (service: ServiceObject, index: PodIndex): readonly PodObject[] =>
-  service.selector === undefined ? [] : index.select(service.meta.namespace, service.selector);
+export function membersOf(service: ServiceObject, standing: Standing): ServiceMembers {
+  const slices = standing.slicesOf(service);
+  if (slices !== undefined) {
+    const ports = service.ports.map((spec) => portFromSlices(service, spec, { slices, standing }));
+    return { service, ports };
+  }
+  const pods = standing.podsBehind(service);
+  return { service, ports: service.ports.map((spec) => portFromPods(service, spec, pods)) };
+}
 
 /** The Pod's first address of the family that the Service is called by. */
 function addressOf(pod: PodObject, service: ServiceObject): string | undefined {
@@ -96,7 +88,7 @@ function resolveTarget(spec: ServicePortSpec, pod: PodObject): number | undefine
 function portFromSlices(
   service: ServiceObject,
   spec: ServicePortSpec,
-  from: { readonly slices: readonly EndpointSliceObject[]; readonly index: PodIndex },
+  from: { readonly slices: readonly EndpointSliceObject[]; readonly standing: Standing },
 ): PortMembers {
   const members = from.slices.flatMap((slice) => {
     const port = slice.ports.find(({ name }) => name === spec.name)?.port;
@@ -108,7 +100,7 @@ function portFromSlices(
         const pod = podAt(
           address,
           { port, named: endpoint.pod, namespace: service.meta.namespace },
-          from.index,
+          from.standing,
         );
         return { pod, address, port, health };
       });
@@ -126,9 +118,9 @@ function sliceHealth(endpoint: SliceEndpoint, service: ServiceObject): Member['h
 function podAt(
   address: string,
   hint: { readonly port: number; readonly named: string | undefined; readonly namespace: string },
-  index: PodIndex,
+  standing: Pick<Standing, 'podsAt'>,
 ): PodObject | undefined {
-  const pods = index.byIp(address);
+  const pods = standing.podsAt(address);
   return (
     pods.find(({ meta }) => meta.name === hint.named && meta.namespace === hint.namespace) ??
     pods.find(({ ports }) => ports.some(({ port }) => port === hint.port)) ??

@@ -12,6 +12,8 @@ export interface WorkloadTokens {
   readonly spec: Pick<InboundSpec, 'tokens'>;
   /** What closes the workload in their place. */
   readonly broken: readonly BrokenPolicy[];
+  /** The same objects for all workloads that the same policies select. */
+  readonly problems: readonly Problem[];
 }
 
 /**
@@ -20,23 +22,20 @@ export interface WorkloadTokens {
  */
 export const MAX_TOKEN_RULES_LENGTH = 65_536;
 
-const NONE: WorkloadTokens = { spec: {}, broken: [] };
+const NONE: WorkloadTokens = { spec: {}, broken: [], problems: [] };
 
 export function createTokenComposer(keys: FetchedKeys) {
   const composed = new Map<string, WorkloadTokens>();
-  const problems: Problem[] = [];
   const compose = (policies: readonly RequestAuthentication[]): WorkloadTokens => {
     const tokens = composeTokenRules(policies, keys);
     if (tokens.length === 0) return NONE;
     if (JSON.stringify(tokens).length <= MAX_TOKEN_RULES_LENGTH) {
-      return { spec: { tokens }, broken: [] };
+      return { spec: { tokens }, broken: [], problems: [] };
     }
-    problems.push(...policies.map(tooLarge));
     const broken = policies.map(({ namespace, name }) => ({ namespace, name, action: undefined }));
-    return { spec: {}, broken };
+    return { spec: {}, broken, problems: policies.map(tooLarge) };
   };
   return {
-    problems,
     compose(policies: readonly RequestAuthentication[]): WorkloadTokens {
       if (policies.length === 0) return NONE;
       const key = policies.map(({ namespace, name }) => `${namespace}/${name}`).join();

@@ -1,109 +1,113 @@
-// Makes workloads of Pods: whether they are in the mesh, which ports they have, and what they let in.
+// Makes a workload of a Pod: whether it is in the mesh, which ports it has, and what it lets in.
 import { isDnsLabel, isDnsSubdomain, spiffeIdOf, type SpiffeId } from '@weft/model/identity';
-import type { InboundPort, Mesh, MeshSettings, Workload } from '@weft/model/mesh/mesh';
+import type { InboundPort, InboundSpec, MeshSettings, Workload } from '@weft/model/mesh/mesh';
 import type { NamespaceObject, PodObject } from '@weft/model/mesh/objects';
 import { detectProtocol, type PortProtocol } from '@weft/model/mesh/protocol';
+import type { BrokenPolicy } from '@weft/model/policy/compile';
+import type { DenialExplanation } from '@weft/model/policy/denials';
+import type { ExtAuthzProvider } from '@weft/model/policy/ext-authz';
 import { composePeerAuthentication, modeOfPort, type MtlsModes } from '@weft/model/policy/select';
-import type { FetchedKeys } from '@weft/model/policy/token-rules';
+import type { AuthorizationPolicy, PeerAuthentication } from '@weft/model/policy/types';
 import type { Problem } from '@weft/model/problem';
 import { ANNOTATIONS } from '../inject/annotations.ts';
-import { authorizersOf, findAuthorizers } from './authorizers.ts';
-import { explainedAt, readExplanations } from './explained-denials.ts';
-import { createInboundSpecs } from './inbound-specs.ts';
 import type { Membership } from './mesh-settings.ts';
-import type { OrderedObjects } from './ordered-objects.ts';
-import { createScopes } from './policy-scopes.ts';
 import { readPathOptions } from './path-options.ts';
-import type { PodIndex } from './pod-index.ts';
-import { healthOf, type ServiceMembers } from './service-members.ts';
+import { healthOf } from './service-members.ts';
 import { keep } from './structural-sharing.ts';
-import { createTokenComposer } from './workload-tokens.ts';
 
 /** Label or annotation of a Pod, label of a Namespace: `"false"` keeps out of the mesh. The Pod's own word holds. */
 const INJECT = 'weft.dev/inject';
 /** Annotation by which the injector says that a Pod has its sidecar. */
 export const INJECTED = 'weft.dev/injected';
 
-export interface WorkloadInput {
-  readonly objects: OrderedObjects;
-  readonly index: PodIndex;
-  readonly services: readonly ServiceMembers[];
-  readonly settings: MeshSettings;
-  readonly membership: Membership;
-  readonly keys: FetchedKeys;
-  readonly previous: Mesh | undefined;
-}
-
-export interface CompiledWorkloads {
-  readonly workloads: ReadonlyMap<string, Workload>;
+/** What policies and keys say of a workload; the same object for all Pods of a namespace with equal labels. */
+export interface WorkloadRules {
+  readonly policies: readonly AuthorizationPolicy[];
+  /** Also those that close it in place of token rules that cannot be carried. */
+  readonly broken: readonly BrokenPolicy[];
+  readonly tokens: InboundSpec['tokens'];
+  readonly authorizers: readonly ExtAuthzProvider[];
+  /** Of its token rules. */
   readonly problems: readonly Problem[];
 }
 
-/** What a Service in the Pod's own namespace says its port is for; others have no say over it. */
-type PortDeclarations = ReadonlyMap<PodObject, ReadonlyMap<number, ReadonlySet<PortProtocol>>>;
+/** What a Service in the Pod's own namespace says one of its ports is for; others have no say over it. */
+export interface PortDeclaration {
+  readonly port: number;
+  readonly protocol: PortProtocol;
+}
 
-export function compileWorkloads(input: WorkloadInput): CompiledWorkloads {
-  const { objects, index, settings, previous } = input;
-  const problems: Problem[] = [];
-  const declared = declarePorts(input.services);
-  const scopes = createScopes(objects.policies, settings.rootNamespace);
-  const intern = createInboundSpecs(previous);
-  const tokenRules = createTokenComposer(input.keys);
-  const { services } = input;
-  const known = findAuthorizers({ policies: objects.policies.authorization, services, settings });
-  const explanations = readExplanations(objects.namespaces);
-  problems.push(...known.problems, ...explanations.problems);
-  const workloads = new Map<string, Workload>();
-  for (const pod of index.pods) {
-    const { namespace, name, labels } = pod.meta;
-    const identity = identityOf(pod, settings);
-    if (identity === undefined) problems.push(badIdentity(pod));
-    const scope = scopes(namespace);
-    const tokens = tokenRules.compose(scope.tokensFor(labels));
-    const modes = composePeerAuthentication(
-      scope.peerAuthentication,
-      { namespace, labels },
-      settings.rootNamespace,
-    );
-    const { ports, clashes } = portsOf(pod, declared.get(pod), modes);
-    const options = readPathOptions(pod, settings);
-    const policies = scope.policiesFor(labels);
-    const authorizers = authorizersOf(policies, known);
-    const explained = explainedAt(explanations.explained, [namespace, settings.rootNamespace]);
-    problems.push(...clashes, ...options.problems);
-    const id = `${name}.${namespace}`;
-    const before = previous?.workloads.get(id);
-    const directPorts = directPortsOf(pod);
-    const workload: Workload = {
-      id,
-      namespace,
-      name,
-      serviceAccount: pod.serviceAccount,
-      identity,
-      ips: pod.ips,
-      labels,
-      isInMesh:
-        identity !== undefined &&
-        isMember(pod, objects.namespaces.get(namespace), input.membership),
-      ...(directPorts.length > 0 && { directPorts }),
-      health: healthOf(pod),
-      inbound: intern({
-        namespace,
-        serviceAccount: pod.serviceAccount,
-        mode: modes.mode,
-        ports: keep(before?.inbound.ports, ports),
-        policies,
-        broken: [...scope.brokenFor(labels), ...tokens.broken],
-        ...tokens.spec,
-        settings,
-        ...(options.paths && { paths: options.paths }),
-        ...(authorizers.length > 0 && { authorizers }),
-        ...(explained.size > 0 && { explained }),
-      }),
-    };
-    workloads.set(id, keep(before, workload));
-  }
-  return { workloads, problems: [...problems, ...tokenRules.problems] };
+export interface WorkloadInput {
+  readonly settings: MeshSettings;
+  readonly membership: Membership;
+  readonly peerAuthentication: readonly PeerAuthentication[];
+  readonly rules: WorkloadRules;
+  /** That the Pod is in. */
+  readonly namespace: NamespaceObject | undefined;
+  /** By namespace, of those that have a say here. */
+  readonly explained: ReadonlyMap<string, DenialExplanation>;
+  readonly declared: readonly PortDeclaration[];
+  readonly before: Workload | undefined;
+}
+
+export interface CompiledWorkload {
+  /** Its inbound part is not shared yet. */
+  readonly workload: Workload;
+  readonly problems: readonly Problem[];
+}
+
+export function compileWorkload(pod: PodObject, input: WorkloadInput): CompiledWorkload {
+  const { settings, before, rules, explained } = input;
+  const { namespace, name, labels } = pod.meta;
+  const identity = identityOf(pod, settings);
+  const modes = composePeerAuthentication(
+    input.peerAuthentication,
+    { namespace, labels },
+    settings.rootNamespace,
+  );
+  const { ports, clashes } = portsOf(pod, input.declared, modes);
+  const options = readPathOptions(pod, settings);
+  const directPorts = directPortsOf(pod);
+  const inbound: InboundSpec = {
+    namespace,
+    serviceAccount: pod.serviceAccount,
+    mode: modes.mode,
+    ports: keep(before?.inbound.ports, ports),
+    ...partsOf(rules),
+    settings,
+    ...(options.paths && { paths: options.paths }),
+    ...(explained.size > 0 && { explained }),
+  };
+  const workload: Workload = {
+    id: `${name}.${namespace}`,
+    namespace,
+    name,
+    serviceAccount: pod.serviceAccount,
+    identity,
+    ips: pod.ips,
+    labels,
+    isInMesh: identity !== undefined && isMember(pod, input.namespace, input.membership),
+    ...(directPorts.length > 0 && { directPorts }),
+    health: healthOf(pod),
+    inbound,
+  };
+  const unnamed = identity === undefined ? [badIdentity(pod)] : [];
+  return { workload, problems: [...unnamed, ...clashes, ...options.problems] };
+}
+
+type RuleParts = Pick<InboundSpec, 'policies' | 'broken' | 'tokens' | 'authorizers'>;
+
+const partsOf = ({ policies, broken, tokens, authorizers }: WorkloadRules): RuleParts => ({
+  policies,
+  broken,
+  ...(tokens && { tokens }),
+  ...(authorizers.length > 0 && { authorizers }),
+});
+
+/** What is let in by other rules, all else being the same. */
+export function withRules(spec: InboundSpec, rules: WorkloadRules): InboundSpec {
+  const { tokens: _tokens, authorizers: _authorizers, ...others } = spec;
+  return { ...others, ...partsOf(rules) };
 }
 
 function identityOf(pod: PodObject, { trustDomain }: MeshSettings): SpiffeId | undefined {
@@ -137,25 +141,10 @@ function directPortsOf({ meta: { annotations } }: PodObject): readonly number[] 
   return parse(annotations.get(name) ?? '') ?? [];
 }
 
-function declarePorts(services: readonly ServiceMembers[]): PortDeclarations {
-  const declared = new Map<PodObject, Map<number, Set<PortProtocol>>>();
-  for (const { service, ports } of services) {
-    for (const { protocol, members } of ports) {
-      for (const { pod, port } of members) {
-        if (pod === undefined || pod.meta.namespace !== service.meta.namespace) continue;
-        const ofPod = declared.get(pod) ?? new Map<number, Set<PortProtocol>>();
-        declared.set(pod, ofPod);
-        ofPod.set(port, (ofPod.get(port) ?? new Set()).add(protocol));
-      }
-    }
-  }
-  return declared;
-}
-
 /** What Services say of a port holds before the container's own name for it; where they differ the bytes decide. */
 function portsOf(
   pod: PodObject,
-  declared: ReadonlyMap<number, ReadonlySet<PortProtocol>> | undefined,
+  declared: readonly PortDeclaration[],
   modes: MtlsModes,
 ): { readonly ports: readonly InboundPort[]; readonly clashes: readonly Problem[] } {
   const protocols = new Map<number, PortProtocol>();
@@ -163,8 +152,12 @@ function portsOf(
     protocols.set(port, detectProtocol({ name: '', port }));
   }
   for (const { name, port } of pod.ports) protocols.set(port, detectProtocol({ name, port }));
+  const saidOf = new Map<number, Set<PortProtocol>>();
+  for (const { port, protocol } of declared) {
+    saidOf.set(port, (saidOf.get(port) ?? new Set()).add(protocol));
+  }
   const clashes: Problem[] = [];
-  for (const [port, said] of declared ?? []) {
+  for (const [port, said] of [...saidOf].sort(([a], [b]) => a - b)) {
     const [only = 'auto'] = said;
     protocols.set(port, said.size > 1 ? 'auto' : only);
     if (said.size > 1) clashes.push(protocolClash(pod, port, said));

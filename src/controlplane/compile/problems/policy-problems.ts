@@ -1,5 +1,5 @@
 // Finds policies that are in force and may not do what their author expects: on nothing, on nobody's sidecar, on the wrong port.
-import type { Mesh, MeshPolicies, Workload } from '@weft/model/mesh/mesh';
+import type { Mesh, Workload } from '@weft/model/mesh/mesh';
 import { peerAuthenticationConflicts, selects } from '@weft/model/policy/select';
 import type { ObjectRef, Problem } from '@weft/model/problem';
 import { findRuleProblems, tokenProblems } from './rule-problems.ts';
@@ -7,10 +7,14 @@ import { customProblems } from './custom-problems.ts';
 import { someOf, warning } from './warning.ts';
 
 export interface PolicyProblemInput {
-  readonly mesh: Pick<Mesh, 'settings' | 'workloads'>;
-  readonly policies: MeshPolicies;
-  /** Namespaces that are declared or have something in them. */
-  readonly namespaces: ReadonlySet<string>;
+  readonly mesh: Pick<Mesh, 'settings' | 'workloads' | 'policies'>;
+  /** Namespaces of policies that are not declared and have nothing else in them. */
+  readonly unknownNamespaces: ReadonlySet<string>;
+  /**
+   * Another object whenever something has changed that is looked at here of the workloads of a namespace, `''` for all
+   * of them; what was found under the same one holds still.
+   */
+  readonly shapes: ReadonlyMap<string, object>;
 }
 
 interface Scoped {
@@ -20,43 +24,77 @@ interface Scoped {
   readonly selector: ReadonlyMap<string, string> | undefined;
 }
 
-export function findPolicyProblems(input: PolicyProblemInput): readonly Problem[] {
-  const { authorization, broken, peerAuthentication, requestAuthentication } = input.policies;
-  const { rootNamespace } = input.mesh.settings;
-  const byNamespace = groupWorkloads(input.mesh.workloads);
-  const problems: Problem[] = [...peerAuthenticationConflicts(peerAuthentication, rootNamespace)];
-  const check = (policy: Scoped): readonly Workload[] => {
+interface Found {
+  readonly shape: object | undefined;
+  readonly isUnknown: boolean;
+  readonly problems: readonly Problem[];
+}
+
+/** What was found of a policy, for as long as the policy lives. */
+export type PolicyFindings = WeakMap<object, Found>;
+
+type Judge = (selected: readonly Workload[]) => readonly Problem[];
+
+export function findPolicyProblems(
+  input: PolicyProblemInput,
+  findings: PolicyFindings,
+): readonly Problem[] {
+  const { mesh, unknownNamespaces, shapes } = input;
+  const { authorization, broken, peerAuthentication, requestAuthentication } = mesh.policies;
+  const { rootNamespace } = mesh.settings;
+  let groups: ReadonlyMap<string, readonly Workload[]> | undefined;
+  const select = (policy: Scoped): readonly Workload[] => {
+    groups ??= groupWorkloads(mesh.workloads);
     const candidates =
       policy.namespace === rootNamespace
-        ? [...input.mesh.workloads.values()]
-        : (byNamespace.get(policy.namespace) ?? []);
-    const selected = candidates.filter((workload) => selects(policy, workload, rootNamespace));
-    problems.push(...scopeProblems(policy, selected, input));
-    return selected;
+        ? [...groups.values()].flat()
+        : (groups.get(policy.namespace) ?? []);
+    return candidates.filter((workload) => selects(policy, workload, rootNamespace));
+  };
+  const problems: Problem[] = [...peerAuthenticationConflicts(peerAuthentication, rootNamespace)];
+  const check = (policy: Scoped, source: object, judge: Judge = () => []): void => {
+    const isRoot = policy.namespace === rootNamespace;
+    const isUnknown = !isRoot && unknownNamespaces.has(policy.namespace);
+    const shape = shapes.get(isRoot ? '' : policy.namespace);
+    const known = findings.get(source);
+    if (known !== undefined && known.shape === shape && known.isUnknown === isUnknown) {
+      problems.push(...known.problems);
+      return;
+    }
+    const selected = select(policy);
+    const found = [...scopeProblems(policy, selected, isUnknown), ...judge(selected)];
+    findings.set(source, { shape, isUnknown, problems: found });
+    problems.push(...found);
   };
   for (const policy of authorization) {
     if (policy.targetRefs.length > 0) continue;
-    const { namespace, name, selector } = policy;
-    const selected = check({ kind: 'AuthorizationPolicy', namespace, name, selector });
-    problems.push(
+    check({ kind: 'AuthorizationPolicy', ...scopeOf(policy) }, policy, (selected) => [
       ...findRuleProblems(policy, selected),
       ...customProblems(policy, selected),
       ...tokenProblems(policy, selected),
-    );
+    ]);
   }
-  for (const { namespace, name, selector, targetRefs } of requestAuthentication) {
-    if (targetRefs.length > 0) continue;
-    check({ kind: 'RequestAuthentication', namespace, name, selector });
+  for (const policy of requestAuthentication) {
+    if (policy.targetRefs.length > 0) continue;
+    check({ kind: 'RequestAuthentication', ...scopeOf(policy) }, policy);
   }
-  for (const { of, policy, selector } of broken) {
-    check({ kind: of, namespace: policy.namespace, name: policy.name, selector });
+  for (const object of broken) {
+    const { of, policy, selector } = object;
+    check({ kind: of, namespace: policy.namespace, name: policy.name, selector }, object);
   }
-  for (const { namespace, name, selector } of peerAuthentication) {
-    check({ kind: 'PeerAuthentication', namespace, name, selector });
+  for (const policy of peerAuthentication) {
+    check({ kind: 'PeerAuthentication', ...scopeOf(policy) }, policy);
   }
   return problems;
 }
 
+const scopeOf = ({ namespace, name, selector }: Omit<Scoped, 'kind'>): Omit<Scoped, 'kind'> => ({
+  namespace,
+  name,
+  selector,
+});
+
+/** Namespaces, and workloads in them, by name. */
 function groupWorkloads(
   workloads: ReadonlyMap<string, Workload>,
 ): ReadonlyMap<string, readonly Workload[]> {
@@ -72,11 +110,10 @@ function groupWorkloads(
 function scopeProblems(
   policy: Scoped,
   selected: readonly Workload[],
-  { namespaces, mesh }: PolicyProblemInput,
+  isUnknown: boolean,
 ): readonly Problem[] {
   const ref: ObjectRef = { kind: policy.kind, namespace: policy.namespace, name: policy.name };
-  const isRoot = policy.namespace === mesh.settings.rootNamespace;
-  if (!isRoot && !namespaces.has(policy.namespace)) {
+  if (isUnknown) {
     const message = `is in namespace ${policy.namespace}, of which nothing else is known`;
     const cure = 'a policy holds for the workloads of its own namespace: check the name';
     return [warning(ref, 'unknown-namespace', { field: 'metadata.namespace', message, cure })];

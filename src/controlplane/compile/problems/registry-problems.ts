@@ -1,5 +1,5 @@
 // Finds Services that lead nowhere and Pods that cannot be reached as they are written.
-import type { Mesh, Workload } from '@weft/model/mesh/mesh';
+import type { Workload } from '@weft/model/mesh/mesh';
 import type { ObjectRef, Problem } from '@weft/model/problem';
 import type { ServiceMembers } from '../service-members.ts';
 import { someOf, warning } from './warning.ts';
@@ -7,20 +7,9 @@ import { someOf, warning } from './warning.ts';
 /** Taken by the sidecar beside the workload: capture, probes, administration and metrics. */
 const SIDECAR_PORTS: ReadonlySet<number> = new Set([15_000, 15_001, 15_006, 15_020, 15_021]);
 
-export function findRegistryProblems(
-  mesh: Pick<Mesh, 'workloads' | 'workloadsByIp'>,
-  services: readonly ServiceMembers[],
-): readonly Problem[] {
-  return [
-    ...services.flatMap(serviceProblems),
-    ...[...mesh.workloads.values()].flatMap(podProblems),
-    ...[...mesh.workloadsByIp].flatMap(([ip, sharing]) => sharedAddress(ip, sharing)),
-  ];
-}
-
 const podRef = ({ namespace, name }: Workload): ObjectRef => ({ kind: 'Pod', namespace, name });
 
-function serviceProblems({ service, ports }: ServiceMembers): readonly Problem[] {
+export function serviceProblems({ service, ports }: ServiceMembers): readonly Problem[] {
   const { namespace, name } = service.meta;
   const ref: ObjectRef = { kind: 'Service', namespace, name };
   return ports.flatMap(({ spec, members, unresolved }, index) => {
@@ -42,7 +31,7 @@ function serviceProblems({ service, ports }: ServiceMembers): readonly Problem[]
   });
 }
 
-function podProblems(workload: Workload): readonly Problem[] {
+export function podProblems(workload: Workload): readonly Problem[] {
   const problems: Problem[] = [];
   if (workload.ips.length === 0) {
     const message = 'has no address, and nobody can call it';
@@ -58,7 +47,7 @@ function podProblems(workload: Workload): readonly Problem[] {
 }
 
 /** Told apart by port only; who shares a port shares its callers. */
-function sharedAddress(ip: string, sharing: readonly Workload[]): readonly Problem[] {
+export function sharedAddress(ip: string, sharing: readonly Workload[]): readonly Problem[] {
   const [first, ...others] = sharing;
   return others.map((workload) =>
     warning(podRef(workload), 'address-clash', {

@@ -1,0 +1,204 @@
+// Keeps a mesh compiled: of each snapshot it makes anew what the changes since the last one touch, and nothing else.
+import type { Mesh, MeshSettings } from '@weft/model/mesh/mesh';
+import type { PodObject, RegistryObject } from '@weft/model/mesh/objects';
+import { matchesLabels } from '@weft/model/policy/select';
+import { type FetchedKeys, NO_KEYS } from '@weft/model/policy/token-rules';
+import type { Problem } from '@weft/model/problem';
+import { type Difference, differences, PersistentMap } from '../registry/persistent-map.ts';
+import type { MeshInput } from './compile-mesh.ts';
+import { DestinationTable } from './destination-table.ts';
+import { readExplanations } from './explained-denials.ts';
+import { compileSettings, type MeshIdentity } from './mesh-settings.ts';
+import { createMesh } from './mesh-with-problems.ts';
+import { ObjectIndex, type Place, type Touched } from './object-index.ts';
+import type { PolicyObject } from './policy-table.ts';
+import type { PolicyFindings } from './problems/policy-problems.ts';
+import { serviceProblems } from './problems/registry-problems.ts';
+import { RuleBook } from './rule-book.ts';
+import { ServiceTable } from './service-table.ts';
+import { keep } from './structural-sharing.ts';
+import { WorkloadTable } from './workload-table.ts';
+
+/** Everything that a full compile starts from. */
+interface Tables {
+  readonly index: ObjectIndex;
+  readonly services: ServiceTable;
+  readonly rules: RuleBook;
+  readonly workloads: WorkloadTable;
+  readonly destinations: DestinationTable;
+  readonly findings: PolicyFindings;
+}
+
+interface Settled {
+  readonly settings: MeshSettings;
+  readonly problems: readonly Problem[];
+}
+
+interface Round {
+  readonly settings: MeshSettings;
+  readonly keys: FetchedKeys;
+  /** Nothing is held yet. */
+  readonly isFirst: boolean;
+}
+
+/**
+ * The mesh is a function of the snapshot and the keys alone: what came before decides how much is made anew, never
+ * what comes out. After a `compile` that threw it must not be used any more.
+ */
+export class MeshCompiler {
+  readonly #identity: MeshIdentity;
+  #tables: Tables;
+  /** That the tables hold. */
+  #objects: ReadonlyMap<string, RegistryObject> = new Map();
+  #keys: FetchedKeys = NO_KEYS;
+  #settled: Settled | undefined;
+  #explanations = readExplanations(new Map());
+  #serviceProblems = PersistentMap.from<readonly Problem[]>([]);
+  #unknownNamespaces: ReadonlySet<string> = new Set();
+
+  /** @param previous whose objects are shared where they are equal */
+  constructor(identity: MeshIdentity, previous?: Mesh) {
+    this.#identity = identity;
+    this.#tables = this.#createTables(previous);
+    if (previous !== undefined) this.#settled = { settings: previous.settings, problems: [] };
+  }
+
+  #createTables(previous: Pick<Mesh, 'workloads' | 'destinations'> | undefined): Tables {
+    const index = new ObjectIndex(this.#identity.rootNamespace);
+    return {
+      index,
+      services: new ServiceTable(),
+      rules: new RuleBook(index.policies),
+      workloads: new WorkloadTable(previous?.workloads),
+      destinations: new DestinationTable(previous?.destinations),
+      findings: new WeakMap(),
+    };
+  }
+
+  compile({ revision, objects, keys = NO_KEYS }: MeshInput): Mesh {
+    const { index } = this.#tables;
+    const isFirst = this.#objects.size === 0;
+    const touched = index.apply(differences(this.#objects, objects));
+    this.#objects = objects;
+    const settled = this.#settle(touched, isFirst);
+    if (settled.settings !== this.#settled?.settings && !isFirst) {
+      // Everything was made with other settings.
+      const { workloads, destinations } = this.#tables;
+      this.#tables = this.#createTables({
+        workloads: workloads.all,
+        destinations: destinations.all,
+      });
+      this.#objects = new Map();
+      this.#explanations = readExplanations(new Map());
+      this.#serviceProblems = PersistentMap.from<readonly Problem[]>([]);
+      this.#settled = settled;
+      return this.compile({ revision, objects, keys });
+    }
+    this.#settled = settled;
+    this.#advance(touched, { settings: settled.settings, keys, isFirst });
+    return this.#mesh(revision, settled);
+  }
+
+  #settle(touched: Touched, isFirst: boolean): Settled {
+    const known = this.#settled;
+    if (known !== undefined && !touched.areConfigsNew && !isFirst) return known;
+    const compiled = compileSettings(this.#tables.index.configs(), this.#identity);
+    const settings = keep(known?.settings, compiled.settings);
+    return { settings, problems: compiled.problems };
+  }
+
+  #advance(touched: Touched, { settings, keys, isFirst }: Round): void {
+    const { index, services, rules, workloads, destinations } = this.#tables;
+    const whole = new Set(touched.pods);
+    const problems = new Map<Place, readonly Problem[] | undefined>();
+    for (const place of touched.services) {
+      for (const pod of services.update(place, index)) whole.add(pod);
+      const members = services.get(place);
+      const found = members === undefined ? [] : serviceProblems(members);
+      problems.set(place, found.length > 0 ? found : undefined);
+    }
+    this.#serviceProblems = this.#serviceProblems.with(problems);
+    for (const pod of this.#inNamespaces(touched.namespaces)) whole.add(pod);
+    const byRules = new Set<Place>();
+    // At first every Pod is new.
+    const policies = isFirst ? [] : touched.policies;
+    for (const change of policies) this.#selectedBy(change, { whole, byRules });
+    const areKeysNew = keys !== this.#keys;
+    this.#keys = keys;
+    for (const pod of rules.refresh({
+      index,
+      settings,
+      keys,
+      areKeysNew,
+      changes: touched.policies,
+    })) {
+      byRules.add(pod);
+    }
+    const context = {
+      index,
+      services,
+      rules,
+      settings,
+      membership: this.#identity.membership ?? 'all',
+      explained: this.#explanations.explained,
+    } as const;
+    const reach = workloads.update(context, { whole, byRules });
+    const dirty = new Set(touched.services);
+    for (const pod of reach) for (const place of services.servicesBefore(pod)) dirty.add(place);
+    destinations.update(dirty, { services, workloads: workloads.all, settings });
+    this.#unknownNamespaces = index.unknownNamespaces(this.#unknownNamespaces);
+  }
+
+  /** What a Namespace says holds for the Pods in it, and in the root namespace for all. */
+  #inNamespaces(namespaces: ReadonlySet<string>): Iterable<Place> {
+    if (namespaces.size === 0) return [];
+    const { index } = this.#tables;
+    this.#explanations = readExplanations(index.namespaces);
+    if (namespaces.has(this.#identity.rootNamespace)) return index.pods.keys();
+    return [...namespaces].flatMap((name) => [...index.podsIn(name).keys()]);
+  }
+
+  #selectedBy(
+    { before, after }: Difference<PolicyObject>,
+    into: { readonly whole: Set<Place>; readonly byRules: Set<Place> },
+  ): void {
+    for (const object of [before, after]) {
+      if (object === undefined) continue;
+      const { namespace } = object.policy;
+      const selector = object.kind === 'BrokenPolicy' ? object.selector : object.policy.selector;
+      const pods = object.kind === 'PeerAuthentication' ? into.whole : into.byRules;
+      for (const [place, pod] of this.#podsUnder(namespace)) {
+        if (matchesLabels(selector, pod.meta.labels)) pods.add(place);
+      }
+    }
+  }
+
+  #podsUnder(namespace: string): Iterable<readonly [Place, PodObject]> {
+    const { index } = this.#tables;
+    return namespace === this.#identity.rootNamespace ? index.pods : index.podsIn(namespace);
+  }
+
+  #mesh(revision: number, { settings, problems }: Settled): Mesh {
+    const { index, rules, workloads, destinations, findings } = this.#tables;
+    return createMesh({
+      revision,
+      settings,
+      workloads: workloads.all,
+      workloadsByIp: workloads.byIp,
+      destinations: destinations.all,
+      destinationsByAddress: destinations.byAddress,
+      policies: index.policies.all,
+      found: {
+        settings: problems,
+        explanations: this.#explanations.problems,
+        services: this.#serviceProblems,
+        ...workloads.problems,
+        addresses: destinations.problems,
+        authorizers: rules.authorizers,
+        unknownNamespaces: this.#unknownNamespaces,
+        shapes: workloads.shapes,
+        findings,
+      },
+    });
+  }
+}

@@ -1,0 +1,97 @@
+// Says which rules hold for the Pods of a namespace with given labels: selected, composed and looked up once for all that are alike.
+import type { MeshSettings } from '@weft/model/mesh/mesh';
+import type { PodObject } from '@weft/model/mesh/objects';
+import { type FetchedKeys, NO_KEYS } from '@weft/model/policy/token-rules';
+import type { Difference } from '../registry/persistent-map.ts';
+import { type Authorizers, authorizersOf, findAuthorizers } from './authorizers.ts';
+import { type ObjectIndex, type Place, placeOf } from './object-index.ts';
+import type { PolicyObject, PolicyScope, PolicyTable } from './policy-table.ts';
+import { createTokenComposer } from './workload-tokens.ts';
+import type { WorkloadRules } from './workloads.ts';
+
+interface Inputs {
+  readonly index: ObjectIndex;
+  readonly settings: MeshSettings;
+  readonly keys: FetchedKeys;
+  readonly areKeysNew: boolean;
+  readonly changes: readonly Difference<PolicyObject>[];
+}
+
+const isOfTokens = (object: PolicyObject | undefined): boolean =>
+  object?.kind === 'RequestAuthentication';
+
+export class RuleBook {
+  readonly #policies: PolicyTable;
+  /** By scope, then labels; a scope goes when a policy of it changes, and takes its rules with it. */
+  #known = new WeakMap<PolicyScope, Map<string, WorkloadRules>>();
+  #composer = createTokenComposer(NO_KEYS);
+  #authorizers: Authorizers | undefined;
+  #settings: MeshSettings | undefined;
+  readonly #texts = new WeakMap<ReadonlyMap<string, string>, string>();
+
+  constructor(policies: PolicyTable) {
+    this.#policies = policies;
+  }
+
+  get authorizers(): Authorizers | undefined {
+    return this.#authorizers;
+  }
+
+  /** Takes note of new keys, token policies and authorizers. @returns the Pods whose rules may be others by that. */
+  refresh({ index, settings, keys, areKeysNew, changes }: Inputs): Iterable<Place> {
+    const areTokensNew =
+      areKeysNew || changes.some((one) => isOfTokens(one.before) || isOfTokens(one.after));
+    if (areTokensNew) this.#composer = createTokenComposer(keys);
+    const before = this.#authorizers;
+    const hasPort = (service: Parameters<typeof placeOf>[0], port: number): boolean =>
+      index.services.get(placeOf(service))?.ports.some((one) => one.port === port) === true;
+    const after = findAuthorizers(settings, hasPort);
+    const areOthers = after.reachable !== before?.reachable || settings !== this.#settings;
+    this.#settings = settings;
+    if (areOthers) this.#authorizers = after;
+    if (!areTokensNew && !areOthers) return [];
+    this.#known = new WeakMap();
+    if (before !== undefined && areOthers) return index.pods.keys();
+    return areKeysNew ? this.#podsWithTokens(index) : [];
+  }
+
+  *#podsWithTokens(index: ObjectIndex): Iterable<Place> {
+    for (const [place, { meta }] of index.pods) {
+      if (this.#policies.scope(meta.namespace).hasTokens) yield place;
+    }
+  }
+
+  rulesOf({ meta: { namespace, labels } }: PodObject): WorkloadRules {
+    const scope = this.#policies.scope(namespace);
+    const byLabels = this.#known.get(scope) ?? new Map<string, WorkloadRules>();
+    this.#known.set(scope, byLabels);
+    const text = this.#textOf(labels);
+    const known = byLabels.get(text);
+    if (known !== undefined) return known;
+    const rules = this.#compose(scope, labels);
+    byLabels.set(text, rules);
+    return rules;
+  }
+
+  #compose(scope: PolicyScope, labels: ReadonlyMap<string, string>): WorkloadRules {
+    const { authorization, broken, tokens: policies } = scope.select(labels);
+    const tokens = this.#composer.compose(policies);
+    return {
+      policies: authorization,
+      broken: [...broken, ...tokens.broken],
+      tokens: tokens.spec.tokens,
+      authorizers:
+        this.#authorizers === undefined ? [] : authorizersOf(authorization, this.#authorizers),
+      problems: tokens.problems,
+    };
+  }
+
+  /** Says all of the labels; values may hold no separators. */
+  #textOf(labels: ReadonlyMap<string, string>): string {
+    const known = this.#texts.get(labels);
+    if (known !== undefined) return known;
+    const text = JSON.stringify([...labels].sort(([a], [b]) => (a < b ? -1 : 1)));
+    this.#texts.set(labels, text);
+    return text;
+  }
+}

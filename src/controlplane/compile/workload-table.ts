@@ -1,0 +1,259 @@
+// Holds the workloads of a mesh by id and by address, and makes anew those that a change concerns.
+import type { InboundSpec, MeshSettings, Workload } from '@weft/model/mesh/mesh';
+import type { PodObject } from '@weft/model/mesh/objects';
+import type { DenialExplanation } from '@weft/model/policy/denials';
+import type { Problem } from '@weft/model/problem';
+import { PersistentMap } from '../registry/persistent-map.ts';
+import { compareTexts } from './compare-texts.ts';
+import { explainedAt } from './explained-denials.ts';
+import { InboundSpecs } from './inbound-specs.ts';
+import type { Membership } from './mesh-settings.ts';
+import type { ObjectIndex, Place } from './object-index.ts';
+import { podProblems, sharedAddress } from './problems/registry-problems.ts';
+import type { RuleBook } from './rule-book.ts';
+import type { ServiceTable } from './service-table.ts';
+import { isSame, keep } from './structural-sharing.ts';
+import { compileWorkload, withRules, type WorkloadRules } from './workloads.ts';
+
+export interface WorkloadContext {
+  readonly index: ObjectIndex;
+  readonly services: ServiceTable;
+  readonly rules: RuleBook;
+  readonly settings: MeshSettings;
+  readonly membership: Membership;
+  readonly explained: ReadonlyMap<string, DenialExplanation>;
+}
+
+type Problems = PersistentMap<readonly Problem[]>;
+type ProblemChanges = Map<string, readonly Problem[] | undefined>;
+
+const NO_PROBLEMS: Problems = PersistentMap.from<readonly Problem[]>([]);
+/** Under which the shape of all namespaces together stands. */
+const EVERYWHERE = '';
+
+const idAt = (place: Place): string => {
+  const end = place.indexOf('\0');
+  return `${place.slice(end + 1)}.${place.slice(0, end)}`;
+};
+
+export const compareWorkloads = (
+  [, a]: readonly [string, Workload],
+  [, b]: readonly [string, Workload],
+): number => compareTexts(a.namespace, b.namespace) || compareTexts(a.name, b.name);
+
+/** What one round changes. */
+interface Changes {
+  readonly workloads: Map<string, Workload | undefined>;
+  readonly ips: Set<string>;
+  readonly namespaces: Set<string>;
+  /** Of Pods that others may be called differently by now. */
+  readonly reach: Set<Place>;
+  readonly pods: ProblemChanges;
+  readonly tokens: ProblemChanges;
+  readonly registry: ProblemChanges;
+}
+
+export class WorkloadTable {
+  #all: PersistentMap<Workload>;
+  #byIp = PersistentMap.from<readonly Workload[]>([]);
+  #problems = { pods: NO_PROBLEMS, tokens: NO_PROBLEMS, registry: NO_PROBLEMS, ips: NO_PROBLEMS };
+  #shapes = PersistentMap.from<object>([[EVERYWHERE, {}]]);
+  readonly #specs: InboundSpecs;
+  /** Those of a mesh before that were not made here. */
+  #seed: ReadonlyMap<string, Workload> | undefined;
+
+  constructor(seed?: ReadonlyMap<string, Workload>) {
+    this.#all = PersistentMap.from<Workload>([], { compare: compareWorkloads });
+    this.#seed = seed;
+    this.#specs = new InboundSpecs(inboundOf(seed));
+  }
+
+  get all(): PersistentMap<Workload> {
+    return this.#all;
+  }
+
+  get byIp(): PersistentMap<readonly Workload[]> {
+    return this.#byIp;
+  }
+
+  get problems(): {
+    readonly pods: Problems;
+    readonly tokens: Problems;
+    readonly registry: Problems;
+    readonly ips: Problems;
+  } {
+    return this.#problems;
+  }
+
+  /** Another object for each namespace whenever policies may be judged differently there. */
+  get shapes(): PersistentMap<object> {
+    return this.#shapes;
+  }
+
+  /** @returns the Pods that are called otherwise than before. */
+  update(
+    context: WorkloadContext,
+    touched: { readonly whole: ReadonlySet<Place>; readonly byRules: ReadonlySet<Place> },
+  ): Iterable<Place> {
+    const changes: Changes = {
+      workloads: new Map(),
+      ips: new Set(),
+      namespaces: new Set(),
+      reach: new Set(),
+      pods: new Map(),
+      tokens: new Map(),
+      registry: new Map(),
+    };
+    for (const place of touched.whole) this.#renew(place, context, changes);
+    const ruled = new Map<InboundSpec, Ruled>();
+    for (const place of touched.byRules) {
+      if (!touched.whole.has(place)) this.#rule(place, context, { changes, ruled });
+    }
+    this.#all = this.#all.with(changes.workloads);
+    this.#followIps(context.index, changes.ips);
+    this.#problems = {
+      ...this.#problems,
+      pods: this.#problems.pods.with(changes.pods),
+      tokens: this.#problems.tokens.with(changes.tokens),
+      registry: this.#problems.registry.with(changes.registry),
+    };
+    this.#reshape(changes.namespaces);
+    if (this.#seed !== undefined) this.#specs.prune();
+    this.#seed = undefined;
+    return changes.reach;
+  }
+
+  #renew(place: Place, context: WorkloadContext, changes: Changes): void {
+    const { index, services, rules, settings, membership, explained } = context;
+    const pod = index.pods.get(place);
+    const id = idAt(place);
+    const own = this.#all.get(id);
+    if (pod === undefined) {
+      changes.pods.set(place, undefined);
+      changes.tokens.set(place, undefined);
+      if (own !== undefined) this.#replace(place, { id, own, after: undefined }, changes);
+      return;
+    }
+    const before = own ?? this.#seed?.get(id);
+    const { namespace } = pod.meta;
+    const ruling = rules.rulesOf(pod);
+    const { workload, problems } = compileWorkload(pod, {
+      settings,
+      membership,
+      peerAuthentication: index.policies.scope(namespace).peerAuthentication,
+      rules: ruling,
+      namespace: index.namespaces.get(namespace),
+      explained: explainedAt(explained, [namespace, settings.rootNamespace]),
+      declared: services.declaredOf(place),
+      before,
+    });
+    const inbound = this.#specs.hold(workload.inbound);
+    const after = keep(before, { ...workload, inbound });
+    if (own !== undefined) this.#specs.release(own.inbound);
+    changes.pods.set(place, someOrNone(problems));
+    changes.tokens.set(place, someOrNone(ruling.problems));
+    if (after !== own) this.#replace(place, { id, own, after }, changes);
+  }
+
+  #rule(
+    place: Place,
+    { index, rules }: WorkloadContext,
+    { changes, ruled }: { readonly changes: Changes; readonly ruled: Map<InboundSpec, Ruled> },
+  ): void {
+    const pod: PodObject | undefined = index.pods.get(place);
+    const id = idAt(place);
+    const own = this.#all.get(id);
+    if (pod === undefined || own === undefined) return;
+    const ruling = rules.rulesOf(pod);
+    changes.tokens.set(place, someOrNone(ruling.problems));
+    const known = ruled.get(own.inbound);
+    const spec = known?.rules === ruling ? known.spec : withRules(own.inbound, ruling);
+    const inbound = this.#specs.hold(spec);
+    ruled.set(own.inbound, { rules: ruling, spec: inbound });
+    this.#specs.release(own.inbound);
+    if (inbound === own.inbound) return;
+    this.#replace(place, { id, own, after: { ...own, inbound } }, changes);
+  }
+
+  #replace(
+    place: Place,
+    {
+      id,
+      own,
+      after,
+    }: {
+      readonly id: string;
+      readonly own: Workload | undefined;
+      readonly after: Workload | undefined;
+    },
+    changes: Changes,
+  ): void {
+    changes.workloads.set(id, after);
+    for (const ip of own?.ips ?? []) changes.ips.add(ip);
+    for (const ip of after?.ips ?? []) changes.ips.add(ip);
+    if (after === undefined) {
+      if (own !== undefined) this.#specs.release(own.inbound);
+      changes.registry.set(place, undefined);
+    } else changes.registry.set(place, someOrNone(podProblems(after)));
+    if (isOtherwiseCalled(own, after)) changes.reach.add(place);
+    const namespace = (after ?? own)?.namespace;
+    if (namespace !== undefined && isOtherwiseJudged(own, after)) changes.namespaces.add(namespace);
+  }
+
+  #followIps(index: ObjectIndex, ips: ReadonlySet<string>): void {
+    const changes = new Map<string, readonly Workload[] | undefined>();
+    const problems: ProblemChanges = new Map();
+    for (const ip of ips) {
+      const sharing = index
+        .podsAt(ip)
+        .flatMap(({ meta }) => this.#all.get(`${meta.name}.${meta.namespace}`) ?? []);
+      changes.set(ip, someOrNone(sharing));
+      problems.set(ip, someOrNone(sharedAddress(ip, sharing)));
+    }
+    this.#byIp = this.#byIp.with(changes);
+    this.#problems = { ...this.#problems, ips: this.#problems.ips.with(problems) };
+  }
+
+  #reshape(namespaces: ReadonlySet<string>): void {
+    if (namespaces.size === 0) return;
+    this.#shapes = this.#shapes.with(
+      [EVERYWHERE, ...namespaces].map((name) => [name, {}] as const),
+    );
+  }
+}
+
+/** What the rules made of one inbound part. */
+interface Ruled {
+  readonly rules: WorkloadRules;
+  readonly spec: InboundSpec;
+}
+
+function* inboundOf(workloads: ReadonlyMap<string, Workload> | undefined): Iterable<InboundSpec> {
+  for (const { inbound } of workloads?.values() ?? []) yield inbound;
+}
+
+const someOrNone = <T>(list: readonly T[]): readonly T[] | undefined =>
+  list.length > 0 ? list : undefined;
+
+/** What destinations are made of: who answers, and how its ports are called. */
+function isOtherwiseCalled(before: Workload | undefined, after: Workload | undefined): boolean {
+  if (before === undefined || after === undefined) return before !== after;
+  return !(
+    before.isInMesh === after.isInMesh &&
+    before.identity === after.identity &&
+    before.inbound.ports === after.inbound.ports &&
+    before.inbound.mode === after.inbound.mode &&
+    isSame(before.directPorts, after.directPorts)
+  );
+}
+
+/** What the problems of policies are found by. */
+function isOtherwiseJudged(before: Workload | undefined, after: Workload | undefined): boolean {
+  if (before === undefined || after === undefined) return before !== after;
+  return !(
+    before.isInMesh === after.isInMesh &&
+    before.inbound.ports === after.inbound.ports &&
+    (before.inbound.tokens === undefined) === (after.inbound.tokens === undefined) &&
+    isSame(before.labels, after.labels)
+  );
+}

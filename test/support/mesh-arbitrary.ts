@@ -1,0 +1,201 @@
+// Random objects of a small mesh, in which everything refers to everything: for tests that hold one way of compiling against another.
+import { ok } from 'node:assert/strict';
+import { DEFAULT_MESH_CONFIG } from '@weft/model/mesh/config';
+import type { ObjectMeta, RegistryObject } from '@weft/model/mesh/objects';
+import { parseRequestAuthentication } from '@weft/model/policy/parse-request-authentication';
+import fc from 'fast-check';
+import { keyOf } from './mesh-objects.ts';
+import { policyOf } from './policies.ts';
+
+const namespaces = fc.constantFrom('shop', 'bank', 'weft-system');
+const names = fc.constantFrom('a', 'b', 'c');
+const ips = fc.subarray(['10.0.0.1', '10.0.0.2', '10.0.0.3', 'fd00::1'], { maxLength: 2 });
+const labels = fc
+  .record({ app: fc.option(names, { nil: '' }), tier: fc.constantFrom('', 'front') })
+  .map((all) => new Map(Object.entries(all).filter(([, value]) => value !== '')));
+const selectors = fc.option(labels, { nil: undefined });
+
+const meta = (own?: fc.Arbitrary<string>): fc.Arbitrary<ObjectMeta> =>
+  fc.record({
+    namespace: own ?? namespaces,
+    name: names,
+    labels,
+    annotations: fc
+      .record({
+        inject: fc.constantFrom('', 'false'),
+        explain: fc.constantFrom('', 'header', 'nonsense'),
+        paths: fc.constantFrom('', 'refuse', 'nonsense'),
+        ports: fc.constantFrom('', '8080'),
+      })
+      .map(
+        ({ inject, explain, paths, ports }) =>
+          new Map(
+            [
+              ['weft.dev/inject', inject],
+              ['weft.dev/explain-denials', explain],
+              ['weft.dev/ambiguous-paths', paths],
+              ['weft.dev/exclude-inbound-ports', ports],
+            ].filter((pair): pair is [string, string] => pair[1] !== ''),
+          ),
+      ),
+  });
+
+const namedPorts = fc.subarray(
+  [
+    { name: 'http', port: 8080 },
+    { name: 'tcp', port: 9090 },
+    { name: 'web', port: 15_001 },
+  ],
+  { maxLength: 2 },
+);
+
+const rarely = fc.integer({ min: 0, max: 4 }).map((n) => n === 0);
+
+const pod = fc
+  .record({
+    meta: meta(),
+    serviceAccount: fc.constantFrom('a', 'b', 'No Account'),
+    ips,
+    ports: namedPorts,
+    isReady: rarely.map((isRare) => !isRare),
+    isDeleting: rarely,
+    isFinished: rarely,
+  })
+  .map((of): RegistryObject => ({ kind: 'Pod', ...of }));
+
+const service = fc
+  .record({
+    meta: meta(),
+    selector: selectors,
+    clusterIps: fc.subarray(['10.96.0.1', '10.96.0.2']),
+    isHeadless: rarely,
+    publishesNotReady: rarely,
+    ports: fc.subarray(
+      [
+        { name: 'http', port: 80, targetPort: 8080, appProtocol: undefined },
+        { name: 'tcp', port: 80, targetPort: 'tcp', appProtocol: undefined },
+        { name: 'grpc', port: 81, targetPort: 8080, appProtocol: 'grpc' },
+      ],
+      { maxLength: 2 },
+    ),
+  })
+  .map((of): RegistryObject => ({ kind: 'Service', ...of }));
+
+const slice = fc
+  .record({
+    meta: meta(),
+    service: names,
+    ports: namedPorts,
+    endpoints: fc.array(
+      fc.record({
+        addresses: ips,
+        isReady: rarely.map((isRare) => !isRare),
+        isDraining: rarely,
+        pod: fc.option(names, { nil: undefined }),
+      }),
+      { maxLength: 2 },
+    ),
+  })
+  .map((of): RegistryObject => ({ kind: 'EndpointSlice', ...of }));
+
+const specs = [
+  { rules: [{ from: [{ source: { namespaces: ['shop'] } }] }] },
+  { action: 'DENY', rules: [{ to: [{ operation: { paths: ['/x'], ports: ['8080'] } }] }] },
+  { action: 'ALLOW', rules: [{ from: [{ source: { requestPrincipals: ['*'] } }] }] },
+  { action: 'CUSTOM', provider: { name: 'authz' }, rules: [{}] },
+  { action: 'CUSTOM', provider: { name: 'nobody' }, rules: [{}] },
+];
+
+const matching = selectors.map((own) =>
+  own === undefined || own.size === 0 ? {} : { selector: { matchLabels: Object.fromEntries(own) } },
+);
+
+const authorization = fc.tuple(fc.constantFrom(...specs), matching, names, namespaces).map(
+  ([spec, own, name, namespace]): RegistryObject => ({
+    kind: 'AuthorizationPolicy',
+    policy: policyOf({ ...spec, ...own }, name, namespace),
+  }),
+);
+
+const modes = fc.constantFrom('STRICT', 'PERMISSIVE', 'DISABLE', undefined);
+
+const peer = fc
+  .record({
+    namespace: namespaces,
+    name: names,
+    createdAtMs: fc.integer({ min: 0, max: 3 }),
+    selector: selectors,
+    mode: modes,
+    portModes: modes.map((mode) => new Map([[8080, mode]])),
+  })
+  .map((policy): RegistryObject => ({ kind: 'PeerAuthentication', policy }));
+
+export const KEYS_URI = 'https://keys.test/jwks';
+
+const tokens = fc
+  .tuple(matching, names, namespaces)
+  .map(([own, name, namespace]): RegistryObject => {
+    const parsed = parseRequestAuthentication({
+      apiVersion: 'security.weft.dev/v1',
+      kind: 'RequestAuthentication',
+      metadata: { name, namespace },
+      spec: { jwtRules: [{ issuer: `https://${name}.test`, jwksUri: KEYS_URI }], ...own },
+    });
+    ok(parsed.ok);
+    return { kind: 'RequestAuthentication', policy: parsed.value };
+  });
+
+const broken = fc
+  .record({
+    of: fc.constantFrom('AuthorizationPolicy' as const, 'RequestAuthentication' as const),
+    policy: fc.record({ namespace: namespaces, name: names, action: fc.constant(undefined) }),
+    selector: selectors,
+  })
+  .map((of): RegistryObject => ({ kind: 'BrokenPolicy', ...of }));
+
+const namespace = meta(fc.constant('')).chain((own) =>
+  namespaces.map((name): RegistryObject => ({ kind: 'Namespace', meta: { ...own, name } })),
+);
+
+const config = fc
+  .record({
+    pathNormalization: fc.constantFrom('BASE' as const, 'NONE' as const),
+    hasProvider: fc.boolean(),
+  })
+  .map(({ pathNormalization, hasProvider }): RegistryObject => {
+    const provider = {
+      name: 'authz',
+      protocol: 'grpc' as const,
+      host: 'a.shop.svc.cluster.local',
+      port: 80,
+      timeoutMs: 600,
+      failOpen: false,
+      statusOnError: 403,
+      http: undefined,
+    };
+    const extensionProviders = hasProvider ? [provider] : [];
+    const own = { ...DEFAULT_MESH_CONFIG, pathNormalization, extensionProviders };
+    return { kind: 'MeshConfig', name: 'mesh', config: own };
+  });
+
+/** What one round changes: objects that are there from then on, or gone. */
+export const meshChanges: fc.Arbitrary<readonly (readonly [string, RegistryObject | undefined])[]> =
+  fc.array(
+    fc
+      .tuple(
+        fc.oneof(
+          { arbitrary: pod, weight: 6 },
+          { arbitrary: service, weight: 4 },
+          { arbitrary: slice, weight: 2 },
+          { arbitrary: authorization, weight: 4 },
+          { arbitrary: peer, weight: 2 },
+          { arbitrary: tokens, weight: 2 },
+          { arbitrary: broken, weight: 1 },
+          { arbitrary: namespace, weight: 2 },
+          { arbitrary: config, weight: 1 },
+        ),
+        rarely,
+      )
+      .map(([object, isGone]) => [keyOf(object), isGone ? undefined : object] as const),
+    { minLength: 1, maxLength: 6 },
+  );
