@@ -9,6 +9,7 @@ import {
 } from './dataplane.ts';
 import { DRIVER_KINDS } from './load/drivers.ts';
 import { findEnvoy } from './peers/envoy-binary.ts';
+import { installPackages } from './peers/packages.ts';
 
 const RUN = join(import.meta.dirname, 'dataplane-run.ts');
 
@@ -19,6 +20,7 @@ export async function measureDataPlane(
   progress: (what: string) => void,
 ): Promise<DataPlaneResult> {
   // In the namespace there is no network to fetch it from.
+  await installPackages(progress);
   const envoy = await findEnvoy();
   const names = new Set(wanted.scenarios.flatMap(({ drivers }) => drivers));
   for (const kind of DRIVER_KINDS) if (names.has(kind.name)) await kind.prepare?.();

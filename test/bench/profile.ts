@@ -4,10 +4,16 @@ import { tmpdir } from 'node:os';
 import { join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { isPlainObject } from '@weft/model/policy/reader';
+import { modeYaml, NAMESPACE } from '../support/lab-manifests.ts';
 import { openLab } from '../support/lab.ts';
-import { startApp, startLoadGenerator } from './load/processes.ts';
-import { startWeftPair } from './peers/pairs.ts';
-import { policyManifests } from './policies.ts';
+import { jobOf } from './dataplane-rounds.ts';
+import { type Identities, issueIdentities } from './identities.ts';
+import { startAppNamed } from './load/apps.ts';
+import { Drivers } from './load/drivers.ts';
+import { issueTokens, policyFilesOf } from './mesh-policies.ts';
+import { startWeftPair, type WeftPair } from './peers/pairs.ts';
+import { CALLED, CALLER } from './policies.ts';
+import type { MeshSpec, Scenario } from './scenario.ts';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const TOP = 30;
@@ -27,26 +33,24 @@ export interface ProfileResult {
 
 /** @param options.folder keeps the .cpuprofile files when given. */
 export async function profilePair(options: {
-  readonly path: string;
-  readonly connections: number;
+  readonly scenario: Scenario;
   readonly durationMs: number;
   readonly folder: string | undefined;
 }): Promise<ProfileResult> {
   await using stack = new AsyncDisposableStack();
-  const { path, connections, durationMs } = options;
+  const { scenario, durationMs } = options;
   const folder = options.folder ?? (await mkdtemp(join(tmpdir(), 'weft-profile-')));
   if (options.folder === undefined) stack.defer(() => rm(folder, { recursive: true, force: true }));
-  const lab = stack.use(await openLab());
-  await lab.write('policies.yaml', ...policyManifests());
-  await lab.startControlPlane();
-  const { address: appAddress } = stack.use(await startApp());
-  const generator = stack.use(await startLoadGenerator());
   const env = { NODE_OPTIONS: `--cpu-prof --cpu-prof-dir=${folder}` };
-  const pair = await startWeftPair({ lab, appAddress, env });
-  const job = { ...pair.front, path, connections, durationMs, maxRequests: 1_000_000 };
-  const { requests, failures, firstFailure } = await generator.run(job);
+  const { pair, identities, headers } = await startPair(stack, scenario.mesh, env);
+  const found = await stack.use(new Drivers()).first(scenario.drivers);
+  if (!found.ok) throw new Error(`Cannot profile: ${found.reasons.join('; ')}`);
+  const setting = { scenario, identities, ...(headers !== undefined && { headers }) };
+  const result = await found.driver.run(jobOf(setting, pair, durationMs));
+  const { requests, failures, firstFailure } = result;
   if (failures > 0) throw new Error(`Cannot profile: ${failures} failed, ${firstFailure ?? ''}`);
-  process.stderr.write(`… ${requests} requests in ${durationMs} ms\n`);
+  const unit = scenario.unit ?? 'request';
+  process.stderr.write(`… ${scenario.name}: ${requests} of a ${unit} in ${durationMs} ms\n`);
   for (const { daemon } of pair.sidecars) await daemon.stop();
   const files = await readdir(folder);
   const profiles: ProfileResult['profiles'][number][] = [];
@@ -57,6 +61,33 @@ export async function profilePair(options: {
     profiles.push({ proxy: daemon.name, ...costsOf(JSON.parse(text)) });
   }
   return { profiles };
+}
+
+async function startPair(
+  stack: AsyncDisposableStack,
+  mesh: MeshSpec,
+  env: Readonly<Record<string, string>>,
+): Promise<{
+  readonly pair: WeftPair;
+  readonly identities: Identities;
+  readonly headers: Readonly<Record<string, string>> | undefined;
+}> {
+  const started = await startAppNamed(mesh.app);
+  if (!started.ok) throw new Error(`Cannot profile: ${started.reason}`);
+  const { address: appAddress } = stack.use(started.app);
+  const lab = stack.use(await openLab());
+  const accounts = [CALLER, CALLED];
+  const identities = await issueIdentities({ stateDir: lab.state, namespace: NAMESPACE, accounts });
+  const tokens = issueTokens();
+  await lab.write('mode.yaml', modeYaml('STRICT'));
+  for (const [at, documents] of policyFilesOf(mesh, CALLED, tokens).entries()) {
+    await lab.write(`policies-${at}.yaml`, ...documents);
+  }
+  await lab.startControlPlane();
+  const pair = await startWeftPair({ lab, appAddress, portName: mesh.port, env });
+  const isToken = mesh.isJwtRequired === true;
+  const headers = isToken ? { authorization: `Bearer ${tokens.valid}` } : undefined;
+  return { pair, identities, headers };
 }
 
 const IDLE = '(idle)';

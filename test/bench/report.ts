@@ -70,6 +70,7 @@ export function dataPlaneText(result: DataPlaneResult): string {
   });
   parts.push(table(['', '', 'CPU µs each', 'a second', 'p50 µs', 'p90 µs', 'p99 µs'], rows));
   parts.push(memoryText(result.memory));
+  if (result.failure !== undefined) parts.push(`ENDED BEFORE ITS END: ${result.failure}\n`);
   return `${parts.join('\n')}\n`;
 }
 

@@ -4,7 +4,7 @@ import type { PairName } from './peers/pairs.ts';
 /** What answers behind the proxies. */
 export type AppName = 'http1' | 'h2c' | 'grpc' | 'tcp';
 /** Who makes the load: `load/drivers.ts` has them by name. */
-export type DriverName = 'generator' | 'wrk' | 'h2load' | 'grpc' | 'tcp' | 'connections';
+export type DriverName = 'generator' | 'h2load' | 'grpc' | 'tcp' | 'connections';
 
 /** What the pairs are set up for; scenarios of one mesh are measured on the same processes. */
 export interface MeshSpec {
@@ -47,6 +47,8 @@ export interface Scenario {
   readonly pairs?: readonly PairName[];
   /** CPU is counted of the called proxy alone; default: of both together. */
   readonly isCalledOnly?: boolean;
+  /** Rounds of at least this, where setting up takes a part of one that would be counted as work. */
+  readonly minRoundMs?: number;
   /** Part of `--quick`. */
   readonly isQuick?: boolean;
 }

@@ -12,7 +12,7 @@ export type StartedDriver =
   | {
       readonly ok: true;
       readonly driver: LoadDriver;
-      /** For the report: `wrk 4.1.0, one thread`. */
+      /** For the report: `h2load 1.52.0, one thread`. */
       readonly about: string;
     }
   | { readonly ok: false; readonly reason: string };

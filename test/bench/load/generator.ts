@@ -8,7 +8,7 @@ import type { LoadJob, LoadResult } from './job.ts';
 /** The same key exchange for every peer, whatever each would like best. */
 const GROUP = 'X25519';
 /** After the end of a job: what is still out is given up. */
-const STRAGGLER_MS = 3_000;
+const STRAGGLER_MS = 10_000;
 const PACE_MS = 1;
 
 class Run {

@@ -44,6 +44,8 @@ export async function nextMessage(child: ChildProcess, withinMs: number): Promis
 }
 
 const START_MS = 10_000;
+/** Behind a job's own time; the generator gives up after half of it. */
+const ANSWER_MS = 20_000;
 
 export interface App extends AsyncDisposable {
   readonly address: string;
@@ -68,7 +70,7 @@ export class LoadGenerator implements LoadDriver {
 
   async run(job: LoadJob): Promise<LoadResult> {
     this.#child.send(job);
-    const result = await nextMessage(this.#child, job.durationMs + START_MS);
+    const result = await nextMessage(this.#child, job.durationMs + ANSWER_MS);
     assert.ok(isLoadResult(result));
     return result;
   }

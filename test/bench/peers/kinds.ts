@@ -2,10 +2,12 @@
 import type { Lab } from '../../support/lab.ts';
 import { modeYaml } from '../../support/lab-manifests.ts';
 import type { Identities } from '../identities.ts';
-import { type BenchTokens, policyFilesOf } from '../mesh-policies.ts';
-import { CALLED } from '../policies.ts';
+import { type BenchTokens, methodsOf, policyFilesOf } from '../mesh-policies.ts';
+import { CALLED, POLICY } from '../policies.ts';
 import type { MeshSpec } from '../scenario.ts';
 import { findEnvoy } from './envoy-binary.ts';
+import { rulesOf } from './envoy-config.ts';
+import { startHaproxyPair } from './haproxy.ts';
 import { ENVOY_CALLED, startMeshEnvoyPair, writeEnvoyPods } from './mesh-envoys.ts';
 import { noProxy, type Pair, type PairName, startEnvoyPair, startWeftPair } from './pairs.ts';
 
@@ -53,33 +55,50 @@ const weft: PeerKind = {
   },
 };
 
+const isHttp2 = ({ app }: MeshSpec): boolean => app === 'h2c' || app === 'grpc';
+
+/** Why Envoy has its configuration from files; absent where it is the control plane's. */
+const whyStatic = ({ mesh, whyNoRedirect }: Place): string | undefined =>
+  isHttp2(mesh)
+    ? "behind TLS it knows HTTP/2 by the ALPN name h2 alone, and the mesh's sidecars have their own"
+    : whyNoRedirect;
+
 const envoy: PeerKind = {
   name: 'envoy',
   async manifests(place) {
-    if (place.whyNoRedirect !== undefined) return;
+    if (whyStatic(place) !== undefined) return;
     await writeEnvoyPods(place);
     await writePolicies(place, ENVOY_CALLED);
   },
   async start(place) {
     const found = await findEnvoy();
     if (!found.ok) return found;
-    const { lab, identities, appAddress, mesh, whyNoRedirect } = place;
+    const { lab, identities, appAddress, mesh } = place;
+    const why = whyStatic(place);
     const about = `Envoy ${found.version}, one worker`;
-    if (whyNoRedirect === undefined) {
+    if (why === undefined) {
       const pair = await startMeshEnvoyPair(place, found.path);
       return { ok: true, pair, about: `${about}, by delta xDS from Weft's control plane` };
     }
-    if (mesh.app !== 'http1' || mesh.rules !== 'two' || mesh.isJwtRequired === true) {
+    if (mesh.app === 'tcp' || mesh.rules !== 'two' || mesh.isJwtRequired === true) {
       return {
         ok: false,
-        reason: `it cannot be configured by Weft's control plane: ${whyNoRedirect}`,
+        reason: `it cannot be configured by Weft's control plane: ${why}`,
       };
     }
     const own = { binary: found.path, folder: lab.root };
-    const pair = await startEnvoyPair({ ...own, identities, appAddress });
-    return { ok: true, pair, about: `${about}, static configuration, because ${whyNoRedirect}` };
+    const pair = await startEnvoyPair({
+      ...own,
+      identities,
+      appAddress,
+      rules: rulesOf({ ...POLICY, methods: methodsOf(mesh.app) }),
+      isHttp2: isHttp2(mesh),
+    });
+    return { ok: true, pair, about: `${about}, static configuration, because ${why}` };
   },
 };
+
+const haproxy: PeerKind = { name: 'haproxy', start: startHaproxyPair };
 
 const direct: PeerKind = {
   name: 'direct',
@@ -87,4 +106,4 @@ const direct: PeerKind = {
     Promise.resolve({ ok: true, pair: noProxy(appAddress), about: 'no proxy' }),
 };
 
-export const PEER_KINDS: readonly PeerKind[] = [weft, envoy, direct];
+export const PEER_KINDS: readonly PeerKind[] = [weft, envoy, haproxy, direct];

@@ -7,7 +7,8 @@ import { CALLED, CALLER, POLICY } from '../policies.ts';
 import { type Endpoint, inboundConfig, outboundConfig, rulesOf } from './envoy-config.ts';
 import { freeEndpoint, startEnvoy } from './envoy.ts';
 
-export type PairName = 'weft' | 'envoy' | 'haproxy' | 'direct';
+export const PAIR_NAMES = ['weft', 'envoy', 'haproxy', 'direct'] as const;
+export type PairName = (typeof PAIR_NAMES)[number];
 
 export interface Pair extends AsyncDisposable {
   readonly name: PairName;
