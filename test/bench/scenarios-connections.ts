@@ -34,6 +34,6 @@ export const CONNECTION_SCENARIOS: readonly Scenario[] = [
     unit: 'connection',
     isCalledOnly: true,
     // Whoever is here gives tickets: a connection that was not resumed ends the run.
-    pairs: ['envoy'],
+    pairs: ['envoy', 'haproxy'],
   },
 ];

@@ -39,7 +39,7 @@ export const HTTP2_SCENARIOS: readonly Scenario[] = [
   http2('1 stream', { connections: 1, streams: 1 }),
   http2('16 streams', { connections: 1, streams: 16 }),
   http2('64 streams', { connections: 1, streams: 64 }, QUICK),
-  http2('64 streams on 4 connections', { connections: 4, streams: 16 }),
+  http2('4 connections of 16 streams', { connections: 4, streams: 16 }),
   http2('16 streams, 1,000/s', { connections: 1, streams: 16, rate: 1_000 }),
 ];
 
@@ -47,7 +47,7 @@ export const GRPC_SCENARIOS: readonly Scenario[] = [
   grpc('unary, 1 in flight', { connections: 1, streams: 1 }),
   grpc('unary, 16 in flight', { connections: 1, streams: 16 }),
   grpc('unary, 64 in flight', { connections: 1, streams: 64 }, QUICK),
-  grpc('unary, 64 in flight on 4 connections', { connections: 4, streams: 16 }),
+  grpc('unary, 4 connections of 16 in flight', { connections: 4, streams: 16 }),
   grpc('unary, 16 in flight, 1,000/s', { connections: 1, streams: 16, rate: 1_000 }),
   grpc(
     'server streaming 1 KB, 8 streams',
