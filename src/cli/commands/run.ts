@@ -7,6 +7,7 @@ import type { Logger } from 'pino';
 import { failLoudly, printReady } from '../daemon.ts';
 import { addLogOptions, createLogger, type LogFlags } from '../logger.ts';
 import { countReceivedBytesWithHeap } from '../memory-accounting.ts';
+import { giveBackStartMemorySoon } from '../start-memory.ts';
 import { addSidecarOptions, sidecarOptionsOf, type SidecarFlags } from '../sidecar-options.ts';
 import { dropPrivileges } from './sidecar.ts';
 
@@ -67,6 +68,7 @@ async function run(app: readonly string[], flags: SidecarFlags & LogFlags): Prom
       appPid: child.pid,
       ...addresses,
     });
+    giveBackStartMemorySoon();
   }
   const status = await ended;
   log.info({ status }, 'the application has ended');

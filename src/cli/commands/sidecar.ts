@@ -4,6 +4,7 @@ import type { Command } from 'commander';
 import { failLoudly, onStop, printReady } from '../daemon.ts';
 import { addLogOptions, createLogger, type LogFlags } from '../logger.ts';
 import { countReceivedBytesWithHeap } from '../memory-accounting.ts';
+import { giveBackStartMemorySoon } from '../start-memory.ts';
 import { addSidecarOptions, sidecarOptionsOf, type SidecarFlags } from '../sidecar-options.ts';
 
 const EXAMPLE = `
@@ -33,6 +34,7 @@ async function sidecar(flags: SidecarFlags & LogFlags): Promise<void> {
     spiffeId: proxy.spiffeId,
     ...addresses,
   });
+  giveBackStartMemorySoon();
 }
 
 /** Ports are open and files are read: nothing after this needs root. */
