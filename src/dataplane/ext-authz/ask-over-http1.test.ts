@@ -44,6 +44,7 @@ async function openRig(
           socket,
           isReused: isOld,
           address: 'a',
+          attach: () => undefined,
           release: () => history.push('released'),
           discard: () => {
             history.push('discarded');

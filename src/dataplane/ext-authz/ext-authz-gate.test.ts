@@ -58,7 +58,14 @@ const upstreamAt = (address: string): AuthorizerUpstream => ({
       const socket = net.connect(Number(address.split(':')[1]), '127.0.0.1');
       socket.on('error', () => socket.destroy());
       const discard = (): unknown => socket.destroy();
-      const connection = { socket, isReused: false, address, release: discard, discard };
+      const connection = {
+        socket,
+        isReused: false,
+        address,
+        attach: () => undefined,
+        release: discard,
+        discard,
+      };
       void once(socket, 'connect').then(
         () => handlers.onConnection({ ...connection, report: () => undefined }),
         () => handlers.onFailure('upstream-refused', undefined),

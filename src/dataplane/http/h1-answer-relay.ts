@@ -1,5 +1,6 @@
 // Writes an upstream's answer to the client as it comes, each part in one write where it is small.
 import type { Socket } from 'node:net';
+import { GatheredWrites } from '../tcp/gathered-writes.ts';
 import type { Body } from './h1-body.ts';
 import { writeResponseHead, writeTrailers, type ResponseEdits } from './h1-edit.ts';
 import type { Http1ResponseHead } from './h1-response.ts';
@@ -12,6 +13,7 @@ const keepAll = (): boolean => false;
 export class AnswerRelay {
   readonly #socket: Socket;
   readonly #body: Body;
+  readonly #pieces: GatheredWrites;
   #isRechunked = false;
   /** Of the body, as sent. */
   bytesSent = 0;
@@ -23,6 +25,7 @@ export class AnswerRelay {
   constructor(socket: Socket, body: Body) {
     this.#socket = socket;
     this.#body = body;
+    this.#pieces = new GatheredWrites(socket);
   }
 
   reset(): void {
@@ -92,8 +95,9 @@ export class AnswerRelay {
     }
     if (body.passEnd > start) {
       this.bytesSent += body.passEnd - start;
-      this.isRoomy = this.#socket.write(slice(chunk, start, body.passEnd));
+      this.isRoomy = this.#pieces.write(slice(chunk, start, body.passEnd));
     }
+    if (body.isDone) this.#pieces.flush();
     if (!body.isDone || body.trailerText === '') return;
     const trailers = writeTrailers(body.trailerText, keepAll);
     if (trailers === undefined) this.reasonCode = 'upstream-trailers-bad';

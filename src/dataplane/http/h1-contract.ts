@@ -10,6 +10,14 @@ import type { HeadLimits } from './h1-head.ts';
  */
 export const UNDELIVERED = 'weft-undelivered';
 
+/** Who is told of what happens on an upstream connection while it is lent. */
+export interface UpstreamUser {
+  onData(chunk: Buffer): void;
+  onEnd(): void;
+  onClose(): void;
+  onDrain(): void;
+}
+
 /** An upstream connection, exclusively ours until released or discarded. */
 export interface UpstreamConnection {
   /** Has an error handler; may be a TLS socket. */
@@ -20,7 +28,13 @@ export interface UpstreamConnection {
   readonly isMesh?: boolean;
   /** For logs: `10.0.0.7:8080`. */
   readonly address: string;
-  /** Back to the pool: the engine has removed its listeners, and there are no unread bytes. */
+  /**
+   * From now on `user` is told, until the connection is given back or attached to nobody. Listeners on the socket do
+   * as well, but adding and removing them at every request costs more than the rest of lending (100 B of
+   * `npm run bench:dataplane`).
+   */
+  attach(user: UpstreamUser | undefined): void;
+  /** Back to the pool: the engine has removed listeners of its own, and there are no unread bytes. */
   release(): void;
   discard(): void;
   /** Whether the endpoint did its work, for ejection: an answer's head came, or it failed. */

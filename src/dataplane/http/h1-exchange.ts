@@ -1,10 +1,12 @@
 // The upstream half of one request: gets a connection, sends the head, reads the answer, and says when it must be tried again.
 import type { Socket } from 'node:net';
+import { GatheredWrites } from '../tcp/gathered-writes.ts';
 import {
   UNDELIVERED,
   type AcquireHandlers,
   type Http1Forward,
   type UpstreamConnection,
+  type UpstreamUser,
 } from './h1-contract.ts';
 import { Body } from './h1-body.ts';
 import { writeRequestHead } from './h1-edit.ts';
@@ -25,7 +27,7 @@ const Phase = { None: 0, Acquiring: 1, Head: 2, Body: 3 } as const;
 const NONE_TRIED: ReadonlySet<string> = new Set();
 
 /** One for each downstream connection; `begin` uses it again. */
-export class UpstreamExchange implements AcquireHandlers {
+export class UpstreamExchange implements AcquireHandlers, UpstreamUser {
   readonly head = new Http1ResponseHead();
   /** The answer's body. */
   readonly body = new Body();
@@ -52,6 +54,8 @@ export class UpstreamExchange implements AcquireHandlers {
   #mustBeFresh = false;
   #first: BodyPart | undefined;
   #isWaitingForDrain = false;
+  /** Of the request's body, behind its first bytes. */
+  readonly #pieces = new GatheredWrites();
 
   constructor(owner: ExchangeOwner, limits: HeadLimits) {
     this.#owner = owner;
@@ -134,12 +138,11 @@ export class UpstreamExchange implements AcquireHandlers {
       return;
     }
     this.#upstream = connection;
+    this.#pieces.setTarget(socket);
     this.#phase = Phase.Head;
     this.#input.clear();
     this.#isWaitingForDrain = false;
-    socket.on('data', this.#onData);
-    socket.on('end', this.#onEnd);
-    socket.on('close', this.#onClose);
+    connection.attach(this);
     if (socket.isPaused()) socket.resume();
     this.#send(socket);
   }
@@ -178,7 +181,7 @@ export class UpstreamExchange implements AcquireHandlers {
     }
     /** Of a longer body nothing is kept: it cannot be sent again. */
     if (!first.isLast && bytes !== undefined) this.#first = undefined;
-    if (!isRoomy) this.#waitForDrain(socket);
+    this.#isWaitingForDrain = !isRoomy;
     this.#owner.onSending();
   }
 
@@ -187,10 +190,13 @@ export class UpstreamExchange implements AcquireHandlers {
     const socket = this.#upstream?.socket;
     if (socket === undefined) return true;
     this.#first = undefined;
-    let isRoomy = part.bytes === undefined || socket.write(part.bytes);
+    let isRoomy = part.bytes === undefined || this.#pieces.write(part.bytes);
+    if (part.isLast) {
+      this.#pieces.flush();
+      this.isRequestSent = true;
+    }
     if (part.tail !== '') isRoomy = socket.write(part.tail, 'latin1');
-    if (part.isLast) this.isRequestSent = true;
-    if (!isRoomy) this.#waitForDrain(socket);
+    if (!isRoomy) this.#isWaitingForDrain = true;
     return isRoomy;
   }
 
@@ -198,18 +204,11 @@ export class UpstreamExchange implements AcquireHandlers {
     return this.#isWaitingForDrain;
   }
 
-  #waitForDrain(socket: Socket): void {
-    if (this.#isWaitingForDrain) return;
-    this.#isWaitingForDrain = true;
-    socket.on('drain', this.#onDrain);
-  }
-
-  readonly #onDrain = (): void => {
+  onDrain(): void {
     if (!this.#isWaitingForDrain) return;
     this.#isWaitingForDrain = false;
-    this.#upstream?.socket.off('drain', this.#onDrain);
     this.#owner.onUpstreamDrain();
-  };
+  }
 
   pause(): void {
     this.#upstream?.socket.pause();
@@ -219,7 +218,7 @@ export class UpstreamExchange implements AcquireHandlers {
     this.#upstream?.socket.resume();
   }
 
-  readonly #onData = (chunk: Buffer): void => {
+  onData(chunk: Buffer): void {
     if (this.#phase === Phase.Body) {
       this.#owner.onAnswerBody(chunk);
       return;
@@ -242,7 +241,7 @@ export class UpstreamExchange implements AcquireHandlers {
       /** Only an interim answer is followed by more of this exchange: the next may have begun in `#onHead`. */
       if (!this.#onHead(bytes, end)) return;
     }
-  };
+  }
 
   /** @returns whether another head is to follow in the same exchange. */
   #onHead(bytes: Buffer, end: number): boolean {
@@ -340,11 +339,8 @@ export class UpstreamExchange implements AcquireHandlers {
     const upstream = this.#upstream;
     if (upstream === undefined) return undefined;
     this.#upstream = undefined;
-    const { socket } = upstream;
-    socket.off('data', this.#onData);
-    socket.off('end', this.#onEnd);
-    socket.off('close', this.#onClose);
-    if (this.#isWaitingForDrain) socket.off('drain', this.#onDrain);
+    this.#pieces.setTarget(undefined);
+    upstream.attach(undefined);
     return upstream;
   }
 
@@ -353,18 +349,16 @@ export class UpstreamExchange implements AcquireHandlers {
     this.#owner.onNoAnswer(status, reasonCode);
   }
 
-  readonly #onEnd = (): void => {
+  onEnd(): void {
     if (this.#phase === Phase.Body && this.body.isUntilClose) {
       this.#detach()?.discard();
       this.#owner.onEndOfConnection();
       return;
     }
-    this.#onDeath();
-  };
+    this.onClose();
+  }
 
-  readonly #onClose = (): void => this.#onDeath();
-
-  #onDeath(): void {
+  onClose(): void {
     const upstream = this.#upstream;
     if (upstream === undefined) return;
     if (this.#phase === Phase.Body) {

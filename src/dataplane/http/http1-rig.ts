@@ -13,6 +13,7 @@ import {
   type Http1Options,
   type Http1Upstream,
   type UpstreamConnection,
+  type UpstreamUser,
 } from './http1-proxy.ts';
 
 export const TEST_OPTIONS: Http1Options = {
@@ -75,11 +76,23 @@ export class TestUpstream implements Http1Upstream {
   }
 
   #wrap(socket: Socket, isReused: boolean): UpstreamConnection {
+    let user: UpstreamUser | undefined;
+    const listeners = {
+      data: (chunk: Buffer) => user?.onData(chunk),
+      end: () => user?.onEnd(),
+      close: () => user?.onClose(),
+      drain: () => user?.onDrain(),
+    };
+    for (const [name, listener] of Object.entries(listeners)) socket.on(name, listener);
     return {
       socket,
       isReused,
+      attach: (next) => {
+        user = next;
+      },
       address: `127.0.0.1:${socket.remotePort}`,
       release: () => {
+        for (const [name, listener] of Object.entries(listeners)) socket.off(name, listener);
         /** One `end` listener is Node's own. */
         assert.ok(socket.listenerCount('end') <= 1);
         assert.equal(socket.listenerCount('data') + socket.listenerCount('drain'), 0);

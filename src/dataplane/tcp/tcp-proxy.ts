@@ -1,6 +1,7 @@
 // Joins two sockets: bytes both ways with back-pressure, half-close passed on, idle connections ended.
 import type { Duplex } from 'node:stream';
 import { resetConnection } from '../tls/reset.ts';
+import { GatheredWrites } from './gathered-writes.ts';
 
 export type TcpEnd = 'closed' | 'downstream-error' | 'upstream-error' | 'idle-timeout' | 'cut';
 
@@ -48,9 +49,10 @@ export function joinSockets(
     resetConnection(upstream);
   };
   const pump = (from: ProxySocket, to: ProxySocket, count: (bytes: number) => void): void => {
+    const pieces = new GatheredWrites(to);
     from.on('data', (chunk: Buffer) => {
       count(chunk.length);
-      if (!to.write(chunk)) from.pause();
+      if (!pieces.write(chunk)) from.pause();
     });
     to.on('drain', () => from.resume());
     from.on('end', () => to.end());

@@ -1,5 +1,6 @@
 // One HTTP/1 connection to an endpoint: lent to one exchange at a time, kept while idle, dropped when it says something unasked.
 import type { Socket } from 'node:net';
+import type { UpstreamUser } from '../http/h1-contract.ts';
 import { IDLE_MS, MAX_IDLE, type UpstreamEndpoint } from './endpoint.ts';
 
 export class PooledConnection {
@@ -10,6 +11,7 @@ export class PooledConnection {
   readonly #onResult: (isSuccess: boolean) => void;
   #isIdle = false;
   #isLent = true;
+  #user: UpstreamUser | undefined;
   isReused = false;
 
   constructor(options: {
@@ -27,13 +29,20 @@ export class PooledConnection {
     this.#onResult = options.onResult;
     const { socket } = this;
     /** Listens for as long as the connection lives: adding and removing listeners at every request would cost more. */
-    const dropIdle = (): void => {
-      if (this.#isIdle) this.dispose();
-    };
-    socket.on('data', dropIdle);
-    socket.on('end', dropIdle);
-    socket.on('close', () => this.#forget());
-    socket.setTimeout(IDLE_MS, dropIdle);
+    socket.on('data', (chunk: Buffer) => {
+      if (this.#user === undefined) this.#dropIdle();
+      else this.#user.onData(chunk);
+    });
+    socket.on('end', () => {
+      if (this.#user === undefined) this.#dropIdle();
+      else this.#user.onEnd();
+    });
+    socket.on('drain', () => this.#user?.onDrain());
+    socket.on('close', () => {
+      this.#user?.onClose();
+      this.#forget();
+    });
+    socket.setTimeout(IDLE_MS, () => this.#dropIdle());
   }
 
   get isMesh(): boolean {
@@ -42,6 +51,10 @@ export class PooledConnection {
 
   get address(): string {
     return this.#endpoint.address;
+  }
+
+  attach(user: UpstreamUser | undefined): void {
+    this.#user = user;
   }
 
   /** Takes it out of the idle ones. @returns whether it can be used. */
@@ -60,6 +73,7 @@ export class PooledConnection {
   release(): void {
     if (!this.#isLent) return;
     this.#isLent = false;
+    this.#user = undefined;
     this.#endpoint.active--;
     const { socket } = this;
     const { idle, isRemoved, epoch } = this.#endpoint;
@@ -70,10 +84,11 @@ export class PooledConnection {
     }
     this.#isIdle = true;
     idle.push(this);
-    socket.resume();
+    if (socket.isPaused()) socket.resume();
   }
 
   discard(): void {
+    this.#user = undefined;
     if (this.#isLent) {
       this.#isLent = false;
       this.#endpoint.active--;
@@ -83,6 +98,10 @@ export class PooledConnection {
 
   report(isSuccess: boolean): void {
     this.#onResult(isSuccess);
+  }
+
+  #dropIdle(): void {
+    if (this.#isIdle) this.dispose();
   }
 
   /** Ends an idle connection. */
