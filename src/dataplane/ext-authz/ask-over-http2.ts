@@ -1,7 +1,10 @@
-// Asks one question over HTTP/2 on a session of a cluster, which many questions share.
-import http2, { type ClientHttp2Stream } from 'node:http2';
+// Asks one question over HTTP/2 on a connection of a cluster, which many questions and requests share.
+import { ERROR } from '../http2/frames.ts';
+import type { H2Connection } from '../http2/h2-connection.ts';
+import type { H2Stream, ReceivedFields, StreamUser } from '../http2/h2-stream.ts';
+import { responseFlaw, trailersFlaw } from '../http2/header-rules.ts';
 import type { Http2Upstream } from '../http2/http2-contract.ts';
-import type { UpstreamSessions } from '../http2/upstream-sessions.ts';
+import type { ConnectionWaiter, UpstreamSessions } from '../http2/upstream-sessions.ts';
 import { failed, MAX_REPLY_BYTES, type Asked } from './reply.ts';
 
 export interface Http2Question {
@@ -21,16 +24,16 @@ export async function askOverHttp2(
     const sessions = upstream.pick(tried);
     if (sessions === undefined) break;
     tried.add(sessions);
-    const stream = await open(sessions, question, signal);
+    const conversation = await begin(sessions, question, signal);
     if (signal.aborted) {
-      stream?.destroy();
+      conversation?.cancel();
       return failed('authorizer-timeout');
     }
-    if (stream === undefined) {
+    if (conversation === undefined) {
       upstream.report(sessions, false);
       continue;
     }
-    const asked = await converse(stream, question.body, signal);
+    const asked = await conversation.run(signal);
     upstream.report(sessions, asked.ok);
     return asked;
   }
@@ -38,75 +41,98 @@ export async function askOverHttp2(
 }
 
 /** @returns `undefined` when no connection could be made: nothing was sent then. */
-function open(
+function begin(
   sessions: UpstreamSessions,
-  { headers, body }: Http2Question,
+  question: Http2Question,
   signal: AbortSignal,
-): Promise<ClientHttp2Stream | undefined> {
+): Promise<Conversation | undefined> {
   return new Promise((resolve) => {
-    const giveUp = (): void => resolve(undefined);
+    const settle = (conversation: Conversation | undefined): void => {
+      signal.removeEventListener('abort', giveUp);
+      resolve(conversation);
+    };
+    const waiter: ConnectionWaiter = {
+      onConnection: (connection) => settle(new Conversation(connection, question)),
+      onNoConnection: () => settle(undefined),
+    };
+    const giveUp = (): void => {
+      sessions.cancel(waiter);
+      settle(undefined);
+    };
     signal.addEventListener('abort', giveUp, { once: true });
-    sessions.request([...headers], { endStream: body === undefined }).then(
-      (stream) => {
-        signal.removeEventListener('abort', giveUp);
-        // A stream that fails before anybody listens must not take the process with it.
-        stream.on('error', () => stream.destroy());
-        if (signal.aborted) stream.close(http2.constants.NGHTTP2_CANCEL);
-        resolve(stream);
-      },
-      () => {
-        signal.removeEventListener('abort', giveUp);
-        resolve(undefined);
-      },
-    );
+    sessions.take(waiter);
   });
 }
 
-function converse(
-  stream: ClientHttp2Stream,
-  body: Uint8Array | undefined,
-  signal: AbortSignal,
-): Promise<Asked> {
-  return new Promise((resolve) => {
-    const parts: Buffer[] = [];
-    let size = 0;
-    let status = 0;
-    let headers: readonly (readonly [string, string])[] = [];
-    let trailers: readonly (readonly [string, string])[] = [];
-    const settle = (asked: Asked): void => {
-      signal.removeEventListener('abort', onAbort);
-      if (!stream.destroyed && !asked.ok) stream.close(http2.constants.NGHTTP2_CANCEL);
-      resolve(asked);
-    };
-    const onAbort = (): void => settle(failed('authorizer-timeout'));
+type Pairs = readonly (readonly [string, string])[];
+
+/** One stream, from the question to the end of the reply. */
+class Conversation implements StreamUser {
+  readonly #stream: H2Stream;
+  readonly #settled = Promise.withResolvers<Asked>();
+  readonly #parts: Buffer[] = [];
+  #size = 0;
+  #status = 0;
+  #headers: Pairs = [];
+  #trailers: Pairs = [];
+
+  constructor(connection: H2Connection, { headers, body }: Http2Question) {
+    const fields = { raw: headers, neverIndexed: undefined };
+    this.#stream = connection.open(this, fields, body === undefined);
+    if (body !== undefined) this.#stream.sendData(Buffer.from(body), true);
+  }
+
+  async run(signal: AbortSignal): Promise<Asked> {
+    const onAbort = (): void => this.#settled.resolve(failed('authorizer-timeout'));
     signal.addEventListener('abort', onAbort, { once: true });
-    stream.on('wantTrailers', () => stream.sendTrailers({}));
-    stream.on('response', (found, _flags, raw) => {
-      status = found[':status'] ?? 0;
-      headers = pairsOf(raw);
-    });
-    stream.on('trailers', (_found, _flags, raw) => {
-      trailers = pairsOf(raw);
-    });
-    stream.on('data', (part: Buffer) => {
-      size += part.length;
-      if (size > MAX_REPLY_BYTES) settle(failed('authorizer-answer-bad'));
-      else parts.push(part);
-    });
-    stream.on('close', () => {
-      const isWhole = status !== 0 && stream.rstCode === http2.constants.NGHTTP2_NO_ERROR;
-      const reply = { status, headers, body: Buffer.concat(parts), trailers };
-      settle(isWhole ? { ok: true, reply } : failed('authorizer-reset'));
-    });
-    if (body !== undefined) stream.end(body);
-    stream.resume();
-  });
+    if (signal.aborted) onAbort();
+    const asked = await this.#settled.promise;
+    signal.removeEventListener('abort', onAbort);
+    if (!asked.ok) this.cancel();
+    return asked;
+  }
+
+  cancel(): void {
+    this.#stream.reset(ERROR.cancel);
+  }
+
+  #fail(): void {
+    this.#settled.resolve(failed('authorizer-answer-bad'));
+  }
+
+  onHead(_stream: H2Stream, fields: ReceivedFields): void {
+    const isTrailers = this.#status !== 0;
+    const flaw = isTrailers ? trailersFlaw(fields) : responseFlaw(fields);
+    if (flaw !== undefined || fields.isTooLarge) this.#fail();
+    else if (isTrailers) this.#trailers = pairsOf(fields.raw);
+    else if (Number(fields.raw[1]) >= 200) {
+      this.#status = Number(fields.raw[1]);
+      this.#headers = pairsOf(fields.raw);
+    }
+  }
+
+  onData(stream: H2Stream, slice: Buffer): void {
+    stream.credit(slice.length);
+    this.#size += slice.length;
+    if (this.#size > MAX_REPLY_BYTES) this.#fail();
+    else this.#parts.push(Buffer.from(slice));
+  }
+
+  onSent(): void {
+    // Nobody waits for the question's bytes.
+  }
+
+  onClose(stream: H2Stream): void {
+    const isWhole = this.#status !== 0 && stream.isRemoteEnded;
+    const body = Buffer.concat(this.#parts);
+    const reply = { status: this.#status, headers: this.#headers, body, trailers: this.#trailers };
+    this.#settled.resolve(isWhole ? { ok: true, reply } : failed('authorizer-reset'));
+  }
 }
 
 /** Without pseudo-headers. */
-function pairsOf(raw: readonly string[] | undefined): readonly (readonly [string, string])[] {
+function pairsOf(raw: readonly string[]): Pairs {
   const pairs: (readonly [string, string])[] = [];
-  if (raw === undefined) return pairs;
   for (let at = 0; at + 1 < raw.length; at += 2) {
     const name = raw[at] ?? '';
     if (!name.startsWith(':')) pairs.push([name, raw[at + 1] ?? '']);

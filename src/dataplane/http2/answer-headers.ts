@@ -1,5 +1,5 @@
 // Headers of the answers that the proxy gives itself over HTTP/2.
-import type { RawHeaders } from './header-list.ts';
+import type { Http2RequestHead, RawHeaders } from './header-list.ts';
 
 /** gRPC clients read the refusal from `grpc-status`, as gRPC's HTTP mapping asks: 403 is PERMISSION_DENIED. */
 const GRPC_STATUS_BY_HTTP: ReadonlyMap<number, string> = new Map([
@@ -13,7 +13,7 @@ const GRPC_STATUS_BY_HTTP: ReadonlyMap<number, string> = new Map([
   [504, '14'],
 ]);
 
-export const grpcStatusOf = (status: number): string => GRPC_STATUS_BY_HTTP.get(status) ?? '2';
+const grpcStatusOf = (status: number): string => GRPC_STATUS_BY_HTTP.get(status) ?? '2';
 
 interface Answer {
   readonly status: number;
@@ -21,8 +21,34 @@ interface Answer {
   readonly headers: RawHeaders;
 }
 
+interface OwnAnswer {
+  readonly status: number;
+  readonly grpcStatus: string | undefined;
+  readonly raw: string[];
+  /** Empty where the head says it all. */
+  readonly body: string;
+}
+
+export function answerOf(answer: Answer, isGrpcCall: boolean): OwnAnswer {
+  const { status, body } = answer;
+  if (!isGrpcCall) return { status, grpcStatus: undefined, raw: httpHeaders(answer), body };
+  const grpcStatus = grpcStatusOf(status);
+  return { status: 200, grpcStatus, raw: grpcHeaders(grpcStatus, answer), body: '' };
+}
+
+export const isGrpc = (head: Http2RequestHead | undefined): boolean =>
+  head?.header(CONTENT_TYPE)?.[0]?.startsWith('application/grpc') === true;
+
+/** What an answer's head or trailers say of the call. */
+export function grpcStatusIn(raw: RawHeaders): string | undefined {
+  for (let at = 0; at + 1 < raw.length; at += 2) {
+    if (raw[at] === 'grpc-status') return raw[at + 1];
+  }
+  return undefined;
+}
+
 /** A gRPC caller reads no body and no other status: it is told in the head that ends the stream. */
-export const grpcHeaders = (grpcStatus: string, { body, headers }: Answer): string[] => [
+const grpcHeaders = (grpcStatus: string, { body, headers }: Answer): string[] => [
   ':status',
   '200',
   CONTENT_TYPE,
@@ -34,7 +60,7 @@ export const grpcHeaders = (grpcStatus: string, { body, headers }: Answer): stri
   ...withoutType(headers),
 ];
 
-export const httpHeaders = ({ status, body, headers }: Answer): string[] => [
+const httpHeaders = ({ status, body, headers }: Answer): string[] => [
   ':status',
   String(status),
   CONTENT_TYPE,

@@ -1,5 +1,4 @@
-// Header lists of HTTP/2 as Node gives and takes them: flat, in order, names in lower case, every value for itself.
-import type { OutgoingHttpHeaders } from 'node:http2';
+// Header lists of HTTP/2: flat, in order, names in lower case, every value for itself; what a request's says, and how it is edited.
 
 /** `[name, value, name, value, …]`, pseudo-headers first. */
 export type RawHeaders = readonly string[];
@@ -29,7 +28,7 @@ const refuse = (reasonCode: string, status: 400 | 431 = 400): HeadReading => ({
 });
 
 /**
- * Reads a request's head. nghttp2 has refused malformed names, values and pseudo-headers already;
+ * Reads a request's head. Malformed names, values and pseudo-headers have been refused already (`requestFlaw`);
  * what is left is what proxies have been fooled by.
  * - `:path` begins with `/`, or is `*` for OPTIONS (CVE-2026-33186)
  * - CONNECT is not served
@@ -144,19 +143,19 @@ const isTakenOut = (name: string, { isRemoved }: HeaderEdits): boolean =>
   isRemoved(name) || (name.includes('_') && isRemoved(name.replaceAll('_', '-')));
 
 /**
- * Trailers in the form that Node sends: an object without a prototype, several values as an array.
- * Pseudo-headers have no place there, and a field named `__proto__` is nobody's (CVE-2026-21710).
+ * Fields that came never-indexed stay so on their way (RFC 7541 §7.1.3), wherever the editing has put them.
+ * @param positions of fields in `received`. @returns those of the same names in `sent`.
  */
-export function trailersOf(raw: RawHeaders | undefined): OutgoingHttpHeaders {
-  const trailers: OutgoingHttpHeaders = Object.create(null);
-  if (raw === undefined) return trailers;
-  for (let at = 0; at + 1 < raw.length; at += 2) {
-    const name = raw[at] ?? '';
-    const value = raw[at + 1] ?? '';
-    if (name.startsWith(':') || name === '__proto__') continue;
-    const known = trailers[name];
-    if (known === undefined) trailers[name] = value;
-    else trailers[name] = Array.isArray(known) ? [...known, value] : [String(known), value];
+export function keepNeverIndexed(
+  received: RawHeaders,
+  positions: readonly number[] | undefined,
+  sent: RawHeaders,
+): readonly number[] | undefined {
+  if (positions === undefined) return undefined;
+  const names = new Set(positions.map((position) => received[2 * position]));
+  const kept: number[] = [];
+  for (let at = 0; at + 1 < sent.length; at += 2) {
+    if (names.has(sent[at])) kept.push(at / 2);
   }
-  return trailers;
+  return kept;
 }

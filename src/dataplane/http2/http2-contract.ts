@@ -11,14 +11,17 @@ export interface Http2Upstream {
   readonly connectRetries: number;
 }
 
+/** An answer of our own. */
+export interface Http2Answer {
+  readonly kind: 'respond';
+  readonly status: number;
+  readonly body: string;
+  readonly reasonCode: string;
+  readonly headers: RawHeaders;
+}
+
 export type Http2Action =
-  | {
-      readonly kind: 'respond';
-      readonly status: number;
-      readonly body: string;
-      readonly reasonCode: string;
-      readonly headers: RawHeaders;
-    }
+  | Http2Answer
   | { readonly kind: 'forward'; readonly upstream: Http2Upstream; readonly edits: HeaderEdits };
 
 export interface Http2Completion {
@@ -41,7 +44,7 @@ export interface Http2Hooks {
   onClose(): void;
 }
 
-const refusal = (status: number, reasonCode: string): Http2Action => ({
+const refusal = (status: number, reasonCode: string): Http2Answer => ({
   kind: 'respond',
   status,
   body: `${reasonCode}\n`,

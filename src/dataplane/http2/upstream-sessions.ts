@@ -1,126 +1,127 @@
-// HTTP/2 sessions towards one endpoint: shared by many requests, replaced when they go away, closed when idle.
-import http2, { type ClientHttp2Session, type ClientHttp2Stream } from 'node:http2';
-import type { Duplex } from 'node:stream';
+// HTTP/2 connections towards one endpoint: shared by many requests, replaced when they go away, closed when idle.
+import type { Socket } from 'node:net';
+import { H2Connection } from './h2-connection.ts';
 
 /** Opens a connection that is ready for HTTP/2; rejects when it cannot. */
-export type OpenConnection = () => Promise<Duplex>;
+export type OpenConnection = () => Promise<Socket>;
 
-/** More sessions than this to one endpoint do not help; requests then queue in the least loaded one. */
-const MAX_SESSIONS = 8;
-/** What a peer that says nothing is believed to take at once. */
-const DEFAULT_CONCURRENCY = 100;
+/** Who wants to begin a request. */
+export interface ConnectionWaiter {
+  /** It has room for a stream; to be used at once or not at all. */
+  onConnection(connection: H2Connection): void;
+  /** None could be made: nothing was sent. */
+  onNoConnection(): void;
+}
+
+/** More connections than this to one endpoint do not help; requests then wait for the end of others. */
+const MAX_CONNECTIONS = 8;
 /** 2 min: shorter than servers' own idle limits. */
 const IDLE_MS = 120_000;
-/** 1 MiB a stream and 16 MiB a session keep one fast stream busy without letting a slow reader hoard. */
-export const STREAM_WINDOW_BYTES = 1_048_576;
-export const SESSION_WINDOW_BYTES = 16_777_216;
-
-interface Entry {
-  readonly session: ClientHttp2Session;
-  inFlight: number;
-  /** No new requests; closed after the last one under way. */
-  isRetired: boolean;
-}
 
 export class UpstreamSessions implements Disposable {
   readonly #open: OpenConnection;
-  readonly #entries = new Set<Entry>();
-  #opening: Promise<Entry> | undefined;
+  /** Those that take requests. */
+  #connections: readonly H2Connection[] = [];
+  /** Those that only end what they have begun. */
+  readonly #retired = new Set<H2Connection>();
+  #waiting: ConnectionWaiter[] = [];
+  #isOpening = false;
+  #isDisposed = false;
 
   constructor(open: OpenConnection) {
     this.#open = open;
   }
 
-  /** Streams in flight over all sessions. */
+  /** Streams in flight over all connections. */
   get inFlight(): number {
     let sum = 0;
-    for (const entry of this.#entries) sum += entry.inFlight;
+    for (const connection of this.#connections) sum += connection.streams.size;
+    for (const connection of this.#retired) sum += connection.streams.size;
     return sum;
   }
 
-  /**
-   * Starts a request. Rejects when no connection could be made: nothing was sent then.
-   * @param headers flat list, pseudo-headers included.
-   */
-  async request(
-    headers: string[],
-    options: { readonly endStream: boolean },
-  ): Promise<ClientHttp2Stream> {
-    const entry = this.#free() ?? (await this.#connect());
-    const stream = entry.session.request(headers, {
-      endStream: options.endStream,
-      waitForTrailers: !options.endStream,
-    });
-    entry.inFlight++;
-    entry.session.ref();
-    stream.once('close', () => {
-      entry.inFlight--;
-      if (entry.inFlight > 0) return;
-      if (entry.isRetired) entry.session.close();
-      else entry.session.unref();
-    });
-    return stream;
+  /** Gives a connection at once where one has room; else when there is one. */
+  take(waiter: ConnectionWaiter): void {
+    const connection = this.#waiting.length === 0 ? this.#free() : undefined;
+    if (connection !== undefined) {
+      waiter.onConnection(connection);
+      return;
+    }
+    this.#waiting.push(waiter);
+    this.#openMore();
   }
 
-  #free(): Entry | undefined {
-    let best: Entry | undefined;
-    for (const entry of this.#entries) {
-      if (entry.session.closed || entry.session.destroyed) continue;
-      if (best === undefined || entry.inFlight < best.inFlight) best = entry;
+  /** It wants none any more. */
+  cancel(waiter: ConnectionWaiter): void {
+    this.#waiting = this.#waiting.filter((one) => one !== waiter);
+  }
+
+  /** The least loaded. */
+  #free(): H2Connection | undefined {
+    let best: H2Connection | undefined;
+    for (const connection of this.#connections) {
+      if (!connection.hasRoom || !connection.isTaking) continue;
+      if (best === undefined || connection.streams.size < best.streams.size) best = connection;
     }
-    if (best === undefined) return undefined;
-    const limit = best.session.remoteSettings?.maxConcurrentStreams ?? DEFAULT_CONCURRENCY;
-    return best.inFlight < limit || this.#entries.size >= MAX_SESSIONS ? best : undefined;
+    return best;
   }
 
   /** One connection is opened at a time; requests that come meanwhile share it. */
-  #connect(): Promise<Entry> {
-    this.#opening ??= this.#create().finally(() => {
-      this.#opening = undefined;
-    });
-    return this.#opening;
+  #openMore(): void {
+    if (this.#isOpening || this.#connections.length >= MAX_CONNECTIONS) return;
+    this.#isOpening = true;
+    this.#open().then(
+      (socket) => this.#onOpen(socket),
+      () => this.#onFailure(),
+    );
   }
 
-  async #create(): Promise<Entry> {
-    const socket = await this.#open();
-    /** It may be half-open for TCP's sake; a peer that has ended cannot answer. */
-    socket.once('end', () => socket.destroy());
-    const session = http2.connect('http://upstream', {
-      createConnection: () => socket,
-      settings: { initialWindowSize: STREAM_WINDOW_BYTES, enablePush: false },
-      maxHeaderListPairs: 256,
+  #onOpen(socket: Socket): void {
+    this.#isOpening = false;
+    const connection = new H2Connection({
+      socket,
+      role: 'client',
+      idleTimeoutMs: IDLE_MS,
+      owner: {
+        onStream: (stream) => connection.refuseMalformed(stream),
+        onRetired: () => this.#onRetired(connection),
+        onRoom: () => this.#serveWaiting(),
+        onClosed: () => this.#retired.delete(connection),
+      },
     });
-    const entry: Entry = { session, inFlight: 0, isRetired: false };
-    this.#entries.add(entry);
-    const forget = (): void => {
-      this.#entries.delete(entry);
-    };
-    session.setLocalWindowSize(SESSION_WINDOW_BYTES);
-    session.setTimeout(IDLE_MS, () => {
-      if (entry.inFlight === 0) this.#retire(entry);
-    });
-    session.on('goaway', forget);
-    session.on('close', forget);
-    session.on('error', () => {
-      forget();
-      session.destroy();
-    });
-    session.unref();
-    return entry;
+    socket.unref();
+    this.#connections = [...this.#connections, connection];
+    this.#serveWaiting();
+    if (this.#isDisposed) connection.retire();
   }
 
-  /** Lets requests in flight end; no new ones are taken. */
+  #onFailure(): void {
+    this.#isOpening = false;
+    const waiting = this.#waiting;
+    this.#waiting = [];
+    for (const waiter of waiting) waiter.onNoConnection();
+  }
+
+  #onRetired(connection: H2Connection): void {
+    this.#connections = this.#connections.filter((one) => one !== connection);
+    this.#retired.add(connection);
+    this.#serveWaiting();
+  }
+
+  #serveWaiting(): void {
+    while (this.#waiting.length > 0) {
+      const connection = this.#free();
+      if (connection === undefined) {
+        this.#openMore();
+        return;
+      }
+      this.#waiting.shift()?.onConnection(connection);
+    }
+  }
+
+  /** Lets requests in flight end; no new ones are taken, but those that wait are served. */
   [Symbol.dispose](): void {
-    for (const entry of this.#entries) this.#retire(entry);
-  }
-
-  /**
-   * A session that is closed refuses requests that it has taken and not yet put on the wire: it is closed when
-   * nothing is under way.
-   */
-  #retire(entry: Entry): void {
-    this.#entries.delete(entry);
-    entry.isRetired = true;
-    if (entry.inFlight === 0) entry.session.close();
+    this.#isDisposed = true;
+    for (const connection of this.#connections) connection.retire();
   }
 }

@@ -1,6 +1,5 @@
 // Runs one cluster: its endpoints as they come and go, and connections to them for HTTP/1, HTTP/2 and TCP.
 import type { Socket } from 'node:net';
-import type { Duplex } from 'node:stream';
 import type { Clock } from '@weft/model/clock';
 import type { SpiffeId } from '@weft/model/identity';
 import type { Cluster } from '@weft/xds/resources/cluster';
@@ -220,7 +219,7 @@ export class ClusterRuntime implements ClusterHandle {
     endpoint.sessions?.[Symbol.dispose]();
     const sessions = new UpstreamSessions(
       () =>
-        new Promise<Duplex>((resolve, reject) => {
+        new Promise<Socket>((resolve, reject) => {
           this.#connect(endpoint, 'http2', { onConnect: resolve, onFailure: reject });
         }),
     );

@@ -1,0 +1,376 @@
+// One request of an HTTP/2 client and its answer: judged, passed on to an upstream stream, and again to another when that one refuses.
+import { answerOf, grpcStatusIn, isGrpc } from './answer-headers.ts';
+import { ByteQueue } from './byte-queue.ts';
+import { ERROR } from './frames.ts';
+import type { H2Connection } from './h2-connection.ts';
+import type { Fields, H2Stream, ReceivedFields, StreamUser } from './h2-stream.ts';
+import { editHeaders, keepNeverIndexed, type Http2RequestHead } from './header-list.ts';
+import { contentLengthOf, trailersFlaw } from './header-rules.ts';
+import {
+  CHANGED,
+  UNDECIDED,
+  type Http2Action,
+  type Http2Answer,
+  type Http2Completion,
+  type Http2Upstream,
+} from './http2-contract.ts';
+import { UpstreamLeg, type LegOwner } from './upstream-leg.ts';
+import type { ConnectionWaiter, UpstreamSessions } from './upstream-sessions.ts';
+
+/** The downstream connection. */
+export interface ExchangeHost {
+  /** Whether the client is a sidecar, which sends elsewhere what is refused. */
+  readonly refusesUndelivered: boolean;
+  isStillAllowed(head: Http2RequestHead): boolean | Promise<boolean>;
+  refuseMalformed(stream: H2Stream): void;
+  onComplete(exchange: Exchange, completion: Http2Completion): void;
+}
+
+type Forward = Extract<Http2Action, { readonly kind: 'forward' }>;
+
+/** 64 KiB: what a peer that says nothing lets a stream send before it answers. Longer bodies are not sent twice. */
+const MAX_KEPT_BYTES = 65_536;
+/** New connections that a request may be moved to when streams are refused. */
+const MAX_REFUSALS = 3;
+const NONE: ReadonlySet<UpstreamSessions> = new Set();
+const EMPTY = Buffer.alloc(0);
+
+export class Exchange implements StreamUser, LegOwner, ConnectionWaiter {
+  readonly stream: H2Stream;
+  readonly head: Http2RequestHead | undefined;
+  readonly #host: ExchangeHost;
+  readonly #startedAt = performance.now();
+  readonly #expectedBytes: number | undefined;
+  readonly #neverIndexed: readonly number[] | undefined;
+  #status = 0;
+  #grpcStatus: string | undefined;
+  #bytesReceived = 0;
+  #bytesSent = 0;
+  #reasonCode = '';
+  // The request, as far as it has come.
+  /** What waits for an upstream, or is kept for another one. */
+  #body: ByteQueue | undefined;
+  #isKeeping = true;
+  #isBodyEnded: boolean;
+  #trailers: Fields | undefined;
+  /** Nobody wants the rest of the request. */
+  #isDropping = false;
+  /** Of what was sent on, in whichever attempt got furthest. */
+  #creditedBytes = 0;
+  // Where it goes.
+  #forward: Forward | undefined;
+  #fields: Fields | undefined;
+  #leg: UpstreamLeg | undefined;
+  #sessions: UpstreamSessions | undefined;
+  #isWaiting = false;
+  #failures = 0;
+  #refusals = 0;
+  #tried: Set<UpstreamSessions> | undefined;
+  #refusedBy: Set<UpstreamSessions> | undefined;
+
+  /** @param head absent where it cannot be served. @param fields without a flaw. */
+  constructor(
+    host: ExchangeHost,
+    stream: H2Stream,
+    request: { readonly head: Http2RequestHead | undefined; readonly fields: ReceivedFields },
+  ) {
+    const { head, fields } = request;
+    this.#host = host;
+    this.stream = stream;
+    this.head = head;
+    this.#isBodyEnded = stream.isRemoteEnded;
+    this.#expectedBytes = head === undefined ? undefined : contentLengthOf(fields);
+    this.#neverIndexed = fields.neverIndexed;
+    stream.user = this;
+  }
+
+  get isHeadRequest(): boolean {
+    return this.head?.method === 'HEAD';
+  }
+
+  /** Whether it is under way to an upstream. */
+  get isForwarded(): boolean {
+    return this.#forward !== undefined;
+  }
+
+  /** Whether it is not over before the body that it promised has come. */
+  get isLengthPossible(): boolean {
+    return this.#isLengthRight();
+  }
+
+  /** Refuses it as malformed: there is no answer to it. */
+  refuse(reasonCode: string): void {
+    this.#reasonCode = reasonCode;
+    this.#host.refuseMalformed(this.stream);
+  }
+
+  /** Ends it because it is not allowed any more. */
+  cut(): void {
+    this.stream.reset(ERROR.cancel);
+  }
+
+  act(action: Http2Action): void {
+    const { head } = this;
+    if (action.kind === 'respond') {
+      this.respond(action);
+      return;
+    }
+    if (head === undefined) return;
+    this.#forward = action;
+    const raw = editHeaders(head, action.edits);
+    this.#fields = { raw, neverIndexed: keepNeverIndexed(head.raw, this.#neverIndexed, raw) };
+    this.#next();
+  }
+
+  /** Until it is decided nothing of the body goes on: flow control holds the client back. */
+  async actLater(pending: Promise<Http2Action>): Promise<void> {
+    let action: Http2Action = UNDECIDED;
+    try {
+      action = await pending;
+      /** The rules may have changed while the answer was looked for. */
+      const isForward = action.kind === 'forward' && this.head !== undefined;
+      if (isForward && !(await this.#isStillAllowed())) action = CHANGED;
+    } catch {
+      action = UNDECIDED;
+    }
+    if (!this.stream.isClosed) this.act(action);
+  }
+
+  #isStillAllowed(): boolean | Promise<boolean> {
+    return this.head !== undefined && this.#host.isStillAllowed(this.head);
+  }
+
+  /** Answers it here. */
+  respond(answer: Omit<Http2Answer, 'kind'>): void {
+    const { stream } = this;
+    this.#reasonCode = answer.reasonCode;
+    this.#drop();
+    if (stream.isClosed) return;
+    if (this.#status !== 0) {
+      stream.reset(ERROR.internal);
+      return;
+    }
+    const { status, grpcStatus, raw, body } = answerOf(answer, isGrpc(this.head));
+    this.#status = status;
+    this.#grpcStatus = grpcStatus;
+    const isBodiless = body.length === 0 || this.isHeadRequest;
+    stream.sendHead({ raw, neverIndexed: undefined }, isBodiless);
+    if (!isBodiless) stream.sendData(Buffer.from(body), true);
+    /** The answer is whole: the client need not send the rest (RFC 9113 §8.1). */
+    if (stream.isLocalEnded) stream.reset(ERROR.none);
+  }
+
+  /** What has come of the request and what is still to come goes nowhere. */
+  #drop(): void {
+    this.#isDropping = true;
+    this.#body = undefined;
+    this.stream.credit(this.stream.held);
+  }
+
+  #next(): void {
+    const forward = this.#forward;
+    if (forward === undefined) return;
+    const { upstream } = forward;
+    const sessions = this.#canTryAgain(upstream) ? this.#pick(upstream) : undefined;
+    if (sessions === undefined) {
+      this.#giveUp();
+      return;
+    }
+    this.#sessions = sessions;
+    this.#isWaiting = true;
+    sessions.take(this);
+  }
+
+  #canTryAgain(upstream: Http2Upstream): boolean {
+    return this.#failures <= upstream.connectRetries && this.#refusals <= MAX_REFUSALS;
+  }
+
+  /** Who refused is going away; asked again only when there is nobody else. */
+  #pick(upstream: Http2Upstream): UpstreamSessions | undefined {
+    const tried = this.#tried ?? NONE;
+    const others = this.#refusedBy && upstream.pick(tried.union(this.#refusedBy));
+    return others ?? upstream.pick(tried);
+  }
+
+  #giveUp(): void {
+    const otherwise = this.#failures > 0 ? 'upstream-connect-failed' : 'no-healthy-upstream';
+    const reasonCode = this.#refusals > 0 ? 'upstream-refused-stream' : otherwise;
+    if (this.#host.refusesUndelivered) {
+      /** Nothing of it was processed (RFC 9113 §8.7): the client may send it elsewhere, whatever its method. */
+      this.#status = 503;
+      this.#reasonCode = reasonCode;
+      this.stream.reset(ERROR.refusedStream);
+    } else this.#answerUnavailable(503, reasonCode);
+  }
+
+  #answerUnavailable(status: number, reasonCode: string): void {
+    this.respond({ status, body: `${reasonCode}\n`, reasonCode, headers: [] });
+  }
+
+  onNoConnection(): void {
+    this.#isWaiting = false;
+    const sessions = this.#sessions;
+    if (sessions === undefined) return;
+    this.#failures++;
+    (this.#tried ??= new Set()).add(sessions);
+    this.#forward?.upstream.report(sessions, false);
+    if (!this.stream.isClosed) this.#next();
+  }
+
+  onConnection(connection: H2Connection): void {
+    this.#isWaiting = false;
+    const fields = this.#fields;
+    if (fields === undefined || this.stream.isClosed) return;
+    const body = this.#body;
+    const isWhole = this.#isBodyEnded && this.#trailers === undefined;
+    const isEnd = isWhole && (body === undefined || body.bytes === 0);
+    const leg = new UpstreamLeg(this, connection, fields, isEnd);
+    this.#leg = leg;
+    if (isEnd) return;
+    const slices = body?.slices ?? [];
+    for (let at = 0; at < slices.length; at++) {
+      leg.stream.sendData(slices[at] ?? EMPTY, isWhole && at === slices.length - 1);
+    }
+    if (this.#trailers !== undefined) leg.stream.sendTrailers(this.#trailers);
+    if (body !== undefined && body.bytes > MAX_KEPT_BYTES) this.#forget();
+  }
+
+  /** Nothing is sent again. */
+  #forget(): void {
+    this.#isKeeping = false;
+    this.#body = undefined;
+  }
+
+  onData(stream: H2Stream, slice: Buffer, isEnd: boolean): void {
+    this.#bytesReceived += slice.length;
+    if (isEnd) this.#isBodyEnded = true;
+    if (!this.#isLengthRight()) {
+      this.refuse('content-length-mismatch');
+      return;
+    }
+    if (this.#isDropping) {
+      stream.credit(slice.length);
+      return;
+    }
+    if (this.#isKeeping && slice.length > 0) {
+      const body = (this.#body ??= new ByteQueue());
+      body.push(slice);
+      if (this.#leg !== undefined && body.bytes > MAX_KEPT_BYTES) this.#forget();
+    }
+    this.#leg?.stream.sendData(slice, isEnd);
+  }
+
+  #isLengthRight(): boolean {
+    const expected = this.#expectedBytes;
+    if (expected === undefined) return true;
+    return this.#isBodyEnded ? this.#bytesReceived === expected : this.#bytesReceived <= expected;
+  }
+
+  /** Of a request: trailers. */
+  onHead(_stream: H2Stream, fields: ReceivedFields): void {
+    this.#isBodyEnded = true;
+    if (fields.isTooLarge || trailersFlaw(fields) !== undefined) {
+      this.refuse('malformed-trailers');
+    } else if (!this.#isLengthRight()) this.refuse('content-length-mismatch');
+    else {
+      this.#trailers = fields;
+      this.#leg?.stream.sendTrailers(fields);
+    }
+  }
+
+  onRequestSent(bytes: number): void {
+    const fresh = bytes - this.#creditedBytes;
+    if (fresh <= 0) return;
+    this.#creditedBytes = bytes;
+    this.stream.credit(fresh);
+  }
+
+  onInformational(fields: Fields): void {
+    this.stream.sendHead(fields, false);
+  }
+
+  onAnswer(status: number, fields: Fields, isEnd: boolean): void {
+    this.#report(true);
+    this.#forget();
+    this.#status = status;
+    this.#grpcStatus = grpcStatusIn(fields.raw);
+    this.stream.sendHead(fields, isEnd);
+  }
+
+  onAnswerData(slice: Buffer, isEnd: boolean): void {
+    this.stream.sendData(slice, isEnd);
+  }
+
+  onAnswerTrailers(fields: Fields): void {
+    this.#grpcStatus = grpcStatusIn(fields.raw) ?? this.#grpcStatus;
+    this.stream.sendTrailers(fields);
+  }
+
+  onSent(_stream: H2Stream, bytes: number): void {
+    this.#bytesSent += bytes;
+    this.#leg?.stream.credit(bytes);
+  }
+
+  #report(isSuccess: boolean): void {
+    if (this.#sessions !== undefined) this.#forward?.upstream.report(this.#sessions, isSuccess);
+  }
+
+  onBadAnswer(reasonCode: string): void {
+    this.#report(false);
+    this.#failAnswer(502, reasonCode, ERROR.internal);
+  }
+
+  onLegClose(code: number, isComplete: boolean): void {
+    if (isComplete) {
+      this.#onAnswerComplete();
+      return;
+    }
+    if (code === ERROR.refusedStream && this.#status === 0 && this.#isKeeping) {
+      this.#onRefused();
+      return;
+    }
+    if (this.#status === 0) this.#report(false);
+    /** A reset without an error is no end: what was cut must not look whole. */
+    this.#failAnswer(503, 'upstream-reset', code === ERROR.none ? ERROR.internal : code);
+  }
+
+  /** The upstream has said all and wants no more of the request than it has. */
+  #onAnswerComplete(): void {
+    if (this.#isBodyEnded) return;
+    this.#drop();
+    if (this.stream.isLocalEnded) this.stream.reset(ERROR.none);
+  }
+
+  #onRefused(): void {
+    const sessions = this.#sessions;
+    this.#leg = undefined;
+    this.#refusals++;
+    if (sessions !== undefined) (this.#refusedBy ??= new Set()).add(sessions);
+    this.#next();
+  }
+
+  #failAnswer(status: number, reasonCode: string, code: number): void {
+    this.#leg = undefined;
+    if (this.#status === 0) this.#answerUnavailable(status, reasonCode);
+    else {
+      this.#reasonCode ||= reasonCode;
+      this.stream.reset(code);
+    }
+  }
+
+  onClose(_stream: H2Stream, code: number): void {
+    if (this.#isWaiting) this.#sessions?.cancel(this);
+    this.#leg?.abandon(code === ERROR.none ? ERROR.cancel : code);
+    this.#leg = undefined;
+    this.#body = undefined;
+    this.#host.onComplete(this, {
+      head: this.head,
+      status: this.#status,
+      grpcStatus: this.#grpcStatus,
+      bytesReceived: this.#bytesReceived,
+      bytesSent: this.#bytesSent,
+      durationMs: performance.now() - this.#startedAt,
+      reasonCode: this.#reasonCode,
+    });
+  }
+}
