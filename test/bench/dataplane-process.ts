@@ -20,9 +20,14 @@ export async function measureDataPlane(
   progress: (what: string) => void,
 ): Promise<DataPlaneResult> {
   // In the namespace there is no network to fetch it from.
-  await installPackages(progress);
   const envoy = await findEnvoy();
   const names = new Set(wanted.scenarios.flatMap(({ drivers }) => drivers));
+  const isHaproxyWanted = wanted.pairs?.includes('haproxy') ?? true;
+  const commands = [
+    ...(isHaproxyWanted ? ['haproxy'] : []),
+    ...(names.has('h2load') ? ['h2load', 'nghttpd'] : []),
+  ];
+  await installPackages(commands, progress);
   for (const kind of DRIVER_KINDS) if (names.has(kind.name)) await kind.prepare?.();
   const why = await whyNoRedirect();
   const plan: DataPlanePlan = {

@@ -30,10 +30,14 @@ export const whyMissing = (command: string): string =>
   `there is no ${command} (package ${PACKAGE_BY_COMMAND.get(command) ?? command} of Debian or Ubuntu; root gets it by itself)`;
 
 /** Failing is no error: whoever needs a command says that it is missing. */
-export async function installPackages(progress: (what: string) => void): Promise<void> {
+export async function installPackages(
+  commands: readonly string[],
+  progress: (what: string) => void,
+): Promise<void> {
   const missing: string[] = [];
-  for (const [command, name] of PACKAGE_BY_COMMAND) {
-    if ((await findCommand(command)) === undefined) missing.push(name);
+  for (const command of commands) {
+    const name = PACKAGE_BY_COMMAND.get(command);
+    if (name !== undefined && (await findCommand(command)) === undefined) missing.push(name);
   }
   if (missing.length === 0 || process.getuid?.() !== 0) return;
   if ((await findCommand('apt-get')) === undefined) return;
