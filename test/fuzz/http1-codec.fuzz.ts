@@ -7,19 +7,8 @@ import { Body } from '@weft/dataplane/http/h1-body';
 import { writeRequestHead, writeTrailers } from '@weft/dataplane/http/h1-edit';
 import { DEFAULT_HEAD_LIMITS } from '@weft/dataplane/http/h1-head';
 import { Http1RequestHead } from '@weft/dataplane/http/h1-request';
+import { createRandom, type Random } from '../support/random.ts';
 
-/** A seeded generator (mulberry32), so that a finding can be run again. */
-function createRandom(seed: number): (below: number) => number {
-  let state = seed >>> 0;
-  return (below) => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
-    return ((mixed ^ (mixed >>> 14)) >>> 0) % below;
-  };
-}
-
-type Random = ReturnType<typeof createRandom>;
 const pick = (random: Random, from: readonly string[]): string => from[random(from.length)] ?? '';
 
 const METHODS = ['GET', 'POST', 'PUT', 'HEAD', 'OPTIONS', 'DELETE', 'PATCH', 'M-SEARCH'];
