@@ -30,7 +30,7 @@ import { joinEvaluations, ReplicaService } from '../replicas/replica-service.ts'
 import { ReportService } from '../report/report-service.ts';
 import { AdsServer } from '../serve/ads-server.ts';
 import { serverOptions } from '../serve/limits.ts';
-import { whyNoPort } from '../serve/why-no-port.ts';
+import { openGrpcPort } from '../serve/grpc-port.ts';
 import { PolicyStatus } from '../status/policy-status.ts';
 import { ReplayWatch } from '../status/replay-watch.ts';
 import { createApi, scrapedState } from './admin-api.ts';
@@ -300,29 +300,17 @@ async function serve(
     stack.use(made);
     return made.credentials;
   };
-  const enrolment = await bind(
-    parts.enrolmentServer,
-    options.enrolment,
-    credentialsOf('server-auth'),
-  );
-  const xds = await bind(parts.xdsServer, options.xds, credentialsOf('mutual'));
+  const open = async (
+    server: Server,
+    mode: 'server-auth' | 'mutual',
+    listen: ListenAddress,
+  ): Promise<number> => {
+    const opened = await openGrpcPort({ server, credentials: credentialsOf(mode), listen });
+    return stack.use(opened).port;
+  };
+  const enrolment = await open(parts.enrolmentServer, 'server-auth', options.enrolment);
+  const xds = await open(parts.xdsServer, 'mutual', options.xds);
   return { xds, enrolment };
-}
-
-async function bind(
-  server: Server,
-  listen: ListenAddress,
-  credentials: ServerCredentials,
-): Promise<number> {
-  const address = formatHostPort(listen);
-  return new Promise((resolve, reject) => {
-    server.bindAsync(address, credentials, (error, port) => {
-      if (error === null) resolve(port);
-      else {
-        reject(new Error(`Cannot listen on ${address}: ${whyNoPort(error)}`, { cause: error }));
-      }
-    });
-  });
 }
 
 /** Lets streams end, then cuts what is left. */
