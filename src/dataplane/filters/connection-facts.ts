@@ -1,7 +1,7 @@
 // What is known of one downstream connection, and of the request on it that is being judged.
 import type { X509Certificate } from 'node:crypto';
 import { createHash } from 'node:crypto';
-import { parseIp, type IpAddress } from '@weft/model/ip';
+import { formatIp, parseIp, type IpAddress } from '@weft/model/ip';
 import type { DecisionInput } from '@weft/model/policy/evaluate';
 import type { MeshPeer } from '../tls/peer.ts';
 import type { HeadEdits } from './head-edits.ts';
@@ -45,6 +45,8 @@ export class ConnectionFacts implements DecisionInput {
   readonly peer: MeshPeer | undefined;
   readonly peerUri: string | undefined;
   readonly sourceIp: IpAddress | undefined;
+  /** For `X-Forwarded-For`; `unknown` where there is none. */
+  readonly sourceText: string;
   readonly destinationIp: IpAddress | undefined;
   readonly destinationPort: number;
   readonly serverName: string;
@@ -64,6 +66,7 @@ export class ConnectionFacts implements DecisionInput {
     this.peer = peer;
     this.peerUri = peer?.spiffeId;
     this.sourceIp = parseIp(endpoints.sourceAddress);
+    this.sourceText = this.sourceIp === undefined ? 'unknown' : formatIp(this.sourceIp);
     this.remoteIp = this.sourceIp;
     this.destinationIp = parseIp(endpoints.destinationAddress);
     this.destinationPort = endpoints.destinationPort;

@@ -226,7 +226,7 @@ const forwarded: readonly (readonly [
 ];
 for (const [what, hops, values, client, line] of forwarded) {
   test(`forwardedFor() with ${what}: the client is ${client} (CVE-2024-45806)`, () => {
-    const result = forwardedFor(values, hops, parseIp(PEER));
+    const result = forwardedFor(values, hops, { ip: parseIp(PEER), text: PEER });
     assert.equal(result.client && formatIp(result.client), client);
     assert.equal(result.line, line);
   });
@@ -234,7 +234,10 @@ for (const [what, hops, values, client, line] of forwarded) {
 
 test('forwardedFor() looks at a bounded number of entries', () => {
   const many = Array.from({ length: 1_000 }, (_, index) => `10.1.${index >> 8}.${index & 255}`);
-  const { line } = forwardedFor([many.join(',')], 1_000, parseIp(PEER));
+  const { line } = forwardedFor([many.join(',')], 1_000, {
+    ip: parseIp(PEER),
+    text: PEER,
+  });
   assert.equal(line.split(',').length, 33);
 });
 

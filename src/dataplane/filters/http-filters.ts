@@ -1,5 +1,5 @@
 // What happens to an HTTP request before it is passed on: the filters, in the one order they run in.
-import { formatIp, parseIp, type IpAddress } from '@weft/model/ip';
+import { parseIp, type IpAddress } from '@weft/model/ip';
 import { AMBIGUITY_REASONS, findAmbiguity } from '@weft/model/policy/ambiguous-path';
 import { answerDenial } from '@weft/model/policy/denials';
 import { pathOnly, type Evaluator, type Verdict } from '@weft/model/policy/evaluate';
@@ -162,11 +162,10 @@ export function runHttpFilters(
     return answer(400, 'bad request: ambiguous path', normalized.reasonCode, { requestId });
   }
   const { target } = normalized;
-  const forwarded = forwardedFor(
-    head.header('x-forwarded-for'),
-    manager.trustedHops,
-    facts.sourceIp,
-  );
+  const forwarded = forwardedFor(head.header('x-forwarded-for'), manager.trustedHops, {
+    ip: facts.sourceIp,
+    text: facts.sourceText,
+  });
   facts.setRequest(head, pathOnly(target), target, forwarded.client);
   const known = { requestId, forwardedLine: forwarded.line, atMs };
   return passGates(new Passage(context, facts, known), 0);
@@ -216,8 +215,8 @@ function decide(passage: Passage): HttpDecision {
   const { evaluator, manager } = runtime;
   const marks = withAuthorizers(markRequest(evaluator, facts), passage.authorizers);
   const verdict = evaluator?.decide(facts);
-  const known = { requestId, verdict, marks };
   if (verdict?.isAllowed === false) {
+    const known = { requestId, verdict, marks };
     const nearest = context.isExplaining ? explainRefusal(evaluator, facts, verdict) : undefined;
     const { status, body, headers } = answerDenial(manager.denials ?? [], verdict.decidedBy);
     return { ...answer(status, body, 'rbac-denied', { ...known, nearest }), headers };
@@ -228,12 +227,24 @@ function decide(passage: Passage): HttpDecision {
     configuration === undefined
       ? undefined
       : findRoute(configuration, facts.authority ?? '', facts.path ?? '');
-  if (route === undefined) return answer(404, 'no route', 'no-route', known);
+  if (route === undefined)
+    return answer(404, 'no route', 'no-route', { requestId, verdict, marks });
   const edits = passage.edited;
   const own = passage.meshHeaders();
   const added = edits === undefined ? own : [...own, ...edits.added];
   const target = facts.target ?? '';
-  return { kind: 'forward', route, target, added, edits, runtime, atMs, ...known };
+  return {
+    kind: 'forward',
+    route,
+    target,
+    added,
+    edits,
+    runtime,
+    atMs,
+    requestId,
+    verdict,
+    marks,
+  };
 }
 
 /** An external authorizer refused, or nobody could ask it. */
@@ -286,15 +297,14 @@ interface Forwarded {
 export function forwardedFor(
   values: readonly string[] | undefined,
   trustedHops: number,
-  peer: IpAddress | undefined,
+  peer: { readonly ip: IpAddress | undefined; readonly text: string },
 ): Forwarded {
-  const peerText = peer === undefined ? 'unknown' : formatIp(peer);
-  if (trustedHops === 0 || values === undefined) return { client: peer, line: peerText };
+  if (trustedHops === 0 || values === undefined) return { client: peer.ip, line: peer.text };
   const entries = values.flatMap((value) => value.split(',')).slice(-MAX_FORWARDED);
   const trusted = entries.map((entry) => entry.trim()).slice(-trustedHops);
   const client = trusted.length < trustedHops ? undefined : parseIp(trusted[0] ?? '');
   const known = trusted.filter((entry) => parseIp(entry) !== undefined);
-  return { client: client ?? peer, line: [...known, peerText].join(', ') };
+  return { client: client ?? peer.ip, line: [...known, peer.text].join(', ') };
 }
 
 /** The virtual host that fits the authority best, then its first route that matches. */

@@ -52,6 +52,9 @@ export class HttpSession implements HttpContext {
   readonly isExplaining: boolean;
   readonly #options: HttpSessionOptions;
   #runtime: HttpRuntime;
+  /** Of the request before: most go where the one before went. */
+  #cluster: string | undefined;
+  #flow: FlowMetrics | undefined;
 
   constructor(options: HttpSessionOptions) {
     this.#options = options;
@@ -106,8 +109,16 @@ export class HttpSession implements HttpContext {
     return decision.then(({ kind }) => kind === 'forward');
   }
 
+  #flowTo(cluster: string | undefined): FlowMetrics {
+    if (this.#flow === undefined || this.#cluster !== cluster) {
+      this.#cluster = cluster;
+      this.#flow = this.#options.flow(cluster);
+    }
+    return this.#flow;
+  }
+
   finish(request: FinishedRequest): void {
-    const { log, isLogOff, flow, facts, isInbound, protocol, source, edges } = this.#options;
+    const { log, isLogOff, facts, isInbound, protocol, source, edges } = this.#options;
     const { verdict, marks, status, grpcStatus, reasonCode, durationMs } = request;
     const decision =
       verdict === undefined || verdict.reason === 'no-policy'
@@ -116,7 +127,7 @@ export class HttpSession implements HttpContext {
           ? 'allow'
           : 'deny';
     const isGrpc = grpcStatus !== '';
-    const metrics = flow(request.cluster);
+    const metrics = this.#flowTo(request.cluster);
     metrics.request({
       protocol: isGrpc ? 'grpc' : 'http',
       status,

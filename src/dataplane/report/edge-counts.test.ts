@@ -51,3 +51,22 @@ test('a caller who asks for a hundred thousand paths costs a bounded number of e
   const sum = edges.reduce((total, { count }) => total + Number(count), 0);
   assert.equal(sum, 100_000);
 });
+
+test('the same path again counts for its own caller, method and decision, and for nobody after take()', () => {
+  const counts = new EdgeCounts();
+  const denied = { isAllowed: false, reason: 'no-allow-match', decidedBy: undefined } as const;
+  const kinds = [{}, { method: 'POST' }, { source: undefined }, { port: 81 }, { verdict: denied }];
+  for (const of of [...kinds, ...kinds, ...kinds]) {
+    counts.note(request(of));
+    counts.note(request(of));
+  }
+  assert.deepEqual(
+    counts.take().map(({ count }) => count),
+    [6, 6, 6, 6, 6],
+  );
+  counts.note(request({}));
+  assert.deepEqual(
+    counts.take().map(({ count }) => count),
+    [1],
+  );
+});

@@ -22,10 +22,36 @@ interface Edge {
   count: number;
 }
 
+/** Paths whose edge is known without their template and key being made again. */
+const MAX_RECENT = 128;
+
+interface Recent extends Omit<SeenRequest, 'path'> {
+  readonly edge: Edge;
+}
+
 export class EdgeCounts {
   #edges = new Map<string, Edge>();
+  /** By path: what was seen of it last. */
+  readonly #recent = new Map<string, Recent>();
 
   note(request: SeenRequest): void {
+    const recent = this.#recent.get(request.path);
+    if (recent !== undefined && isAlike(recent, request)) {
+      recent.edge.count++;
+      return;
+    }
+    const edge = this.#edgeOf(request);
+    if (edge === undefined) return;
+    edge.count++;
+    if (this.#recent.size >= MAX_RECENT) this.#recent.clear();
+    const { source, port, method, verdict, path } = request;
+    /** A copy: a piece of a request's head would keep all of it. */
+    const key = Buffer.from(path, 'latin1').toString('latin1');
+    this.#recent.set(key, { source, port, method, verdict, edge });
+  }
+
+  /** @returns `undefined` when there are too many to tell apart. */
+  #edgeOf(request: SeenRequest): Edge | undefined {
     const { source = '', port, method, verdict } = request;
     const isAllowed = verdict?.isAllowed ?? true;
     const rule = verdict?.decidedBy ?? '';
@@ -36,29 +62,32 @@ export class EdgeCounts {
       path = '';
       key = `${source} ${port} ${isAllowed}`;
       /** Callers alone may be too many as well: then the rest is not told apart at all. */
-      if (this.#edges.size >= MAX_EDGES * 2 && !this.#edges.has(key)) return;
+      if (this.#edges.size >= MAX_EDGES * 2 && !this.#edges.has(key)) return undefined;
     }
-    const edge = this.#edges.get(key);
-    if (edge !== undefined) {
-      edge.count++;
-      return;
-    }
+    const known = this.#edges.get(key);
+    if (known !== undefined) return known;
     const isWhole = path !== '' || request.path === '';
-    this.#edges.set(key, {
+    const edge: Edge = {
       message: {
         source,
         port,
         is_allowed: isAllowed,
         ...(isWhole && { method, path, rule }),
       },
-      count: 1,
-    });
+      count: 0,
+    };
+    this.#edges.set(key, edge);
+    return edge;
   }
 
   /** The counts since the last call. */
   take(): readonly PlainMessage[] {
     const edges = [...this.#edges.values()].map(({ message, count }) => ({ ...message, count }));
     this.#edges = new Map();
+    this.#recent.clear();
     return edges;
   }
 }
+
+const isAlike = (a: Recent, b: SeenRequest): boolean =>
+  a.verdict === b.verdict && a.method === b.method && a.source === b.source && a.port === b.port;

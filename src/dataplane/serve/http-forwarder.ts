@@ -8,6 +8,7 @@ import type { OpenConnections } from '../state/open-connections.ts';
 import { DEMAND_TIMEOUT_MS } from './outbound.ts';
 import {
   createSession,
+  finishedOf,
   http1Action,
   onDecision,
   takeDecision,
@@ -152,7 +153,7 @@ class ForwarderConnection {
       this.#options.traffic.metrics.refused('outbound', completion.reasonCode || 'no-session');
       return;
     }
-    session.finish({ ...decision, ...completion, grpcStatus: '' });
+    session.finish(finishedOf(completion, decision));
   }
 }
 

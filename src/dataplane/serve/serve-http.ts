@@ -9,9 +9,9 @@ import {
   type HttpDecision,
   type LocalAnswer,
 } from '../filters/http-filters.ts';
-import { HttpSession } from '../filters/http-session.ts';
+import { type FinishedRequest, HttpSession } from '../filters/http-session.ts';
 import { DRAIN_NOTICE_MS } from '../http/h1-downstream.ts';
-import { Http1Connection, type Http1Action } from '../http/http1-proxy.ts';
+import { Http1Connection, type Http1Action, type Http1Completion } from '../http/http1-proxy.ts';
 import { Http2Connection, type Http2Action } from '../http2/http2-proxy.ts';
 import type { HttpRuntime } from '../state/chain.ts';
 import { inboundFlow, outboundFlow } from './flow.ts';
@@ -23,7 +23,40 @@ export interface HttpServing {
 }
 
 /** What was decided about requests that are under way, until they are logged. */
-export type Decisions = Map<RequestHead, HttpDecision | 'pending'>;
+export type Decisions = Pick<
+  Map<RequestHead, HttpDecision | 'pending'>,
+  'get' | 'has' | 'delete' | 'clear'
+> & { set(head: RequestHead, decision: HttpDecision | 'pending'): unknown };
+
+/** Of a connection that has one request under way at a time, as HTTP/1 has. */
+class OneDecision implements Decisions {
+  #head: RequestHead | undefined;
+  #decision: HttpDecision | 'pending' | undefined;
+
+  get(head: RequestHead): HttpDecision | 'pending' | undefined {
+    return this.has(head) ? this.#decision : undefined;
+  }
+
+  has(head: RequestHead): boolean {
+    return this.#head === head;
+  }
+
+  set(head: RequestHead, decision: HttpDecision | 'pending'): void {
+    this.#head = head;
+    this.#decision = decision;
+  }
+
+  delete(head: RequestHead): boolean {
+    if (!this.has(head)) return false;
+    this.clear();
+    return true;
+  }
+
+  clear(): void {
+    this.#head = undefined;
+    this.#decision = undefined;
+  }
+}
 
 /** Decides, and notes it for the log; what is decided after its request has gone is forgotten. */
 export function onDecision<Action>(
@@ -138,7 +171,7 @@ function serveHttp1(
   session: HttpSession,
   serving: HttpServing,
 ): Http1Connection {
-  const decisions: Decisions = new Map();
+  const decisions: Decisions = new OneDecision();
   const { manager } = session.runtime;
   return new Http1Connection(
     admitted.socket,
@@ -147,11 +180,7 @@ function serveHttp1(
         onDecision(session, decisions, head, (decision) => http1Action(decision, serving)),
       isStillAllowed: (head) => session.isStillAllowed(head, decidedOf(decisions, head)),
       onComplete: (completion) =>
-        session.finish({
-          ...takeDecision(decisions, completion.head),
-          ...completion,
-          grpcStatus: '',
-        }),
+        session.finish(finishedOf(completion, takeDecision(decisions, completion.head))),
       onClose: () => decisions.clear(),
     },
     {
@@ -252,6 +281,25 @@ const noCluster = (requestId: string) =>
     reasonCode: 'no-cluster',
     headers: ['x-request-id', requestId],
   }) as const;
+
+type Taken = ReturnType<typeof takeDecision>;
+
+/** Field by field: spreading costs more than all of them (100 B of `npm run bench:dataplane`). */
+export const finishedOf = (done: Http1Completion, taken: Taken): FinishedRequest => ({
+  head: done.head,
+  requestId: taken.requestId,
+  cluster: taken.cluster,
+  upstream: done.upstream,
+  verdict: taken.verdict,
+  marks: taken.marks,
+  nearest: taken.nearest,
+  status: done.status,
+  grpcStatus: '',
+  reasonCode: done.reasonCode,
+  bytesReceived: done.bytesReceived,
+  bytesSent: done.bytesSent,
+  durationMs: done.durationMs,
+});
 
 export function takeDecision(decisions: Decisions, head: RequestHead | undefined) {
   const decision = head === undefined ? undefined : decidedOf(decisions, head);

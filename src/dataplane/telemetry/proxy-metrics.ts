@@ -65,6 +65,14 @@ export interface FlowMetrics {
   connectionClosed(bytesReceived: number, bytesSent: number): void;
 }
 
+/** Whether both count under the same labels. */
+const isAlike = (a: RequestOutcome, b: RequestOutcome): boolean =>
+  a.status === b.status &&
+  a.decision === b.decision &&
+  a.protocol === b.protocol &&
+  a.reasonCode === b.reasonCode &&
+  a.grpcStatus === b.grpcStatus;
+
 export type ProxyMetrics = ReturnType<typeof createProxyMetrics>;
 
 /** Outcomes that are told apart in handle caches: status, gRPC status, decision and reason. */
@@ -140,12 +148,16 @@ export function createProxyMetrics(registry: MetricsRegistry) {
     labels: [...FLOW_LABELS, 'provider', 'answer'],
   });
   const dryRuns = new DryRunLedger();
-  const decisions = new Map<string, CounterHandle>();
+  const decisions = {
+    http: new Map<string, CounterHandle>(),
+    tcp: new Map<string, CounterHandle>(),
+  };
   const decided = (protocol: 'http' | 'tcp', decision: string): void => {
-    const key = protocol + decision;
-    let handle = decisions.get(key);
-    if (handle === undefined)
-      decisions.set(key, (handle = unauthorized.labels(protocol, decision)));
+    let handle = decisions[protocol].get(decision);
+    if (handle === undefined) {
+      handle = unauthorized.labels(protocol, decision);
+      decisions[protocol].set(decision, handle);
+    }
     handle.inc();
   };
 
@@ -168,23 +180,28 @@ export function createProxyMetrics(registry: MetricsRegistry) {
       markHandle(key, () => tried.labels(...values, ...words, reason, decidedBy)).inc();
     };
     let duration: HistogramHandle | undefined;
+    const handleOf = (outcome: RequestOutcome): CounterHandle => {
+      const { protocol, status, grpcStatus, decision, reasonCode } = outcome;
+      const key = `${protocol}|${status}|${grpcStatus}|${decision}|${reasonCode}`;
+      let handle = handles.get(key);
+      if (handle === undefined) {
+        const own = [protocol, String(status), grpcStatus, decision, reasonCode];
+        handle = requests.labels(...values, ...own);
+        if (handles.size < MAX_CACHED_OUTCOMES) handles.set(key, handle);
+      }
+      return handle;
+    };
+    /** Of the request before: most end as the one before did, and no key is made for them. */
+    let last: RequestOutcome | undefined;
+    let lastHandle: CounterHandle | undefined;
     return {
       request(outcome) {
-        const { protocol, status, grpcStatus, decision, reasonCode } = outcome;
-        const key = `${protocol}|${status}|${grpcStatus}|${decision}|${reasonCode}`;
-        let handle = handles.get(key);
-        if (handle === undefined) {
-          handle = requests.labels(
-            ...values,
-            protocol,
-            String(status),
-            grpcStatus,
-            decision,
-            reasonCode,
-          );
-          if (handles.size < MAX_CACHED_OUTCOMES) handles.set(key, handle);
+        const { decision } = outcome;
+        if (lastHandle === undefined || last === undefined || !isAlike(outcome, last)) {
+          last = outcome;
+          lastHandle = handleOf(outcome);
         }
-        handle.inc();
+        lastHandle.inc();
         duration ??= durations.labels(...values);
         duration.observe(outcome.durationMs);
         if (decision !== 'none') decided('http', decision);
