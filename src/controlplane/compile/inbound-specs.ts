@@ -22,7 +22,7 @@ interface Known {
 
 export class InboundSpecs {
   readonly #byKey = new Map<string, Known[]>();
-  readonly #bySpec = new Map<InboundSpec, Known>();
+  readonly #bySpec = new Map<object, Known>();
 
   /** @param seed of meshes before: an equal one is taken from there; those of which none is are forgotten by `prune`. */
   constructor(seed: Iterable<InboundSpec> = []) {
@@ -34,6 +34,10 @@ export class InboundSpecs {
     const known = this.#bySpec.get(spec) ?? this.#find(spec);
     known.count++;
     return known.spec;
+  }
+
+  has(spec: object): boolean {
+    return this.#bySpec.has(spec);
   }
 
   release(spec: InboundSpec): void {

@@ -75,6 +75,16 @@ export class MeshCompiler {
     };
   }
 
+  /** Of the newest mesh: another object whenever a workload of a namespace lets in something else; `''` for all. */
+  get rulings(): ReadonlyMap<string, object> {
+    return this.#tables.workloads.rulings;
+  }
+
+  /** Whether a workload of the newest mesh lets in just that. */
+  hasInbound(spec: object): boolean {
+    return this.#tables.workloads.hasInbound(spec);
+  }
+
   compile({ revision, objects, keys = NO_KEYS }: MeshInput): Mesh {
     const { index } = this.#tables;
     const isFirst = this.#objects.size === 0;

@@ -2,7 +2,7 @@
 import { systemClock, type Clock } from '@weft/model/clock';
 import { errorText } from '@weft/model/error-text';
 import type { SpiffeId, TrustDomain } from '@weft/model/identity';
-import type { Mesh, Workload } from '@weft/model/mesh/mesh';
+import type { InboundSpec, Mesh, Workload } from '@weft/model/mesh/mesh';
 import type { Snapshot } from '@weft/model/mesh/objects';
 import {
   NO_KEYS,
@@ -11,14 +11,30 @@ import {
 } from '@weft/model/policy/token-rules';
 import type { Problem } from '@weft/model/problem';
 import type { EncodedResource, ResourceKind, ResourceView } from '@weft/xds/resource';
-import { INBOUND_LISTENER } from '../resources/inbound-listener.ts';
-import { createResourceCache, type ResourceCache } from '../resources/resource-cache.ts';
-import { createWorkloadView, type TrustBundle } from '../resources/workload-view.ts';
-import type { NodeClaim, ProxyRef, ProxyResolution, ViewSource } from '../serve/view-source.ts';
+import {
+  createResourceCache,
+  type EncodingFailure,
+  type ResourceCache,
+} from '../resources/resource-cache.ts';
+import {
+  createWorkloadView,
+  inboundListenerOf,
+  type TrustBundle,
+} from '../resources/workload-view.ts';
+import type {
+  NodeClaim,
+  ProxyRef,
+  ProxyResolution,
+  ViewChange,
+  ViewSource,
+} from '../serve/view-source.ts';
+import { EncodingProblems } from './encoding-problems.ts';
 import { MeshCompiler } from './mesh-compiler.ts';
 import type { Membership } from './mesh-settings.ts';
-import { placePolicies, type PolicyPlacement } from './policy-placements.ts';
+import { isNarrowing } from './narrowing.ts';
+import { PolicyPlacements, type PolicyPlacement } from './policy-placements.ts';
 import { resolveProxy } from './proxy-resolution.ts';
+import { EVERYTHING, viewChangeOf } from './view-change.ts';
 
 export interface MeshViews extends ViewSource, Disposable {
   mesh(): Mesh;
@@ -49,6 +65,8 @@ export interface MeshViewsOptions {
   /** Keys of token issuers; absent: none are ever fetched. */
   readonly keys?: KeySource;
   readonly clock?: Clock;
+  /** Milliseconds, for measuring how long compiling takes; default the process's own. */
+  readonly elapsedMs?: () => number;
   /** How long changes are gathered before they are compiled together. Default 5 ms. */
   readonly coalesceMs?: number;
   readonly onCompiled?: (durationMs: number) => void;
@@ -66,14 +84,18 @@ export interface KeySource {
 /** Shorter than anybody notices, longer than one burst of file or API events. */
 const DEFAULT_COALESCE_MS = 5;
 /**
- * Twice what the last compiling took: while a large mesh changes all the time, two thirds of the processor are left
- * for serving it. A change that comes alone does not wait.
+ * Twice what the last compiling took: while a mesh changes all the time, two thirds of the processor are left for
+ * serving it. A change that comes alone does not wait.
  */
 const REST_FACTOR = 2;
 /** 500 ms, whatever compiling takes. */
 const MAX_REST_MS = 500;
-/** Each is one resource that is left out; more of them say no more. */
-const MAX_ENCODING_PROBLEMS = 1_000;
+/**
+ * What may take something from somebody does not wait behind that: it ends the rest, and waits itself only as long
+ * as the last compiling took, 50 ms at most, so that even a stream of revocations leaves half of the processor to those
+ * who are told of them.
+ */
+const MAX_NARROWING_REST_MS = 50;
 
 /** The first mesh is compiled when this returns. */
 export function createMeshViews(options: MeshViewsOptions): MeshViews {
@@ -84,9 +106,10 @@ class Views implements MeshViews {
   readonly #options: MeshViewsOptions;
   readonly #clock: Clock;
   readonly #cache: ResourceCache;
-  readonly #listeners = new Set<() => void>();
+  readonly #listeners = new Set<(change: ViewChange) => void>();
   readonly #subscriptions = new DisposableStack();
-  readonly #unencodable = new Map<string, Problem>();
+  readonly #unencodable = new EncodingProblems();
+  readonly #placements: PolicyPlacements;
   #snapshot: Snapshot;
   /** Those that the mesh was compiled with. */
   #keys: FetchedKeys = NO_KEYS;
@@ -96,18 +119,18 @@ class Views implements MeshViews {
   #revision = 1;
   #views = new Map<string, { readonly identity: SpiffeId; readonly view: ResourceView }>();
   #shared = new Map<ResourceKind, readonly EncodedResource[]>();
-  #placements: readonly PolicyPlacement[] | undefined;
-  #timer: Disposable | undefined;
+  #timer: { readonly dueMs: number; readonly handle: Disposable } | undefined;
   #failure: Problem | undefined;
-  /** Changes that come before are compiled together then. */
-  #restUntilMs = 0;
+  /** Changes that come before are compiled together then: those that only add, and all others. */
+  #restUntilMs = { adding: 0, narrowing: 0 };
 
   constructor(options: MeshViewsOptions) {
     this.#options = options;
     this.#clock = options.clock ?? systemClock;
     this.#cache = createResourceCache({
-      onFailure: (kind, name, cause) => this.#addProblem(kind, name, cause),
+      onFailure: (failure) => this.#unencodable.note(failure),
     });
+    this.#placements = new PolicyPlacements((inbound) => this.#listenerVersion(inbound));
     this.#snapshot = options.source.state.snapshot;
     this.#compiler = this.#createCompiler();
     this.#mesh = this.#compile(this.#snapshot);
@@ -145,14 +168,13 @@ class Views implements MeshViews {
       ...this.#options.source.state.problems,
       ...this.#mesh.problems,
       ...(this.#options.keys?.problems() ?? []),
-      ...this.#unencodable.values(),
+      ...this.#unencodable.problems(),
       ...(this.#failure === undefined ? [] : [this.#failure]),
     ];
   }
 
   policies(): readonly PolicyPlacement[] {
-    this.#placements ??= placePolicies(this.#mesh, (workload) => this.#listenerVersion(workload));
-    return this.#placements;
+    return this.#placements.place({ mesh: this.#mesh, rulings: this.#compiler.rulings });
   }
 
   resolve(claim: NodeClaim, identity: SpiffeId): ProxyResolution {
@@ -164,38 +186,59 @@ class Views implements MeshViews {
     const known = this.#views.get(proxy.id);
     if (known?.identity === proxy.identity) return known.view;
     const found = this.#mesh.workloads.get(proxy.id);
-    const view = createWorkloadView({
+    const view = this.#createView(found?.identity === proxy.identity ? found : undefined);
+    this.#views.set(proxy.id, { identity: proxy.identity, view });
+    return view;
+  }
+
+  /** Without a workload: what is everybody's. */
+  #createView(workload: Workload | undefined): ResourceView {
+    return createWorkloadView({
       revision: this.#revision,
       mesh: this.#mesh,
       bundle: this.#bundle,
       cache: this.#cache,
       shared: this.#shared,
-      workload: found?.identity === proxy.identity ? found : undefined,
+      workload,
     });
-    this.#views.set(proxy.id, { identity: proxy.identity, view });
-    return view;
   }
 
-  subscribe(listener: () => void): Disposable {
-    const entry = (): void => listener();
+  subscribe(listener: (change: ViewChange) => void): Disposable {
+    const entry = (change: ViewChange): void => listener(change);
     this.#listeners.add(entry);
     return { [Symbol.dispose]: () => void this.#listeners.delete(entry) };
   }
 
   [Symbol.dispose](): void {
-    this.#timer?.[Symbol.dispose]();
+    this.#timer?.handle[Symbol.dispose]();
     this.#timer = undefined;
     this.#subscriptions.dispose();
     this.#listeners.clear();
   }
 
+  /** Of two times the sooner counts. */
   #schedule(): void {
     const coalesceMs = this.#options.coalesceMs ?? DEFAULT_COALESCE_MS;
-    const delayMs = Math.max(coalesceMs, this.#restUntilMs - this.#clock.now());
-    this.#timer ??= this.#clock.setTimeout(() => {
+    const nowMs = this.#clock.now();
+    const dueMs = Math.max(nowMs + coalesceMs, this.#restsUntilMs(nowMs + coalesceMs));
+    if (this.#timer !== undefined && this.#timer.dueMs <= dueMs) return;
+    this.#timer?.handle[Symbol.dispose]();
+    const handle = this.#clock.setTimeout(() => {
       this.#timer = undefined;
       this.#refresh();
-    }, delayMs);
+    }, dueMs - nowMs);
+    this.#timer = { dueMs, handle };
+  }
+
+  #restsUntilMs(soonestMs: number): number {
+    const { adding, narrowing } = this.#restUntilMs;
+    // Told apart only where it makes a difference.
+    if (adding <= soonestMs) return soonestMs;
+    const { source, bundle, keys } = this.#options;
+    const isTrustNew =
+      bundle().version !== this.#bundle.version || (keys !== undefined && keys.keys !== this.#keys);
+    const isUrgent = isTrustNew || isNarrowing(this.#snapshot, source.state.snapshot);
+    return isUrgent ? narrowing : adding;
   }
 
   /** Changes of problems alone are no change for proxies. */
@@ -205,31 +248,29 @@ class Views implements MeshViews {
     const isBundleNew = bundle.version !== this.#bundle.version;
     const { keys = this.#keys } = this.#options.keys ?? {};
     const isInputNew = snapshot !== this.#snapshot || keys !== this.#keys;
+    const before = this.#mesh;
     const isMeshNew = isInputNew && this.#recompile(snapshot);
     if (!isMeshNew && !isBundleNew) return;
     if (isBundleNew) this.#bundle = bundle;
     this.#revision++;
     this.#views = new Map();
     this.#shared = new Map();
-    this.#placements = undefined;
-    this.#unencodable.clear();
-    for (const listener of this.#listeners) listener();
+    this.#unencodable.refresh((failure) => this.#isLeftOut(failure));
+    const change = isBundleNew ? EVERYTHING : viewChangeOf(before, this.#mesh);
+    for (const listener of this.#listeners) listener(change);
   }
 
   /** Empty when it cannot be encoded: then no proxy has it. */
-  #listenerVersion({ id, identity, namespace, name }: Workload): string {
-    if (identity === undefined) return '';
-    const view = this.viewFor({ id, identity, namespace, workload: name });
-    return view.get('listener', INBOUND_LISTENER)?.version ?? '';
+  #listenerVersion(inbound: InboundSpec): string {
+    return inboundListenerOf(inbound, this.#cache)?.version ?? '';
   }
 
-  #addProblem(kind: ResourceKind, name: string, cause: unknown): void {
-    if (this.#unencodable.size >= MAX_ENCODING_PROBLEMS) return;
-    this.#unencodable.set(`${kind}\0${name}`, {
-      severity: 'error',
-      code: 'cannot-encode',
-      message: `left out the ${kind} ${name}: ${errorText(cause)}`,
-    });
+  /** What is a workload's own is held by it; what is everybody's is asked for again. */
+  #isLeftOut({ kind, name, from, owner }: EncodingFailure): boolean {
+    if (owner !== undefined) return this.#compiler.hasInbound(from);
+    // That notes it anew.
+    this.#createView(undefined).get(kind, name);
+    return false;
   }
 
   /** A snapshot that cannot be compiled leaves the mesh as it was, and is a problem until there is a better one. */
@@ -259,14 +300,18 @@ class Views implements MeshViews {
   }
 
   #compile(snapshot: Snapshot): Mesh {
-    const { onCompiled } = this.#options;
-    const startedAt = performance.now();
+    const { onCompiled, elapsedMs = () => performance.now() } = this.#options;
+    const startedAtMs = elapsedMs();
     const keys = this.#options.keys?.keys ?? NO_KEYS;
     const { revision, objects } = snapshot;
     const mesh = this.#compiler.compile({ revision, objects, keys });
     this.#keys = keys;
-    const durationMs = performance.now() - startedAt;
-    this.#restUntilMs = this.#clock.now() + Math.min(REST_FACTOR * durationMs, MAX_REST_MS);
+    const durationMs = elapsedMs() - startedAtMs;
+    const nowMs = this.#clock.now();
+    this.#restUntilMs = {
+      adding: nowMs + Math.min(REST_FACTOR * durationMs, MAX_REST_MS),
+      narrowing: nowMs + Math.min(durationMs, MAX_NARROWING_REST_MS),
+    };
     onCompiled?.(durationMs);
     const { policies, settings } = mesh;
     this.#options.keys?.want(policies.requestAuthentication, settings.jwksAllowedNetworks);

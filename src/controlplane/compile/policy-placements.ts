@@ -1,7 +1,12 @@
 // Says where each policy is to be enforced: the proxies that it selects, and the listener version that carries it there.
-import type { Mesh, Workload } from '@weft/model/mesh/mesh';
+import type { InboundSpec, Mesh, MeshPolicies, Workload } from '@weft/model/mesh/mesh';
 import { peerAuthenticationConflicts, selects } from '@weft/model/policy/select';
-import type { RequestAuthentication } from '@weft/model/policy/token-rules';
+
+export interface PlacedWorkload {
+  readonly proxyId: string;
+  /** Of the listener `inbound`; encoded when somebody asks, and empty when it cannot be. */
+  readonly listenerVersion: string;
+}
 
 export interface PolicyPlacement {
   readonly kind: 'AuthorizationPolicy' | 'PeerAuthentication' | 'RequestAuthentication';
@@ -9,73 +14,152 @@ export interface PolicyPlacement {
   readonly name: string;
   /** Of an AuthorizationPolicy. */
   readonly action?: string;
-  readonly workloads: readonly {
-    readonly proxyId: string;
-    /** Of the listener `inbound`. */
-    readonly listenerVersion: string;
-  }[];
+  /** The same objects as before where the same is let in there as before. */
+  readonly workloads: readonly PlacedWorkload[];
 }
 
-/** Policies that hold for no sidecar (dry runs, those of gateways, those that lose to an older one) select none. */
-export function placePolicies(
-  mesh: Mesh,
-  listenerVersion: (workload: Workload) => string,
-): readonly PolicyPlacement[] {
-  const { authorization, peerAuthentication, requestAuthentication, broken } = mesh.policies;
-  const { rootNamespace } = mesh.settings;
-  const inMesh = [...mesh.workloads.values()].filter(({ isInMesh }) => isInMesh);
-  const place = (workloads: readonly Workload[]): PolicyPlacement['workloads'] =>
-    workloads.map((workload) => ({
-      proxyId: workload.id,
-      listenerVersion: listenerVersion(workload),
-    }));
-  const conflicts = peerAuthenticationConflicts(peerAuthentication, rootNamespace);
+/** A mesh, and what tells without looking that placements are what they were. */
+export interface PlacedMesh {
+  readonly mesh: Pick<Mesh, 'settings' | 'workloads' | 'policies'>;
+  /** Another object whenever a workload of a namespace lets in something else; `''` for all namespaces. */
+  readonly rulings: ReadonlyMap<string, object>;
+}
+
+class Placed implements PlacedWorkload {
+  readonly proxyId: string;
+  readonly inbound: InboundSpec;
+  readonly #version: (spec: InboundSpec) => string;
+
+  constructor({ id, inbound }: Workload, version: (spec: InboundSpec) => string) {
+    this.proxyId = id;
+    this.inbound = inbound;
+    this.#version = version;
+  }
+
+  get listenerVersion(): string {
+    return this.#version(this.inbound);
+  }
+}
+
+interface Known {
+  readonly ruling: object | undefined;
+  readonly isIdle: boolean;
+  readonly placement: PolicyPlacement;
+}
+
+interface Asked extends Omit<PolicyPlacement, 'workloads'> {
+  readonly selector: ReadonlyMap<string, string> | undefined;
+  /** It holds for no sidecar: a dry run, one for gateways, or one that loses to an older one. */
+  readonly isIdle: boolean;
+}
+
+/** Places policies again and again; of those that hold for what they held before nothing is made anew. */
+export class PolicyPlacements {
+  readonly #version: (spec: InboundSpec) => string;
+  readonly #known = new WeakMap<object, Known>();
+  readonly #placed = new Map<string, Placed>();
+  #last: { readonly of: PlacedMesh; readonly placements: readonly PolicyPlacement[] } | undefined;
+
+  /** @param version of the listener that is made of what a workload lets in */
+  constructor(version: (spec: InboundSpec) => string) {
+    this.#version = version;
+  }
+
+  /** @returns the same list when nothing has changed in it. */
+  place(of: PlacedMesh): readonly PolicyPlacement[] {
+    const last = this.#last;
+    const isSame =
+      last !== undefined &&
+      last.of.rulings === of.rulings &&
+      last.of.mesh.settings === of.mesh.settings &&
+      areSamePolicies(last.of.mesh.policies, of.mesh.policies);
+    const placements = isSame ? last.placements : this.#placeAll(of);
+    this.#last = { of, placements };
+    return placements;
+  }
+
+  #placeAll({ mesh, rulings }: PlacedMesh): readonly PolicyPlacement[] {
+    const { rootNamespace } = mesh.settings;
+    let groups: ReadonlyMap<string, readonly Workload[]> | undefined;
+    const placeOne = (source: object, { selector, isIdle, ...policy }: Asked): PolicyPlacement => {
+      const isRoot = policy.namespace === rootNamespace;
+      const ruling = rulings.get(isRoot ? '' : policy.namespace);
+      const known = this.#known.get(source);
+      if (known !== undefined && known.ruling === ruling && known.isIdle === isIdle) {
+        return known.placement;
+      }
+      groups ??= this.#group(mesh.workloads);
+      const near = isRoot ? [...groups.values()].flat() : (groups.get(policy.namespace) ?? []);
+      const scope = { namespace: policy.namespace, selector };
+      const held = isIdle ? [] : near.filter((one) => selects(scope, one, rootNamespace));
+      const placement = { ...policy, workloads: held.map((one) => this.#placedOf(one)) };
+      this.#known.set(source, { ruling, isIdle, placement });
+      return placement;
+    };
+    return askedOf(mesh).map(([source, asked]) => placeOne(source, asked));
+  }
+
+  /** Those in the mesh, by namespace and name; the others are forgotten. */
+  #group(workloads: ReadonlyMap<string, Workload>): ReadonlyMap<string, readonly Workload[]> {
+    const groups = new Map<string, Workload[]>();
+    for (const workload of workloads.values()) {
+      if (!workload.isInMesh) continue;
+      const group = groups.get(workload.namespace);
+      if (group === undefined) groups.set(workload.namespace, [workload]);
+      else group.push(workload);
+    }
+    if (this.#placed.size > 2 * workloads.size) {
+      for (const id of this.#placed.keys()) if (!workloads.has(id)) this.#placed.delete(id);
+    }
+    return groups;
+  }
+
+  #placedOf(workload: Workload): Placed {
+    const known = this.#placed.get(workload.id);
+    if (known?.inbound === workload.inbound) return known;
+    const placed = new Placed(workload, this.#version);
+    this.#placed.set(workload.id, placed);
+    return placed;
+  }
+}
+
+const areSamePolicies = (a: MeshPolicies, b: MeshPolicies): boolean =>
+  a.authorization === b.authorization &&
+  a.broken === b.broken &&
+  a.requestAuthentication === b.requestAuthentication &&
+  a.peerAuthentication === b.peerAuthentication;
+
+function askedOf({
+  policies,
+  settings,
+}: PlacedMesh['mesh']): readonly (readonly [object, Asked])[] {
+  const { authorization, peerAuthentication, requestAuthentication, broken } = policies;
+  const conflicts = peerAuthenticationConflicts(peerAuthentication, settings.rootNamespace);
   const losers = new Set(conflicts.map(({ object }) => `${object?.namespace}/${object?.name}`));
-  const holders = holdersByPolicy(inMesh);
   return [
-    ...authorization.map((policy): PolicyPlacement => {
-      const { namespace, name, action } = policy;
-      const held = policy.isDryRun ? [] : (holders.get(`${namespace}/${name}`) ?? []);
-      return { kind: 'AuthorizationPolicy', namespace, name, action, workloads: place(held) };
+    ...authorization.map((policy) => {
+      const { namespace, name, action, selector } = policy;
+      const isIdle = policy.isDryRun || policy.targetRefs.length > 0;
+      const kind = 'AuthorizationPolicy' as const;
+      return [policy, { kind, namespace, name, action, selector, isIdle }] as const;
     }),
-    ...broken.map(({ of, policy, selector }): PolicyPlacement => {
-      const { namespace, name, action } = policy;
-      const held = inMesh.filter((workload) =>
-        selects({ namespace, selector }, workload, rootNamespace),
-      );
-      return { kind: of, namespace, name, ...(action && { action }), workloads: place(held) };
+    ...broken.map((object) => {
+      const { of: kind, selector } = object;
+      const { namespace, name, action } = object.policy;
+      const asked = { kind, namespace, name, ...(action && { action }), selector, isIdle: false };
+      return [object, asked] as const;
     }),
-    ...requestAuthentication.map((policy): PolicyPlacement => {
-      const { namespace, name } = policy;
-      const held = selectHolders(inMesh, policy, rootNamespace);
-      return { kind: 'RequestAuthentication', namespace, name, workloads: place(held) };
+    ...requestAuthentication.map((policy) => {
+      const { namespace, name, selector, targetRefs } = policy;
+      const isIdle = targetRefs.length > 0;
+      const kind = 'RequestAuthentication' as const;
+      return [policy, { kind, namespace, name, selector, isIdle }] as const;
     }),
-    ...peerAuthentication.map((policy): PolicyPlacement => {
-      const { namespace, name } = policy;
-      const isLost = losers.has(`${namespace}/${name}`);
-      const held = inMesh.filter((workload) => !isLost && selects(policy, workload, rootNamespace));
-      return { kind: 'PeerAuthentication', namespace, name, workloads: place(held) };
+    ...peerAuthentication.map((policy) => {
+      const { namespace, name, selector } = policy;
+      const isIdle = losers.has(`${namespace}/${name}`);
+      const kind = 'PeerAuthentication' as const;
+      return [policy, { kind, namespace, name, selector, isIdle }] as const;
     }),
   ];
-}
-
-const selectHolders = (
-  workloads: readonly Workload[],
-  policy: RequestAuthentication,
-  rootNamespace: string,
-): readonly Workload[] =>
-  policy.targetRefs.length > 0
-    ? []
-    : workloads.filter((workload) => selects(policy, workload, rootNamespace));
-
-function holdersByPolicy(workloads: readonly Workload[]): ReadonlyMap<string, readonly Workload[]> {
-  const holders = new Map<string, Set<Workload>>();
-  for (const workload of workloads) {
-    for (const { namespace, name } of workload.inbound.policies) {
-      const key = `${namespace}/${name}`;
-      const held = holders.get(key) ?? new Set<Workload>();
-      holders.set(key, held.add(workload));
-    }
-  }
-  return new Map([...holders].map(([key, held]) => [key, [...held]]));
 }

@@ -45,7 +45,9 @@ export const compareWorkloads = (
 interface Changes {
   readonly workloads: Map<string, Workload | undefined>;
   readonly ips: Set<string>;
-  readonly namespaces: Set<string>;
+  /** Namespaces where policies are judged differently, and where something else is let in. */
+  readonly judged: Set<string>;
+  readonly ruled: Set<string>;
   /** Of Pods that others may be called differently by now. */
   readonly reach: Set<Place>;
   readonly pods: ProblemChanges;
@@ -58,6 +60,7 @@ export class WorkloadTable {
   #byIp = PersistentMap.from<readonly Workload[]>([]);
   #problems = { pods: NO_PROBLEMS, tokens: NO_PROBLEMS, registry: NO_PROBLEMS, ips: NO_PROBLEMS };
   #shapes = PersistentMap.from<object>([[EVERYWHERE, {}]]);
+  #rulings = PersistentMap.from<object>([[EVERYWHERE, {}]]);
   readonly #specs: InboundSpecs;
   /** Those of a mesh before that were not made here. */
   #seed: ReadonlyMap<string, Workload> | undefined;
@@ -90,6 +93,15 @@ export class WorkloadTable {
     return this.#shapes;
   }
 
+  /** The same of what is let in. */
+  get rulings(): PersistentMap<object> {
+    return this.#rulings;
+  }
+
+  hasInbound(spec: object): boolean {
+    return this.#specs.has(spec);
+  }
+
   /** @returns the Pods that are called otherwise than before. */
   update(
     context: WorkloadContext,
@@ -98,7 +110,8 @@ export class WorkloadTable {
     const changes: Changes = {
       workloads: new Map(),
       ips: new Set(),
-      namespaces: new Set(),
+      judged: new Set(),
+      ruled: new Set(),
       reach: new Set(),
       pods: new Map(),
       tokens: new Map(),
@@ -117,7 +130,8 @@ export class WorkloadTable {
       tokens: this.#problems.tokens.with(changes.tokens),
       registry: this.#problems.registry.with(changes.registry),
     };
-    this.#reshape(changes.namespaces);
+    this.#shapes = renewed(this.#shapes, changes.judged);
+    this.#rulings = renewed(this.#rulings, changes.ruled);
     if (this.#seed !== undefined) this.#specs.prune();
     this.#seed = undefined;
     return changes.reach;
@@ -197,7 +211,11 @@ export class WorkloadTable {
     } else changes.registry.set(place, someOrNone(podProblems(after)));
     if (isOtherwiseCalled(own, after)) changes.reach.add(place);
     const namespace = (after ?? own)?.namespace;
-    if (namespace !== undefined && isOtherwiseJudged(own, after)) changes.namespaces.add(namespace);
+    if (namespace === undefined) return;
+    if (isOtherwiseJudged(own, after)) changes.judged.add(namespace);
+    if (own?.inbound !== after?.inbound || own?.isInMesh !== after?.isInMesh) {
+      changes.ruled.add(namespace);
+    }
   }
 
   #followIps(index: ObjectIndex, ips: ReadonlySet<string>): void {
@@ -213,13 +231,14 @@ export class WorkloadTable {
     this.#byIp = this.#byIp.with(changes);
     this.#problems = { ...this.#problems, ips: this.#problems.ips.with(problems) };
   }
+}
 
-  #reshape(namespaces: ReadonlySet<string>): void {
-    if (namespaces.size === 0) return;
-    this.#shapes = this.#shapes.with(
-      [EVERYWHERE, ...namespaces].map((name) => [name, {}] as const),
-    );
-  }
+function renewed(
+  marks: PersistentMap<object>,
+  namespaces: ReadonlySet<string>,
+): PersistentMap<object> {
+  if (namespaces.size === 0) return marks;
+  return marks.with([EVERYWHERE, ...namespaces].map((name) => [name, {}] as const));
 }
 
 /** What the rules made of one inbound part. */

@@ -23,7 +23,9 @@ import {
 export interface StatusWriterOptions {
   readonly client: Pick<KubeClient, 'patch'>;
   readonly source: Pick<Source, 'state' | 'subscribe'>;
-  readonly views: Pick<MeshViews, 'snapshot' | 'mesh' | 'problems' | 'subscribe'>;
+  readonly views: Pick<MeshViews, 'snapshot' | 'mesh' | 'problems'> & {
+    subscribe(listener: () => void): Disposable;
+  };
   readonly policies: Pick<PolicyStatus, 'reports' | 'subscribe'>;
   /** Told after a write of what has turned with it. */
   readonly onTurned?: (turn: PolicyTurn) => void;

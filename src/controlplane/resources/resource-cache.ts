@@ -21,12 +21,21 @@ export interface ResourceCache {
   ): EncodedResource | undefined;
 }
 
+export interface EncodingFailure {
+  readonly kind: ResourceKind;
+  readonly name: string;
+  /** What it was to be made of. */
+  readonly from: object;
+  readonly owner: string | undefined;
+  readonly cause: unknown;
+}
+
 /**
  * What was made of an object goes when the object goes, so nothing needs to be evicted and nothing made for one
  * workload can be found from another's (CVE-2021-34824).
  */
 export function createResourceCache(options: {
-  readonly onFailure: (kind: ResourceKind, name: string, cause: unknown) => void;
+  readonly onFailure: (failure: EncodingFailure) => void;
 }): ResourceCache {
   const made = new WeakMap<object, Map<string, Made>>();
   let encodes = 0;
@@ -45,7 +54,7 @@ export function createResourceCache(options: {
         byName.set(key, known);
       }
       if (known.ok) return known.resource;
-      options.onFailure(kind, owner === undefined ? name : `${name} of ${owner}`, known.cause);
+      options.onFailure({ kind, name, from, owner, cause: known.cause });
       return undefined;
     },
   };

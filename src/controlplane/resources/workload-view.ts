@@ -1,6 +1,7 @@
 // What one proxy sees of a mesh: its own workload's ports, and every destination.
-import type { Destination, InboundPort, Mesh, Workload } from '@weft/model/mesh/mesh';
+import type { Destination, InboundPort, InboundSpec, Mesh, Workload } from '@weft/model/mesh/mesh';
 import type { EncodedResource, ResourceKind, ResourceView } from '@weft/xds/resource';
+import type { Listener } from '@weft/xds/resources/listener';
 import { BUNDLE_SECRET } from '@weft/xds/resources/secret';
 import { BLACKHOLE_CLUSTER, inboundClusterName, PASSTHROUGH_CLUSTER } from './cluster-names.ts';
 import {
@@ -129,18 +130,18 @@ const secretOf = ({ bundle, cache }: ViewOptions): Found =>
     build: () => ({ name: BUNDLE_SECRET, trustedCaPem: bundle.pem }),
   });
 
+/** What a workload's own listener is, whoever asks for it. */
+export function inboundListenerOf(spec: InboundSpec, cache: ResourceCache): Found {
+  const owner = `${spec.namespace}/${spec.serviceAccount}`;
+  const build = (): Listener => buildInboundListener(spec);
+  return cache.get('listener', { from: spec, name: INBOUND_LISTENER, owner, build });
+}
+
 function findListener(name: string, options: ViewOptions): Found {
   const { mesh, workload, cache } = options;
   if (name === INBOUND_LISTENER) {
     const spec = workload?.inbound;
-    if (spec === undefined) return undefined;
-    const owner = `${spec.namespace}/${spec.serviceAccount}`;
-    return cache.get('listener', {
-      from: spec,
-      name,
-      owner,
-      build: () => buildInboundListener(spec),
-    });
+    return spec && inboundListenerOf(spec, cache);
   }
   if (name === VIRTUAL_OUTBOUND) {
     const { settings } = mesh;

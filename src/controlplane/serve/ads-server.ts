@@ -11,7 +11,7 @@ import { createRounds, type Rounds } from './rounds.ts';
 import { type DiscoveryMethod, discoveryServices } from './services.ts';
 import type { SessionReport } from './session-report.ts';
 import { type DiscoveryCall, StreamSession, type StreamContext } from './stream-session.ts';
-import type { ProxyRef, ViewSource } from './view-source.ts';
+import type { ProxyRef, ViewChange, ViewSource } from './view-source.ts';
 
 export type Peer =
   | { readonly ok: true; readonly identity: SpiffeId }
@@ -81,7 +81,9 @@ export class AdsServer implements Disposable {
       sliceMs: SLICE_MS,
       onFinished: (durationMs, count) => metrics.changeServed(durationMs, count),
     });
-    this.#subscription = options.views.subscribe(() => this.#rounds.start(this.#sessions));
+    this.#subscription = options.views.subscribe((change) =>
+      this.#rounds.start(this.#concernedBy(change)),
+    );
     for (const { definition, methods } of discoveryServices()) {
       const handlers = [...methods].map(([name, method]) => [
         name,
@@ -89,6 +91,10 @@ export class AdsServer implements Disposable {
       ]);
       options.server.addService(definition, Object.fromEntries(handlers));
     }
+  }
+
+  *#concernedBy(change: ViewChange): Iterable<StreamSession> {
+    for (const session of this.#sessions) if (session.isConcernedBy(change)) yield session;
   }
 
   #open(call: DiscoveryCall, method: DiscoveryMethod): void {

@@ -14,12 +14,7 @@ import {
 } from '@weft/xds/protocol/session';
 import { readSotwRequest, writeSotwResponse } from '@weft/xds/protocol/sotw';
 import type { PlainMessage } from '@weft/xds/registry';
-import {
-  RESOURCE_ORDER,
-  type ResourceKind,
-  type ResourceView,
-  TYPE_URLS,
-} from '@weft/xds/resource';
+import { RESOURCE_ORDER, type ResourceKind, TYPE_URLS } from '@weft/xds/resource';
 import type { Logger } from 'pino';
 import type { XdsLimits } from './limits.ts';
 import type { EndReason, XdsMetrics } from './metrics.ts';
@@ -28,7 +23,7 @@ import { Outbox } from './outbox.ts';
 import { createRequestRate, type RequestRate } from './request-rate.ts';
 import type { DiscoveryMethod } from './services.ts';
 import { reportKind, type SessionReport } from './session-report.ts';
-import type { NodeClaim, ProxyRef, ViewSource } from './view-source.ts';
+import type { NodeClaim, ProxyRef, ViewChange, ViewSource } from './view-source.ts';
 
 export type DiscoveryCall = ServerDuplexStream<PlainMessage, Uint8Array>;
 
@@ -66,7 +61,9 @@ export class StreamSession {
   readonly #outbox: Outbox;
   readonly #rate: RequestRate;
   readonly #cleanup = new DisposableStack();
-  #served: { readonly claim: NodeClaim; readonly proxy: ProxyRef; view: ResourceView } | undefined;
+  #served: { readonly claim: NodeClaim; readonly proxy: ProxyRef } | undefined;
+  /** The newest revision of which something concerned this stream: what it has asked for is as it was then. */
+  #revision = 0;
   #isEnded = false;
 
   constructor(
@@ -133,7 +130,18 @@ export class StreamSession {
     return this.#session;
   }
 
-  /** The mesh changed: judge the proxy again, then send what it has yet to hear. */
+  /** Whether a change is about the proxy, or about anything that the stream asks for. */
+  isConcernedBy({ isAll, proxies, names }: ViewChange): boolean {
+    if (isAll || this.proxy === undefined || proxies.has(this.proxy.id)) return true;
+    for (const { isWildcard, entries } of this.#session.subscriptions.values()) {
+      if (isWildcard) return true;
+      const [few, many] = names.size < entries.size ? [names, entries] : [entries, names];
+      for (const name of few.keys()) if (many.has(name)) return true;
+    }
+    return false;
+  }
+
+  /** Something changed that concerns it: judge the proxy again, then send what it has yet to hear. */
   refresh(): void {
     this.#guard(() => {
       if (this.#isEnded || this.#served === undefined) return;
@@ -193,7 +201,8 @@ export class StreamSession {
       this.end('unknown-workload', status.UNAVAILABLE, `${before.id} was replaced`);
       return false;
     }
-    this.#served = { claim, proxy, view: views.viewFor(proxy) };
+    this.#served = { claim, proxy };
+    this.#revision = views.viewFor(proxy).revision;
     return true;
   }
 
@@ -238,9 +247,12 @@ export class StreamSession {
   }
 
   #send(): void {
-    const { metrics, identifier } = this.#context;
-    while (!this.#isEnded && this.#served !== undefined && !this.#outbox.isFull) {
-      const response = nextResponse(this.#session, this.#served.view);
+    const { metrics, identifier, views } = this.#context;
+    if (this.#served === undefined) return;
+    // What others have been told since is not looked through again.
+    const view = { ...views.viewFor(this.#served.proxy), revision: this.#revision };
+    while (!this.#isEnded && !this.#outbox.isFull) {
+      const response = nextResponse(this.#session, view);
       if (response === undefined) return;
       const write = this.#session.variant === 'sotw' ? writeSotwResponse : writeDeltaResponse;
       const bytes = write(response, identifier);

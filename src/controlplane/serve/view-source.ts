@@ -29,10 +29,20 @@ export type ProxyResolution =
       readonly reason: string;
     };
 
+/** What may be other than before; what is not named is what it was. */
+export interface ViewChange {
+  /** Everything may be. */
+  readonly isAll: boolean;
+  /** Proxies whose own workload has changed: who they are, and what they let in. */
+  readonly proxies: ReadonlySet<string>;
+  /** Of resources that are anybody's, whatever their kind. */
+  readonly names: ReadonlySet<string>;
+}
+
 export interface ViewSource {
   resolve(claim: NodeClaim, identity: SpiffeId): ProxyResolution;
   /** The proxy's view at the newest revision; cheap, for it is asked at every change. */
   viewFor(proxy: ProxyRef): ResourceView;
   /** Called after every new revision, already coalesced. */
-  subscribe(listener: () => void): Disposable;
+  subscribe(listener: (change: ViewChange) => void): Disposable;
 }

@@ -22,8 +22,8 @@ export interface PolicyReport {
 export interface WorkloadEnforcement {
   readonly proxy: string;
   readonly enforced: boolean;
-  /** Of the listener that carries it. */
-  readonly version: string;
+  /** Of the listener that carries it; absent where nobody is connected who could be sent it. */
+  readonly version?: string;
   /** `acknowledged` where the proxy does not report what it evaluates (Envoy). */
   readonly by: 'nothing' | 'acknowledged' | 'confirmed';
   /** Why it is not enforced there. */
@@ -31,7 +31,7 @@ export interface WorkloadEnforcement {
 }
 
 export interface PolicyStatusOptions {
-  readonly views: Pick<MeshViews, 'policies' | 'subscribe'>;
+  readonly views: Pick<MeshViews, 'policies'> & { subscribe(listener: () => void): Disposable };
   readonly ads: Pick<AdsServer, 'statusOf' | 'onAnswer'>;
   readonly evaluationOf: (proxyId: string, listener: string) => Evaluation;
   readonly onReport: (listener: () => void) => Disposable;
@@ -65,6 +65,7 @@ export class PolicyStatus implements Disposable {
   readonly #tracked = new Map<string, Tracked>();
   readonly #subscriptions = new DisposableStack();
   readonly #listeners = new Set<() => void>();
+  #placements: readonly PolicyPlacement[] | undefined;
   #timer: Disposable | undefined;
   #restMs = 0;
 
@@ -86,13 +87,16 @@ export class PolicyStatus implements Disposable {
 
   /** Notes which policies are new or carried by other versions than before. */
   #follow(): void {
-    const { views } = this.#options;
+    const placements = this.#options.views.policies();
+    if (placements === this.#placements) return;
+    this.#placements = placements;
     const nowMs = this.#changedAtMs();
     const seen = new Set<string>();
-    for (const placement of views.policies()) {
+    for (const placement of placements) {
       const key = keyOf(placement);
       seen.add(key);
       const known = this.#tracked.get(key);
+      if (known?.placement === placement) continue;
       if (known === undefined) {
         this.#tracked.set(key, { placement, changedAtMs: nowMs, enforcedAtMs: undefined });
       } else if (!isSamePlacement(known.placement, placement)) {
@@ -154,10 +158,15 @@ export class PolicyStatus implements Disposable {
   }
 
   #enforcement(
-    { proxyId, listenerVersion: version }: PolicyPlacement['workloads'][number],
+    placed: PolicyPlacement['workloads'][number],
     acked: AckedVersions,
   ): WorkloadEnforcement {
+    const { proxyId } = placed;
     const versions = acked.get(proxyId);
+    if (versions === undefined) {
+      return { proxy: proxyId, enforced: false, by: 'nothing', reason: 'not-connected' };
+    }
+    const { listenerVersion: version } = placed;
     const not = (reason: NonNullable<WorkloadEnforcement['reason']>): WorkloadEnforcement => ({
       proxy: proxyId,
       enforced: false,
@@ -165,7 +174,6 @@ export class PolicyStatus implements Disposable {
       by: 'nothing',
       reason,
     });
-    if (versions === undefined) return not('not-connected');
     if (!versions.has(version)) return not('not-acknowledged');
     const evaluation = this.#options.evaluationOf(proxyId, INBOUND_LISTENER);
     if (!evaluation.isReporting) {
@@ -207,6 +215,7 @@ function isSamePlacement(a: PolicyPlacement, b: PolicyPlacement): boolean {
     a.workloads.length === b.workloads.length &&
     a.workloads.every((workload, index) => {
       const other = b.workloads[index];
+      if (workload === other) return true;
       return (
         workload.proxyId === other?.proxyId && workload.listenerVersion === other.listenerVersion
       );

@@ -23,7 +23,7 @@ function viewOf(id: string): ResourceView {
   const workload = mesh.workloads.get(id);
   assert.ok(workload !== undefined);
   const pem = '-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n';
-  const cache = createResourceCache({ onFailure: (_kind, _name, cause) => assert.fail(String(cause)) });
+  const cache = createResourceCache({ onFailure: ({ cause }) => assert.fail(String(cause)) });
   return createWorkloadView({ revision: 1, mesh, bundle: { pem, version: '1' }, cache, shared: new Map(), workload });
 }
 
