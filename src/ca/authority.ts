@@ -17,6 +17,7 @@ import {
   type Issuance,
   issueSvid,
   type Refusal,
+  type Reviewed,
   reviewRequest,
   type ServerCertificate,
   type Signing,
@@ -72,6 +73,13 @@ export async function openAuthority(options: AuthorityOptions): Promise<Authorit
   return authority;
 }
 
+interface Asker {
+  readonly attestor: string;
+  readonly peer: string;
+  /** Serial, in hex, of the certificate that its holder will use no more. */
+  readonly replaces?: string;
+}
+
 export class Authority implements AsyncDisposable {
   readonly trustDomain: TrustDomain;
   /** The identity in the certificates of the control plane's own servers. */
@@ -120,7 +128,6 @@ export class Authority implements AsyncDisposable {
   /**
    * Answers one request for a certificate, and writes one audit line, whatever the answer.
    * The identity is the attestor's word; the request gives the key alone.
-   * @param replaces serial, in hex, of the certificate that its holder will use no more.
    */
   issue(
     csrDer: Uint8Array,
@@ -129,8 +136,24 @@ export class Authority implements AsyncDisposable {
     peer: string,
     replaces?: string,
   ): Issuance {
+    const reviewed = this.review(csrDer, identity);
+    if (reviewed.ok) {
+      return this.issueReviewed(reviewed, { attestor, peer, ...(replaces && { replaces }) });
+    }
     const { namespace, serviceAccount } = identity;
-    const issuance = issueSvid(csrDer, this.#subjectOf(identity), this.#signing());
+    const { reasonCode, reason } = reviewed;
+    this.audit({ ok: false, reasonCode, reason, namespace, serviceAccount, attestor, peer });
+    return reviewed;
+  }
+
+  /** What `issue` would refuse is refused, before anything is used up for it; nothing is written down. */
+  review(csrDer: Uint8Array, identity: WorkloadName): Reviewed | Refusal {
+    return reviewRequest(csrDer, this.#subjectOf(identity));
+  }
+
+  /** The second half of `issue`, with its audit line. */
+  issueReviewed(reviewed: Reviewed, { attestor, peer, replaces }: Asker): Issuance {
+    const issuance = issueSvid(reviewed, this.#signing());
     if (issuance.ok) {
       const { spiffeId, serial, notAfter } = issuance.svid;
       const generation = this.#opened.active.id;
@@ -139,15 +162,10 @@ export class Authority implements AsyncDisposable {
       this.audit({ ok: true, spiffeId, serial, notAfter, attestor, peer });
     } else {
       const { reasonCode, reason } = issuance;
+      const { namespace, serviceAccount } = reviewed.subject;
       this.audit({ ok: false, reasonCode, reason, namespace, serviceAccount, attestor, peer });
     }
     return issuance;
-  }
-
-  /** What `issue` would refuse, before anything is used up for it: `undefined` when nothing. */
-  review(csrDer: Uint8Array, identity: WorkloadName): Refusal | undefined {
-    const reviewed = reviewRequest(csrDer, this.#subjectOf(identity));
-    return reviewed.ok ? undefined : reviewed;
   }
 
   #subjectOf({ namespace, serviceAccount }: WorkloadName): Subject {

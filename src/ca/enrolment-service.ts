@@ -133,14 +133,14 @@ async function enrol(
   if (!attested.ok) return notAttested(attested, attestor);
   const { identity } = attested;
   // A request that cannot be granted must not cost its owner the token.
-  const flaw = authority.review(csrDer, identity);
-  if (flaw !== undefined) {
-    const { reasonCode, reason } = flaw;
+  const reviewed = authority.review(csrDer, identity);
+  if (!reviewed.ok) {
+    const { reasonCode, reason } = reviewed;
     return badRequest({ reasonCode, reason, ...identity }, attestor.name);
   }
   const redeemed = await attested.redeem();
   if (!redeemed.ok) return notAttested(redeemed, attestor);
-  const issuance = authority.issue(csrDer, identity, attestor.name, peer);
+  const issuance = authority.issueReviewed(reviewed, { attestor: attestor.name, peer });
   if (!issuance.ok) return { ok: false, code: status.UNAVAILABLE, details: issuance.reason };
   return {
     ok: true,

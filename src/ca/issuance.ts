@@ -56,11 +56,16 @@ export interface Subject extends WorkloadName {
   readonly reservedId: SpiffeId;
 }
 
-/** What a request must be to be granted, short of the signing. */
-export function reviewRequest(
-  csrDer: Uint8Array,
-  subject: Subject,
-): { readonly ok: true; readonly spiffeId: SpiffeId; readonly point: Buffer } | Refusal {
+/** A request that was found good: its owner holds the key, and it names nobody but whom the attestor named. */
+export interface Reviewed {
+  readonly ok: true;
+  readonly spiffeId: SpiffeId;
+  readonly subject: Subject;
+  readonly point: Buffer;
+}
+
+/** What a request must be to be granted, short of the signing. Checks its signature, which costs more than to sign. */
+export function reviewRequest(csrDer: Uint8Array, subject: Subject): Reviewed | Refusal {
   if (!isDnsLabel(subject.namespace) || !isDnsSubdomain(subject.serviceAccount)) {
     const reason = 'namespace or service account is no Kubernetes name';
     return { ok: false, reasonCode: 'identity-invalid', reason };
@@ -77,12 +82,10 @@ export function reviewRequest(
     const reason = `the request names an identity that is not the proven one, ${spiffeId}`;
     return { ok: false, reasonCode: 'csr-names-another', reason };
   }
-  return { ok: true, spiffeId, point: request.point };
+  return { ok: true, spiffeId, subject, point: request.point };
 }
 
-export function issueSvid(csrDer: Uint8Array, subject: Subject, signing: Signing): Issuance {
-  const reviewed = reviewRequest(csrDer, subject);
-  if (!reviewed.ok) return reviewed;
+export function issueSvid(reviewed: Reviewed, signing: Signing): Issuance {
   const { spiffeId } = reviewed;
   const leaf = signLeaf(reviewed.point, { spiffeId }, signing);
   if (leaf === undefined) {
