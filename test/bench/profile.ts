@@ -1,11 +1,13 @@
 // Records where the CPU of a sidecar pair goes under load, and says the places that cost most.
-import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { isPlainObject } from '@weft/model/policy/reader';
 import { modeYaml, NAMESPACE } from '../support/lab-manifests.ts';
 import { openLab } from '../support/lab.ts';
+import { eventually } from '../support/lab-wait.ts';
 import { jobOf } from './dataplane-rounds.ts';
 import { type Identities, issueIdentities } from './identities.ts';
 import { startAppNamed } from './load/apps.ts';
@@ -13,10 +15,15 @@ import { Drivers } from './load/drivers.ts';
 import { issueTokens, policyFilesOf } from './mesh-policies.ts';
 import { startWeftPair, type WeftPair } from './peers/pairs.ts';
 import { CALLED, CALLER } from './policies.ts';
+import { FOLDER_VARIABLE, profileName } from './profile-preload.ts';
 import type { MeshSpec, Scenario } from './scenario.ts';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
+const PRELOAD = new URL('profile-preload.ts', import.meta.url).href;
 const TOP = 30;
+/** Code is compiled and pools are filled by then: neither is in the profile. */
+const WARM_UP_MS = 3_000;
+const WRITTEN_MS = 20_000;
 
 interface Cost {
   readonly place: string;
@@ -41,23 +48,29 @@ export async function profilePair(options: {
   const { scenario, durationMs } = options;
   const folder = options.folder ?? (await mkdtemp(join(tmpdir(), 'weft-profile-')));
   if (options.folder === undefined) stack.defer(() => rm(folder, { recursive: true, force: true }));
-  const env = { NODE_OPTIONS: `--cpu-prof --cpu-prof-dir=${folder}` };
+  const env = { NODE_OPTIONS: `--import=${PRELOAD}`, [FOLDER_VARIABLE]: folder };
   const { pair, identities, headers } = await startPair(stack, scenario.mesh, env);
   const found = await stack.use(new Drivers()).first(scenario.drivers);
   if (!found.ok) throw new Error(`Cannot profile: ${found.reasons.join('; ')}`);
   const setting = { scenario, identities, ...(headers !== undefined && { headers }) };
+  const pids = pair.sidecars.map(({ daemon }) => daemon.pid);
+  const signal = (): void => pids.forEach((pid) => process.kill(pid, 'SIGUSR2'));
+  await found.driver.run(jobOf(setting, pair, WARM_UP_MS));
+  signal();
   const result = await found.driver.run(jobOf(setting, pair, durationMs));
+  signal();
   const { requests, failures, firstFailure } = result;
   if (failures > 0) throw new Error(`Cannot profile: ${failures} failed, ${firstFailure ?? ''}`);
   const unit = scenario.unit ?? 'request';
   process.stderr.write(`… ${scenario.name}: ${requests} of a ${unit} in ${durationMs} ms\n`);
-  for (const { daemon } of pair.sidecars) await daemon.stop();
-  const files = await readdir(folder);
   const profiles: ProfileResult['profiles'][number][] = [];
   for (const { daemon } of pair.sidecars) {
-    const file = files.find((name) => name.includes(`.${daemon.pid}.`));
-    if (file === undefined) throw new Error(`Cannot find the profile of ${daemon.name}`);
-    const text = await readFile(join(folder, file), 'utf8');
+    const file = join(folder, profileName(daemon.pid));
+    await eventually(() => existsSync(file), {
+      what: `the profile of ${daemon.name}`,
+      withinMs: WRITTEN_MS,
+    });
+    const text = await readFile(file, 'utf8');
     profiles.push({ proxy: daemon.name, ...costsOf(JSON.parse(text)) });
   }
   return { profiles };
