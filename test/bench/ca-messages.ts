@@ -47,3 +47,5 @@ export const ACCOUNT = 'web';
 export const CA_NAMESPACE = 'shop';
 /** What the benchmark's server does not believe. */
 export const BAD_TOKEN = 'bad';
+/** Argument of a server whose renewals are always the same answer. */
+export const ECHO = 'echo';

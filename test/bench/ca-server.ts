@@ -1,4 +1,4 @@
-// The enrolment and renewal services of the control plane in a process of their own, with every limit of rate lifted and every token but one believed.
+// The enrolment and renewal services of the control plane in a process of their own, with every limit of rate lifted and every token but one believed; or one that echoes.
 import { Server } from '@grpc/grpc-js';
 import { type AttestationRefusal, type Attestor, notMine } from '@weft/ca/attest/attestor';
 import { type Authority, openAuthority } from '@weft/ca/authority';
@@ -7,7 +7,8 @@ import { createServerCredentials } from '@weft/ca/server-credentials';
 import { openFileStore } from '@weft/ca/store/file';
 import { parseTrustDomain, spiffeIdOf } from '@weft/model/identity';
 import { destination, pino } from 'pino';
-import { ACCOUNT, BAD_TOKEN, CA_NAMESPACE, type Serving } from './ca-messages.ts';
+import { addEchoService } from './ca-echo.ts';
+import { ACCOUNT, BAD_TOKEN, CA_NAMESPACE, ECHO, type Serving } from './ca-messages.ts';
 import { TRUST_DOMAIN } from './identities.ts';
 
 const HOST = '127.0.0.1';
@@ -33,7 +34,7 @@ const believer: Attestor = {
   },
 };
 
-async function serve(stateDir: string): Promise<Serving> {
+async function serve(stateDir: string, isEcho: boolean): Promise<Serving> {
   const trustDomain = parseTrustDomain(TRUST_DOMAIN);
   if (trustDomain === undefined) throw new TypeError(`Cannot read ${TRUST_DOMAIN}: no domain`);
   /** Audit lines are written, as in the control plane; nobody reads them. */
@@ -43,7 +44,8 @@ async function serve(stateDir: string): Promise<Serving> {
   const enrolment = new Server();
   addEnrolmentService(enrolment, { authority, attestors: [believer], limits: LIMITS, log });
   const renewal = new Server();
-  addRenewalService(renewal, { authority, limits: LIMITS });
+  if (isEcho) addEchoService(renewal, authority);
+  else addRenewalService(renewal, { authority, limits: LIMITS });
   return {
     kind: 'serving',
     enrolment: await listen(enrolment, 'server-auth', authority),
@@ -72,8 +74,8 @@ function listen(
 }
 
 if (import.meta.main) {
-  const [, , stateDir] = process.argv;
+  const [, , stateDir, what] = process.argv;
   if (stateDir === undefined) throw new TypeError('Cannot serve: no state directory is given');
   process.on('disconnect', () => process.exit(0));
-  process.send?.(await serve(stateDir));
+  process.send?.(await serve(stateDir, what === ECHO));
 }

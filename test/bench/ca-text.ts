@@ -27,6 +27,7 @@ export function caText(result: CaResult): string {
     'CA: certificates given by the services of enrolment and renewal; CPU of the server alone',
     `openssl speed, one core: ${spread(limit.signsPerSecond)} signatures a second, ${spread(limit.verifiesPerSecond)} verified; the limit is one of each for a certificate`,
     'Each enrolment has a connection of its own, with its handshake; a mass start has join tokens and renewal streams as well',
+    'Without a CA: a server that gives every request the same answer, so that gRPC and TLS are all that costs',
     `Verified: ${result.checks.join('; ')}`,
     `Median of ${result.rounds} rounds (lowest–highest)`,
     '',

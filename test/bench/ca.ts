@@ -11,6 +11,7 @@ import {
   type Answered,
   BAD_TOKEN,
   CA_NAMESPACE,
+  ECHO,
   type FromClients,
   type Serving,
   type ToClients,
@@ -77,6 +78,8 @@ interface Load {
   readonly name: string;
   readonly kind: 'enrol' | 'renew';
   readonly atOnce: number;
+  /** Of the server that gives the same answer again: what gRPC and TLS alone cost. */
+  readonly isEcho?: true;
 }
 
 const LOADS: readonly Load[] = [
@@ -84,28 +87,39 @@ const LOADS: readonly Load[] = [
   { name: 'enrolment, 32 at once', kind: 'enrol', atOnce: 32 },
   { name: 'renewal, one stream', kind: 'renew', atOnce: 1 },
   { name: 'renewal, 32 streams', kind: 'renew', atOnce: 32 },
+  { name: 'its messages without a CA, 32 streams', kind: 'renew', atOnce: 32, isEcho: true },
 ];
+
+interface Server {
+  readonly where: Where;
+  readonly pid: number;
+}
+
+async function startServer(stack: AsyncDisposableStack, ...args: string[]): Promise<Server> {
+  const stateDir = await mkdtemp(join(tmpdir(), 'weft-ca-bench-'));
+  stack.defer(() => rm(stateDir, { recursive: true, force: true }));
+  const child = stack.use(startChild(fileOf('ca-server.ts'), [stateDir, ...args]));
+  const where = servingOf(await nextMessage(child, START_MS));
+  return { where, pid: child.pid ?? 0 };
+}
 
 export async function measureCa(plan: CaPlan, progress: (what: string) => void): Promise<CaResult> {
   await using stack = new AsyncDisposableStack();
-  const stateDir = await mkdtemp(join(tmpdir(), 'weft-ca-bench-'));
-  stack.defer(() => rm(stateDir, { recursive: true, force: true }));
-  const server = stack.use(startChild(fileOf('ca-server.ts'), [stateDir]));
-  const where = servingOf(await nextMessage(server, START_MS));
+  const server = await startServer(stack);
+  const echo = await startServer(stack, ECHO);
   const clients = stack.use(await Clients.start());
-  const checks = await verify(clients, where);
-  const pid = server.pid ?? 0;
+  const checks = await verify(clients, server.where);
+  const run = (load: Load, durationMs: number): ReturnType<typeof runLoad> =>
+    runLoad({ load, clients, server: load.isEcho ? echo : server, durationMs });
   const rounds = LOADS.map((): Round[] => []);
   const limits: SigningLimit[] = [];
-  for (const load of LOADS) await runLoad({ load, clients, where, pid, durationMs: WARM_UP_MS });
+  for (const load of LOADS) await run(load, WARM_UP_MS);
   for (let round = 0; round < plan.rounds; round++) {
     progress(`CA, round ${round + 1} of ${plan.rounds}`);
     const limit = await signingLimit(OPENSSL_SECONDS);
     limits.push(limit);
     for (const [at, load] of LOADS.entries()) {
-      const { roundMs: durationMs } = plan;
-      const done = await runLoad({ load, clients, where, pid, durationMs });
-      rounds[at]?.push({ ...done, limit });
+      rounds[at]?.push({ ...(await run(load, plan.roundMs)), limit });
     }
   }
   const massStart = await measureMassStart(plan, progress);
@@ -139,11 +153,11 @@ function figuresOf(name: string, rounds: readonly Round[]): CaFigures {
 async function runLoad(how: {
   readonly load: Load;
   readonly clients: Clients;
-  readonly where: Where;
-  readonly pid: number;
+  readonly server: Server;
   readonly durationMs: number;
 }): Promise<Omit<Round, 'limit'>> {
-  const { load, clients, where, pid, durationMs } = how;
+  const { load, clients, server, durationMs } = how;
+  const { where, pid } = server;
   const { kind, atOnce } = load;
   if (kind === 'renew') await clients.ask({ kind: 'open', where, streams: atOnce }, 'opened');
   const message: ToClients =
