@@ -1,6 +1,6 @@
 // Fake sidecars that ask a CA for certificates, in a process of their own: keys, connections and checks as a sidecar makes them.
 import type { Client, ClientDuplexStream } from '@grpc/grpc-js';
-import { openChannel } from '@weft/dataplane/control-plane/link';
+import { openGrpcJsChannel } from '../support/grpc-js-channel.ts';
 import {
   checkSvid,
   readBundle,
@@ -55,7 +55,7 @@ async function enrol(where: Where, token: string, key: KeyAndRequest): Promise<E
   const { enrolment: address, bundlePem } = where;
   const method = serviceDefinition(SERVICE)['Enrol'];
   if (method === undefined) throw new TypeError(`Cannot find Enrol of ${SERVICE}`);
-  const client = openChannel({ address, bundlePem, controlPlane: controlPlaneOf(where) });
+  const client = openGrpcJsChannel({ address, bundlePem, controlPlane: controlPlaneOf(where) });
   const { promise, resolve, reject } = Promise.withResolvers<PlainMessage>();
   client.makeUnaryRequest<PlainMessage, PlainMessage>(
     method.path,
@@ -101,7 +101,7 @@ class Renewals implements Disposable {
     const method = serviceDefinition(SERVICE)['Renew'];
     if (method === undefined) throw new TypeError('Cannot renew: no such method');
     const controlPlane = controlPlaneOf(where);
-    this.#client = openChannel({
+    this.#client = openGrpcJsChannel({
       address: where.renewal,
       bundlePem: own.bundlePem,
       controlPlane,

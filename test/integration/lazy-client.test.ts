@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { test } from 'node:test';
-import { openChannel } from '@weft/dataplane/control-plane/link';
+import { openGrpcJsChannel } from '../support/grpc-js-channel.ts';
 import { enrol } from '@weft/dataplane/enrol/enrolment-client';
 import { systemClock } from '@weft/model/clock';
 import { parseTrustDomain, spiffeIdOf } from '@weft/model/identity';
@@ -37,7 +37,7 @@ async function openLazyStreams(lab: Lab): Promise<Disposable> {
   });
   assert.ok(enrolled.ok);
   const own = enrolled.svid;
-  const client = openChannel({ address: lab.addresses.xds, bundlePem, controlPlane, own });
+  const client = openGrpcJsChannel({ address: lab.addresses.xds, bundlePem, controlPlane, own });
   const method = serviceDefinition('envoy.service.discovery.v3.AggregatedDiscoveryService')[
     'DeltaAggregatedResources'
   ];

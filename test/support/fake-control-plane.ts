@@ -44,8 +44,8 @@ export class FakeControlPlane implements AsyncDisposable {
     });
   }
 
-  get address(): string {
-    return `127.0.0.1:${this.#port}`;
+  get port(): number {
+    return this.#port;
   }
 
   async stream(index: number): Promise<Stream> {

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { type Client, type ServiceError, status } from '@grpc/grpc-js';
 import { createJoinToken } from '@weft/ca/join-tokens';
-import { openChannel } from '@weft/dataplane/control-plane/link';
+import { openGrpcJsChannel } from '../../../test/support/grpc-js-channel.ts';
 import type { Svid } from '@weft/dataplane/enrol/check-svid';
 import { enrol } from '@weft/dataplane/enrol/enrolment-client';
 import { systemClock } from '@weft/model/clock';
@@ -82,7 +82,7 @@ type Outcome = { readonly code: status; readonly details: string } | { readonly 
 /** The first that comes of a stream which asks for the inbound listener: an answer, or the error it ends with. */
 async function ask(rig: Rig, own: Svid | undefined, node: string): Promise<Outcome> {
   const { authority, addresses } = rig.plane;
-  const client: Client = openChannel({
+  const client: Client = openGrpcJsChannel({
     address: addresses.xds,
     bundlePem: authority.bundle().pem,
     controlPlane: authority.controlPlaneId,

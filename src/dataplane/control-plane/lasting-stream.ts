@@ -1,9 +1,11 @@
 // Keeps one two-way stream to the control plane open: opens it again, later and later, with the certificate of now.
-import type { ClientDuplexStream, MethodDefinition } from '@grpc/grpc-js';
+import type { MethodDefinition } from '@grpc/grpc-js';
 import type { Clock } from '@weft/model/clock';
 import type { PlainMessage } from '@weft/xds/registry';
 import type { Logger } from 'pino';
 import { Backoff } from './backoff.ts';
+import type { Call } from './grpc/call.ts';
+import { CallFailure, STATUS } from './grpc/status.ts';
 import type { ChannelLease } from './shared-channel.ts';
 import { whyNoAnswer } from './why-no-answer.ts';
 
@@ -27,12 +29,10 @@ export interface LastingStreamOptions {
 /** A stream that lived so long was a good one: the next failure counts as the first. */
 const GOOD_STREAM_MS = 10_000;
 
-type Stream = ClientDuplexStream<PlainMessage, PlainMessage>;
-
 export class LastingStream implements Disposable {
   readonly #options: LastingStreamOptions;
   readonly #backoff: Backoff;
-  #stream: Stream | undefined;
+  #call: Call | undefined;
   #lease: ChannelLease | undefined;
   #retry: Disposable | undefined;
   #isDisposed = false;
@@ -45,19 +45,19 @@ export class LastingStream implements Disposable {
   }
 
   get isOpen(): boolean {
-    return this.#stream !== undefined;
+    return this.#call !== undefined;
   }
 
   /** @returns whether there was a stream to send it on. */
   send(message: PlainMessage): boolean {
-    if (this.#stream === undefined) return false;
-    this.#stream.write(message);
+    if (this.#call === undefined) return false;
+    this.#call.send(this.#options.method.requestSerialize(message));
     return true;
   }
 
   #open(): void {
     if (this.#isDisposed) return;
-    const { connect, clock, method, onOpen, onMessage, onState } = this.#options;
+    const { connect, clock, method, onOpen, onState } = this.#options;
     const openedAt = clock.now();
     let lease: ChannelLease;
     try {
@@ -66,34 +66,37 @@ export class LastingStream implements Disposable {
       this.#again(error instanceof Error ? error.message : String(error));
       return;
     }
-    const { path, requestSerialize, responseDeserialize } = method;
-    const stream: Stream = lease.client.makeBidiStreamRequest(
-      path,
-      requestSerialize,
-      responseDeserialize,
-    );
+    const call = lease.channel.open(method.path, {
+      onAnswered: () => {
+        if (this.#call === call) onState?.(true);
+      },
+      onMessage: (bytes) => {
+        if (this.#call === call) this.#take(call, bytes);
+      },
+      onEnd: (failure) => {
+        lease[Symbol.dispose]();
+        if (this.#call !== call) return;
+        this.#call = undefined;
+        if (clock.now() - openedAt >= GOOD_STREAM_MS) this.#backoff.reset();
+        onState?.(false);
+        this.#again(failure === undefined ? 'the stream ended' : reasonOf(failure));
+      },
+    });
     this.#lease = lease;
-    this.#stream = stream;
-    let reason = 'the stream ended';
-    stream.on('metadata', () => {
-      if (this.#stream === stream) onState?.(true);
-    });
-    stream.on('data', (message: PlainMessage) => {
-      if (this.#stream === stream) onMessage(message);
-    });
-    stream.on('error', (error) => {
-      reason = whyNoAnswer(error.message);
-    });
-    /** The last event of a call, however it went. */
-    stream.on('status', () => {
-      lease[Symbol.dispose]();
-      if (this.#stream !== stream) return;
-      this.#stream = undefined;
-      if (clock.now() - openedAt >= GOOD_STREAM_MS) this.#backoff.reset();
-      onState?.(false);
-      this.#again(reason);
-    });
-    onOpen((message) => stream.write(message));
+    this.#call = call;
+    onOpen((message) => call.send(method.requestSerialize(message)));
+  }
+
+  #take(call: Call, bytes: Buffer): void {
+    const { method, onMessage } = this.#options;
+    let message: PlainMessage;
+    try {
+      message = method.responseDeserialize(bytes);
+    } catch (error) {
+      call.giveUp(new CallFailure(STATUS.INTERNAL, `a message cannot be read: ${String(error)}`));
+      return;
+    }
+    onMessage(message);
   }
 
   #again(reason: string): void {
@@ -107,9 +110,13 @@ export class LastingStream implements Disposable {
   [Symbol.dispose](): void {
     this.#isDisposed = true;
     this.#retry?.[Symbol.dispose]();
-    const stream = this.#stream;
-    this.#stream = undefined;
-    stream?.cancel();
+    const call = this.#call;
+    this.#call = undefined;
+    call?.giveUp();
     this.#lease?.[Symbol.dispose]();
   }
 }
+
+/** What the server refused is said with its code; that there is no connection, without. */
+const reasonOf = ({ code, details, message }: CallFailure): string =>
+  whyNoAnswer(code === STATUS.UNAVAILABLE ? details : message);

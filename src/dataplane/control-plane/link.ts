@@ -1,9 +1,9 @@
 // The sidecar's connection to its control plane: mutual TLS with the certificate of now, to exactly the control plane's identity.
-import { Client, type ChannelOptions, credentials } from '@grpc/grpc-js';
 import tls from 'node:tls';
 import type { SpiffeId } from '@weft/model/identity';
 import { peerIdentity } from '@weft/model/x509';
 import type { MeshMaterial } from '../tls/credentials.ts';
+import { Channel } from './grpc/channel.ts';
 
 /** A name for TLS alone: servers are known by their SPIFFE id. */
 const SERVER_NAME = 'weft-control-plane';
@@ -11,17 +11,8 @@ const SERVER_NAME = 'weft-control-plane';
 /** 8 MiB: two of the largest resources at once. */
 const MAX_MESSAGE_BYTES = 8 * 1_024 * 1_024;
 
-export const CHANNEL_OPTIONS: ChannelOptions = {
-  'grpc.ssl_target_name_override': SERVER_NAME,
-  'grpc.default_authority': SERVER_NAME,
-  'grpc.max_receive_message_length': MAX_MESSAGE_BYTES,
-  /** A control plane that vanished is noticed within 40 s. */
-  'grpc.keepalive_time_ms': 30_000,
-  'grpc.keepalive_timeout_ms': 10_000,
-  'grpc.use_local_subchannel_pool': 1,
-  'grpc.enable_retries': 0,
-  'grpc.service_config_disable_resolution': 1,
-};
+/** A control plane that vanished is noticed within 40 s. */
+const KEEPALIVE = { everyMs: 30_000, answerWithinMs: 10_000 } as const;
 
 /** Refuses a server that is not the control plane, by the SPIFFE id in its certificate's DER. */
 export function checkControlPlane(expected: SpiffeId) {
@@ -43,15 +34,33 @@ export function openChannel(options: {
   readonly bundlePem: string;
   readonly controlPlane: SpiffeId;
   readonly own?: MeshMaterial;
-}): Client {
+}): Channel {
   const { address, bundlePem, controlPlane, own } = options;
   const context = tls.createSecureContext({
     ca: bundlePem,
     minVersion: 'TLSv1.3',
     ...(own && { key: own.keyPem, cert: own.chainPem }),
   });
-  const secure = credentials.createFromSecureContext(context, {
-    checkServerIdentity: checkControlPlane(controlPlane),
+  return new Channel({
+    address: splitAddress(address),
+    tls: {
+      context,
+      serverName: SERVER_NAME,
+      checkServerIdentity: checkControlPlane(controlPlane),
+    },
+    authority: SERVER_NAME,
+    userAgent: 'weft-sidecar',
+    maxMessageBytes: MAX_MESSAGE_BYTES,
+    keepalive: KEEPALIVE,
   });
-  return new Client(address, secure, CHANNEL_OPTIONS);
+}
+
+/** Of `host:port` and `[::1]:port`. */
+function splitAddress(address: string): { readonly host: string; readonly port: number } {
+  const at = address.lastIndexOf(':');
+  const host = address.slice(0, at);
+  return {
+    host: host.startsWith('[') ? host.slice(1, -1) : host,
+    port: Number(address.slice(at + 1)),
+  };
 }

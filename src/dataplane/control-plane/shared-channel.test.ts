@@ -1,25 +1,28 @@
 // Streams with the same certificate and bundle share a connection; it ends with the last of them.
 import assert from 'node:assert/strict';
-import { once } from 'node:events';
 import { createServer } from 'node:net';
 import { test } from 'node:test';
-import { Client, credentials } from '@grpc/grpc-js';
 import { serve } from '../../../test/support/servers.ts';
+import { Channel } from './grpc/channel.ts';
+import type { CallFailure } from './grpc/status.ts';
 import { SharedChannel } from './shared-channel.ts';
 import { whyNoAnswer } from './why-no-answer.ts';
 
+const channelTo = (port: number): Channel =>
+  new Channel({ address: { host: '127.0.0.1', port }, userAgent: 'test', maxMessageBytes: 1_000 });
+
 function createRig() {
-  const opened: Client[] = [];
-  const closed: Client[] = [];
+  const opened: Channel[] = [];
+  const closed: Channel[] = [];
   const channel = new SharedChannel(() => {
-    const client = new Client('127.0.0.1:1', credentials.createInsecure());
-    const close = client.close.bind(client);
-    client.close = () => {
-      closed.push(client);
+    const one = channelTo(1);
+    const close = one.close.bind(one);
+    one.close = () => {
+      closed.push(one);
       close();
     };
-    opened.push(client);
-    return client;
+    opened.push(one);
+    return one;
   });
   const lease = (chainPem: string, bundlePem = 'roots') =>
     channel.lease({ bundlePem, own: { chainPem } });
@@ -43,11 +46,11 @@ test('a stream that is opened with a new certificate, or another bundle, gets a 
   const old = lease('a');
   using renewed = lease('b');
   using distrusting = lease('b', 'other roots');
-  assert.equal(new Set([old.client, renewed.client, distrusting.client]).size, 3);
+  assert.equal(new Set([old.channel, renewed.channel, distrusting.channel]).size, 3);
   old[Symbol.dispose]();
   assert.deepEqual(closed, [opened[0]]);
   using again = lease('b', 'other roots');
-  assert.equal(again.client, distrusting.client);
+  assert.equal(again.channel, distrusting.channel);
 });
 
 test('after the last stream has ended the next one has a new connection: what was wrong with the old one is not its concern', () => {
@@ -59,21 +62,18 @@ test('after the last stream has ended the next one has a new connection: what wa
 
 test('streams to an address that answers nothing end in time, and the next one has a new connection', async () => {
   await using silent = await serve(createServer());
-  const channel = new SharedChannel(
-    () => new Client(`127.0.0.1:${silent.port}`, credentials.createInsecure()),
-    { connectMs: 100 },
-  );
+  const channel = new SharedChannel(() => channelTo(silent.port), { connectMs: 100 });
   const material = { bundlePem: 'roots', own: { chainPem: 'a' } };
   const streams = [1, 2].map(async () => {
     using lease = channel.lease(material);
-    const echo = (bytes: Buffer): Buffer => bytes;
-    const stream = lease.client.makeBidiStreamRequest('/x/Y', echo, echo);
-    const [error] = await once(stream, 'error');
-    return { client: lease.client, said: whyNoAnswer(String(error)) };
+    const { promise, resolve } = Promise.withResolvers<CallFailure | undefined>();
+    lease.channel.open('/x/Y', { onMessage: () => {}, onEnd: resolve });
+    const failure = await promise;
+    return { channel: lease.channel, said: whyNoAnswer(failure?.details ?? '') };
   });
   const [first, second] = await Promise.all(streams);
   assert.match(first?.said ?? '', /^nothing answered there in time/);
-  assert.equal(second?.client, first?.client);
+  assert.equal(second?.channel, first?.channel);
   using next = channel.lease(material);
-  assert.notEqual(next.client, first?.client);
+  assert.notEqual(next.channel, first?.channel);
 });

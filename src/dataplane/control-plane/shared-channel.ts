@@ -1,9 +1,9 @@
 // One connection to the control plane for all streams that are opened with the same certificate and bundle: a handshake and its memory, once.
-import { type Client, connectivityState } from '@grpc/grpc-js';
+import type { Channel } from './grpc/channel.ts';
 
 /** The right to open a stream; to be disposed of when that stream has ended. */
 export interface ChannelLease extends Disposable {
-  readonly client: Client;
+  readonly channel: Channel;
 }
 
 /** What a connection is made with; a stream that is opened with anything else gets another connection. */
@@ -13,7 +13,7 @@ export interface ChannelMaterial {
 }
 
 interface Shared {
-  readonly client: Client;
+  readonly channel: Channel;
   readonly bundlePem: string;
   readonly chainPem: string;
   readonly limit: NodeJS.Timeout;
@@ -24,19 +24,19 @@ interface Shared {
 const CONNECT_MS = 10_000;
 
 /** A connection of one stream alone. */
-export const ownChannel = (client: Client): ChannelLease => ({
-  client,
-  [Symbol.dispose]: () => client.close(),
+export const ownChannel = (channel: Channel): ChannelLease => ({
+  channel,
+  [Symbol.dispose]: () => channel.close(),
 });
 
 export class SharedChannel<Material extends ChannelMaterial> {
-  readonly #open: (material: Material) => Client;
+  readonly #open: (material: Material) => Channel;
   readonly #connectMs: number;
   #shared: Shared | undefined;
 
   /** @param options.connectMs after which a connection that has not come about is given up, with its streams; default 10 s. */
   constructor(
-    open: (material: Material) => Client,
+    open: (material: Material) => Channel,
     { connectMs = CONNECT_MS }: { readonly connectMs?: number } = {},
   ) {
     this.#open = open;
@@ -44,8 +44,8 @@ export class SharedChannel<Material extends ChannelMaterial> {
   }
 
   /**
-   * A connection ends with its last stream: whatever became of it, who comes then gets a new one, and none waits for
-   * gRPC's own back-off.
+   * A connection ends with its last stream: whatever became of it, who comes then gets a new one, and none waits
+   * for another's.
    */
   lease(material: Material): ChannelLease {
     const { bundlePem } = material;
@@ -57,7 +57,7 @@ export class SharedChannel<Material extends ChannelMaterial> {
     shared.leases++;
     let isGiven = true;
     return {
-      client: shared.client,
+      channel: shared.channel,
       [Symbol.dispose]: () => {
         if (isGiven) this.#giveBack(shared);
         isGiven = false;
@@ -65,29 +65,29 @@ export class SharedChannel<Material extends ChannelMaterial> {
     };
   }
 
-  /** gRPC itself waits as long as the system does for an answer to the first packet: two minutes. */
+  /** A system waits long an answer to the first packet: two minutes. */
   #connect(material: Material): Shared {
     const { bundlePem } = material;
     const { chainPem } = material.own;
-    const client = this.#open(material);
+    const channel = this.#open(material);
     const limit = setTimeout(() => this.#giveUp(shared), this.#connectMs);
-    const shared: Shared = { client, bundlePem, chainPem, limit, leases: 0 };
+    const shared: Shared = { channel, bundlePem, chainPem, limit, leases: 0 };
     return shared;
   }
 
   /** One that has come about is left alone. Streams end with their connection, and give it back. */
   #giveUp(shared: Shared): void {
-    const { client } = shared;
-    if (client.getChannel().getConnectivityState(false) === connectivityState.READY) return;
+    const { channel } = shared;
+    if (channel.isConnected) return;
     if (this.#shared === shared) this.#shared = undefined;
-    client.close();
+    channel.close();
   }
 
   #giveBack(shared: Shared): void {
     shared.leases--;
     if (shared.leases > 0) return;
     clearTimeout(shared.limit);
-    shared.client.close();
+    shared.channel.close();
     if (this.#shared === shared) this.#shared = undefined;
   }
 }

@@ -1,27 +1,17 @@
-// Says in words why the control plane could not be reached; gRPC wraps OpenSSL's and the system's texts in its own.
-const BEFORE = 'No connection established. Last error: ';
-const AFTER = '. Resolution note: ';
+// Says in words why the control plane could not be reached: OpenSSL's and the system's texts with what they mean here.
+import { CLOSED_EARLY } from './grpc/channel.ts';
+
 const NO_TLS = ['wrong version number', 'packet length too long', 'before secure TLS connection'];
 
-function unwrapped(text: string): string {
-  const at = text.indexOf(BEFORE);
-  if (at === -1) return text;
-  const inner = text.slice(at + BEFORE.length);
-  const end = inner.lastIndexOf(AFTER);
-  const bare = (end === -1 ? inner : inner.slice(0, end)).trim();
-  return bare.startsWith('Error: ') ? bare.slice('Error: '.length) : bare;
-}
-
-/** @param text what gRPC says of a call that failed, with or without its status. */
-export function whyNoAnswer(text: string): string {
-  const said = unwrapped(text);
+/** @param said what is known of a call that failed, with or without its code. */
+export function whyNoAnswer(said: string): string {
   if (NO_TLS.some((sign) => said.includes(sign))) {
     return 'what listens there speaks no TLS; enrolment is at port 15013 of the control plane by default, xDS at 15012';
   }
   if (said.includes('alert certificate required')) {
     return 'what listens there wants a certificate first: that is the xDS port; enrolment is at 15013 by default';
   }
-  if (said.includes('Channel closed before call started')) {
+  if (said.includes(CLOSED_EARLY)) {
     return 'nothing answered there in time; is its machine gone, or does a NetworkPolicy drop packets on the way?';
   }
   if (said.includes('certificate is not yet valid')) {

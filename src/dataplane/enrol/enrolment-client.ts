@@ -1,9 +1,9 @@
 // Asks for a first certificate with a token: the server is verified by the pinned bundle, the answer by what was asked.
-import { type ServiceError, status } from '@grpc/grpc-js';
 import type { Clock } from '@weft/model/clock';
 import type { SpiffeId } from '@weft/model/identity';
 import { messageOf } from '@weft/xds/protocol/fields';
 import { type PlainMessage, serviceDefinition } from '@weft/xds/registry';
+import { CallFailure, STATUS } from '../control-plane/grpc/status.ts';
 import { openChannel } from '../control-plane/link.ts';
 import { whyNoAnswer } from '../control-plane/why-no-answer.ts';
 import { checkSvid, type ExpectedIdentity, readBundle, type Svid } from './check-svid.ts';
@@ -30,33 +30,23 @@ const DEADLINE_MS = 10_000;
 
 /** Codes after which the same request may succeed. */
 const PASSING: ReadonlySet<number> = new Set([
-  status.UNAVAILABLE,
-  status.DEADLINE_EXCEEDED,
-  status.RESOURCE_EXHAUSTED,
-  status.ABORTED,
-  status.INTERNAL,
-  status.CANCELLED,
+  STATUS.UNAVAILABLE,
+  STATUS.DEADLINE_EXCEEDED,
+  STATUS.RESOURCE_EXHAUSTED,
+  STATUS.ABORTED,
+  STATUS.INTERNAL,
+  STATUS.CANCELLED,
 ]);
 
 export async function enrol(options: EnrolOptions): Promise<Enrolled> {
   const own = await createKeyAndRequest();
   const method = serviceDefinition(SERVICE)['Enrol'];
   if (method === undefined) throw new TypeError(`Cannot find Enrol of ${SERVICE}`);
-  const client = openChannel(options);
+  const channel = openChannel(options);
   try {
-    const response = await new Promise<PlainMessage>((resolve, reject) => {
-      client.makeUnaryRequest<PlainMessage, PlainMessage>(
-        method.path,
-        method.requestSerialize,
-        (bytes) => ({ ...method.responseDeserialize(bytes) }),
-        { csr_der: own.csrDer, ...evidenceFields(options.evidence) },
-        { deadline: Date.now() + DEADLINE_MS },
-        (error, answer) => {
-          if (error !== null) reject(error);
-          else resolve(answer ?? {});
-        },
-      );
-    });
+    const request = { csr_der: own.csrDer, ...evidenceFields(options.evidence) };
+    const answer = await channel.ask(method.path, method.requestSerialize(request), DEADLINE_MS);
+    const response = readAnswer(answer, method.responseDeserialize);
     const bundle = readBundle(messageOf(response, 'bundle'));
     if (bundle === undefined) {
       return { ok: false, isFinal: true, reason: 'the control plane sent no usable bundle' };
@@ -70,12 +60,17 @@ export async function enrol(options: EnrolOptions): Promise<Enrolled> {
     if (!check.ok) return { ok: false, isFinal: true, reason: check.reason };
     return { ok: true, svid: check.svid, bundleVersion: bundle.version };
   } catch (error) {
-    if (!isServiceError(error)) throw error;
+    if (!(error instanceof CallFailure)) throw error;
     return { ok: false, isFinal: !PASSING.has(error.code), reason: whyNoAnswer(error.details) };
   } finally {
-    client.close();
+    channel.close();
   }
 }
 
-const isServiceError = (error: unknown): error is ServiceError =>
-  error instanceof Error && 'code' in error && 'details' in error;
+function readAnswer(bytes: Buffer, read: (bytes: Buffer) => object): PlainMessage {
+  try {
+    return { ...read(bytes) };
+  } catch (error) {
+    throw new CallFailure(STATUS.INTERNAL, `the answer cannot be read: ${String(error)}`);
+  }
+}

@@ -1,5 +1,6 @@
 // Asks an application's grpc.health.v1.Health, as the kubelet does: without TLS, one call on a connection of its own.
-import { Client, credentials, type ServiceError } from '@grpc/grpc-js';
+import { Channel } from '../control-plane/grpc/channel.ts';
+import { CallFailure } from '../control-plane/grpc/status.ts';
 
 const METHOD = '/grpc.health.v1.Health/Check';
 /** Of HealthCheckResponse.ServingStatus. */
@@ -17,31 +18,22 @@ export interface GrpcHealthCheck {
 }
 
 /** @returns what is wrong, or `undefined` when it serves. */
-export function checkGrpcHealth(check: GrpcHealthCheck): Promise<string | undefined> {
+export async function checkGrpcHealth(check: GrpcHealthCheck): Promise<string | undefined> {
   const { address, port, service, timeoutMs } = check;
-  const host = address.includes(':') ? `ipv6:[${address}]:${port}` : `ipv4:${address}:${port}`;
-  const client = new Client(host, credentials.createInsecure(), {
-    'grpc.max_receive_message_length': MAX_ANSWER_BYTES,
-    'grpc.use_local_subchannel_pool': 1,
-    'grpc.enable_retries': 0,
-    'grpc.enable_http_proxy': 0,
-    'grpc.primary_user_agent': 'kube-probe/weft',
+  const channel = new Channel({
+    address: { host: address, port },
+    userAgent: 'kube-probe/weft',
+    maxMessageBytes: MAX_ANSWER_BYTES,
   });
-  return new Promise((resolve) => {
-    client.makeUnaryRequest<string, number>(
-      METHOD,
-      encodeRequest,
-      decodeStatus,
-      service,
-      { deadline: Date.now() + timeoutMs },
-      (error: ServiceError | null, status) => {
-        client.close();
-        if (error !== null) resolve(error.details);
-        else if (status === SERVING) resolve(undefined);
-        else resolve(`it says ${STATUS_NAMES[status ?? 0] ?? status}`);
-      },
-    );
-  });
+  try {
+    const status = decodeStatus(await channel.ask(METHOD, encodeRequest(service), timeoutMs));
+    return status === SERVING ? undefined : `it says ${STATUS_NAMES[status] ?? status}`;
+  } catch (error) {
+    if (error instanceof CallFailure) return error.details;
+    throw error;
+  } finally {
+    channel.close();
+  }
 }
 
 /** HealthCheckRequest: `string service = 1`. */

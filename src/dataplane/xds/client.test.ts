@@ -1,7 +1,6 @@
 // The client's half of the delta protocol, against a gRPC server that writes down what it is asked.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { Client, credentials } from '@grpc/grpc-js';
 import { createTurnableClock } from '@weft/ca/testing/turnable-clock';
 import { encodeResource } from '@weft/xds/codec/resource-codec';
 import type { PlainMessage } from '@weft/xds/registry';
@@ -11,6 +10,7 @@ import { pino } from 'pino';
 import { FakeControlPlane, type Sent } from '../../../test/support/fake-control-plane.ts';
 import { eventually } from '../../../test/support/servers.ts';
 import type { ResourceUpdate } from '../state/config-store.ts';
+import { Channel } from '../control-plane/grpc/channel.ts';
 import { ownChannel } from '../control-plane/shared-channel.ts';
 import { XdsClient } from './client.ts';
 
@@ -37,8 +37,10 @@ async function createRig(): Promise<Rig> {
   const client = new XdsClient({
     connect: () => {
       if (rig.connectFailure !== undefined) throw rig.connectFailure;
-      const channel = new Client(server.address, credentials.createInsecure(), {
-        'grpc.use_local_subchannel_pool': 1,
+      const channel = new Channel({
+        address: { host: '127.0.0.1', port: server.port },
+        userAgent: 'test',
+        maxMessageBytes: 1_000_000,
       });
       return ownChannel(channel);
     },
