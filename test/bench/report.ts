@@ -124,7 +124,7 @@ export function rulesText(result: RulesResult): string {
   const rows = result.costs.map(({ rules, byPair, memory }): Row => {
     const ours = byPair.weft?.cpuUs;
     const theirs = byPair.envoy?.cpuUs;
-    const mb = (pair: 'weft' | 'envoy'): string => memory.get(pair)?.privateMb.toFixed(1) ?? '';
+    const mb = (pair: 'weft' | 'envoy'): string => memory[pair]?.privateMb.toFixed(1) ?? '';
     return [
       String(rules),
       ours === undefined ? '' : spread(ours),

@@ -21,7 +21,7 @@ export interface RulesCost {
   /** CPU is that of the called proxy alone: the caller's has no rules. */
   readonly byPair: FiguresByPair;
   /** The called proxy after its rounds. */
-  readonly memory: ReadonlyMap<PairName, Memory>;
+  readonly memory: Readonly<Partial<Record<PairName, Memory>>>;
 }
 
 export interface RulesResult {
@@ -102,7 +102,8 @@ async function measureSize(how: {
   };
   const setting = { scenario, pairs, driver, driverName: 'generator', identities, effort };
   const { byPair } = await measureScenario(setting);
-  const memory = new Map(pairs.map(({ name, pids }) => [name, memoryOf(pids.at(-1) ?? 0)]));
+  const memory: Partial<Record<PairName, Memory>> = {};
+  for (const { name, pids } of pairs) memory[name] = memoryOf(pids.at(-1) ?? 0);
   // Last of all: writing its dump costs the sidecar memory.
   const [, called] = weft.sidecars;
   const found = called === undefined ? 0 : await rulesIn(called);
