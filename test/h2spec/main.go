@@ -17,8 +17,8 @@ import (
 
 const host = "127.0.0.1"
 
-// How long a peer may take for what it has to answer: cores may be busy.
-const timeout = 10 * time.Second
+// How long a peer may take for what it has to answer, and is watched where it does not.
+const timeout = 5 * time.Second
 
 func main() {
 	switch {
