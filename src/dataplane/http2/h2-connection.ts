@@ -31,7 +31,9 @@ export interface ConnectionOwner {
   onStream(stream: H2Stream, fields: ReceivedFields, isEnd: boolean): void;
   /** It takes no new streams from now on; those under way go on. */
   onRetired(): void;
-  /** A stream has ended, or the peer lets us have more of them. */
+  /** The peer has said what it takes. */
+  onSettings(): void;
+  /** A stream has ended. */
   onRoom(): void;
   /** The socket has closed; its streams have been told. */
   onClosed(): void;
@@ -264,7 +266,7 @@ export class H2Connection implements StreamHost {
 
   onSettings(): void {
     this.#encoder.setPeerTableBytes(this.settings.headerTableBytes);
-    this.#owner.onRoom();
+    this.#owner.onSettings();
   }
 
   /** Streams beyond the last were not processed (RFC 9113 §6.8); the others go on. */

@@ -97,8 +97,12 @@ export class Http2Connection implements ConnectionOwner, ExchangeHost {
     this.#isDraining = true;
   }
 
-  onRoom(): void {
+  onSettings(): void {
     // A server's streams are opened by its peer.
+  }
+
+  onRoom(): void {
+    // Nobody waits for room here.
   }
 
   onClosed(): void {

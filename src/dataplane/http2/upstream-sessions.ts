@@ -27,6 +27,8 @@ export class UpstreamSessions implements Disposable {
   #waiting: ConnectionWaiter[] = [];
   #isOpening = false;
   #isDisposed = false;
+  /** Streams that the endpoint takes at once, as its last connection said: a new one is believed to take as many. */
+  #knownConcurrency: number | undefined;
 
   constructor(open: OpenConnection) {
     this.#open = open;
@@ -85,10 +87,17 @@ export class UpstreamSessions implements Disposable {
       owner: {
         onStream: (stream) => connection.refuseMalformed(stream),
         onRetired: () => this.#onRetired(connection),
+        onSettings: () => {
+          this.#knownConcurrency = connection.settings.maxConcurrentStreams;
+          this.#serveWaiting();
+        },
         onRoom: () => this.#serveWaiting(),
         onClosed: () => this.#retired.delete(connection),
       },
     });
+    if (this.#knownConcurrency !== undefined) {
+      connection.settings.maxConcurrentStreams = this.#knownConcurrency;
+    }
     socket.unref();
     this.#connections = [...this.#connections, connection];
     this.#serveWaiting();
