@@ -39,6 +39,7 @@ export class ObjectIndex {
   readonly #configs = new Map<string, MeshConfigObject>();
   /** Those that run or will; one that has ended has no address and no identity any more. */
   readonly pods = new Map<Place, PodObject>();
+  readonly #labelTexts = new Map<Place, string>();
   readonly #podsByNamespace = new Map<string, Map<Place, PodObject>>();
   readonly #podsByIp = new Map<string, readonly PodObject[]>();
   readonly services = new Map<Place, ServiceObject>();
@@ -79,6 +80,11 @@ export class ObjectIndex {
     const count = (this.#populated.get(namespace) ?? 0) + by;
     if (count > 0) this.#populated.set(namespace, count);
     else this.#populated.delete(namespace);
+  }
+
+  /** Equal for equal labels alone; values may hold no separators, so it is no plain list. */
+  labelTextOf(pod: Place): string {
+    return this.#labelTexts.get(pod) ?? '';
   }
 
   /** By namespace and name. */
@@ -182,6 +188,7 @@ export class ObjectIndex {
   #addPod(pod: PodObject, touched: Touched): void {
     const place = placeOf(pod.meta);
     this.pods.set(place, pod);
+    this.#labelTexts.set(place, textOf(pod.meta.labels));
     touched.pods.add(place);
     mapIn(this.#podsByNamespace, pod.meta.namespace).set(place, pod);
     for (const ip of new Set(pod.ips)) {
@@ -197,6 +204,7 @@ export class ObjectIndex {
   #removePod(pod: PodObject, touched: Touched): void {
     const place = placeOf(pod.meta);
     if (!this.pods.delete(place)) return;
+    this.#labelTexts.delete(place);
     touched.pods.add(place);
     deleteIn(this.#podsByNamespace, pod.meta.namespace, place);
     for (const ip of new Set(pod.ips)) {
@@ -265,6 +273,9 @@ export class ObjectIndex {
     }
   }
 }
+
+const textOf = (labels: ReadonlyMap<string, string>): string =>
+  JSON.stringify([...labels].sort(([a], [b]) => compareTexts(a, b)));
 
 const labelKey = (namespace: string, key: string, value: string): string =>
   `${namespace}\0${key}\0${value}`;

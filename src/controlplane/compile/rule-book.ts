@@ -27,7 +27,6 @@ export class RuleBook {
   #composer = createTokenComposer(NO_KEYS);
   #authorizers: Authorizers | undefined;
   #settings: MeshSettings | undefined;
-  readonly #texts = new WeakMap<ReadonlyMap<string, string>, string>();
 
   constructor(policies: PolicyTable) {
     this.#policies = policies;
@@ -61,15 +60,15 @@ export class RuleBook {
     }
   }
 
-  rulesOf({ meta: { namespace, labels } }: PodObject): WorkloadRules {
+  /** @param labelText equal for equal labels alone */
+  rulesOf({ meta: { namespace, labels } }: PodObject, labelText: string): WorkloadRules {
     const scope = this.#policies.scope(namespace);
     const byLabels = this.#known.get(scope) ?? new Map<string, WorkloadRules>();
     this.#known.set(scope, byLabels);
-    const text = this.#textOf(labels);
-    const known = byLabels.get(text);
+    const known = byLabels.get(labelText);
     if (known !== undefined) return known;
     const rules = this.#compose(scope, labels);
-    byLabels.set(text, rules);
+    byLabels.set(labelText, rules);
     return rules;
   }
 
@@ -84,14 +83,5 @@ export class RuleBook {
         this.#authorizers === undefined ? [] : authorizersOf(authorization, this.#authorizers),
       problems: tokens.problems,
     };
-  }
-
-  /** Says all of the labels; values may hold no separators. */
-  #textOf(labels: ReadonlyMap<string, string>): string {
-    const known = this.#texts.get(labels);
-    if (known !== undefined) return known;
-    const text = JSON.stringify([...labels].sort(([a], [b]) => (a < b ? -1 : 1)));
-    this.#texts.set(labels, text);
-    return text;
   }
 }

@@ -57,7 +57,9 @@ interface Changes {
 
 export class WorkloadTable {
   #all: PersistentMap<Workload>;
-  #byIp = PersistentMap.from<readonly Workload[]>([]);
+  /** The same, by what the index calls them. */
+  readonly #byPlace = new Map<Place, Workload>();
+  #byIp = PersistentMap.from<readonly string[]>([]);
   #problems = { pods: NO_PROBLEMS, tokens: NO_PROBLEMS, registry: NO_PROBLEMS, ips: NO_PROBLEMS };
   #shapes = PersistentMap.from<object>([[EVERYWHERE, {}]]);
   #rulings = PersistentMap.from<object>([[EVERYWHERE, {}]]);
@@ -66,7 +68,10 @@ export class WorkloadTable {
   #seed: ReadonlyMap<string, Workload> | undefined;
 
   constructor(seed?: ReadonlyMap<string, Workload>) {
-    this.#all = PersistentMap.from<Workload>([], { compare: compareWorkloads });
+    this.#all = PersistentMap.from<Workload>([], {
+      compare: compareWorkloads,
+      isOrderOfKeys: true,
+    });
     this.#seed = seed;
     this.#specs = new InboundSpecs(inboundOf(seed));
   }
@@ -75,7 +80,7 @@ export class WorkloadTable {
     return this.#all;
   }
 
-  get byIp(): PersistentMap<readonly Workload[]> {
+  get byIp(): PersistentMap<readonly string[]> {
     return this.#byIp;
   }
 
@@ -140,17 +145,16 @@ export class WorkloadTable {
   #renew(place: Place, context: WorkloadContext, changes: Changes): void {
     const { index, services, rules, settings, membership, explained } = context;
     const pod = index.pods.get(place);
-    const id = idAt(place);
-    const own = this.#all.get(id);
+    const own = this.#byPlace.get(place);
     if (pod === undefined) {
       changes.pods.set(place, undefined);
       changes.tokens.set(place, undefined);
-      if (own !== undefined) this.#replace(place, { id, own, after: undefined }, changes);
+      if (own !== undefined) this.#remove(place, own, changes);
       return;
     }
-    const before = own ?? this.#seed?.get(id);
+    const before = own ?? this.#seed?.get(idAt(place));
     const { namespace } = pod.meta;
-    const ruling = rules.rulesOf(pod);
+    const ruling = rules.rulesOf(pod, index.labelTextOf(place));
     const { workload, problems } = compileWorkload(pod, {
       settings,
       membership,
@@ -163,69 +167,70 @@ export class WorkloadTable {
     });
     const inbound = this.#specs.hold(workload.inbound);
     const after = keep(before, { ...workload, inbound });
-    if (own !== undefined) this.#specs.release(own.inbound);
+    // What was kept may hold an equal one of its own.
+    if (own !== undefined) this.#specs.release(after === own ? inbound : own.inbound);
     changes.pods.set(place, someOrNone(problems));
     changes.tokens.set(place, someOrNone(ruling.problems));
-    if (after !== own) this.#replace(place, { id, own, after }, changes);
+    if (after === own) return;
+    this.#put(place, own, { after, changes });
+    for (const ip of [...(own?.ips ?? []), ...after.ips]) changes.ips.add(ip);
+    changes.registry.set(place, someOrNone(podProblems(after)));
   }
 
+  /** Policies and keys alone say something else: all else stays, and is not looked at. */
   #rule(
     place: Place,
     { index, rules }: WorkloadContext,
     { changes, ruled }: { readonly changes: Changes; readonly ruled: Map<InboundSpec, Ruled> },
   ): void {
     const pod: PodObject | undefined = index.pods.get(place);
-    const id = idAt(place);
-    const own = this.#all.get(id);
+    const own = this.#byPlace.get(place);
     if (pod === undefined || own === undefined) return;
-    const ruling = rules.rulesOf(pod);
-    changes.tokens.set(place, someOrNone(ruling.problems));
+    const ruling = rules.rulesOf(pod, index.labelTextOf(place));
+    if (ruling.problems.length > 0 || this.#problems.tokens.size > 0) {
+      changes.tokens.set(place, someOrNone(ruling.problems));
+    }
     const known = ruled.get(own.inbound);
     const spec = known?.rules === ruling ? known.spec : withRules(own.inbound, ruling);
     const inbound = this.#specs.hold(spec);
-    ruled.set(own.inbound, { rules: ruling, spec: inbound });
+    if (known?.rules !== ruling) ruled.set(own.inbound, { rules: ruling, spec: inbound });
     this.#specs.release(own.inbound);
-    if (inbound === own.inbound) return;
-    this.#replace(place, { id, own, after: { ...own, inbound } }, changes);
+    if (inbound !== own.inbound) this.#put(place, own, { after: { ...own, inbound }, changes });
   }
 
-  #replace(
+  #remove(place: Place, own: Workload, changes: Changes): void {
+    this.#byPlace.delete(place);
+    this.#specs.release(own.inbound);
+    changes.workloads.set(own.id, undefined);
+    for (const ip of own.ips) changes.ips.add(ip);
+    changes.registry.set(place, undefined);
+    changes.reach.add(place);
+    changes.judged.add(own.namespace);
+    changes.ruled.add(own.namespace);
+  }
+
+  #put(
     place: Place,
-    {
-      id,
-      own,
-      after,
-    }: {
-      readonly id: string;
-      readonly own: Workload | undefined;
-      readonly after: Workload | undefined;
-    },
-    changes: Changes,
+    own: Workload | undefined,
+    { after, changes }: { readonly after: Workload; readonly changes: Changes },
   ): void {
-    changes.workloads.set(id, after);
-    for (const ip of own?.ips ?? []) changes.ips.add(ip);
-    for (const ip of after?.ips ?? []) changes.ips.add(ip);
-    if (after === undefined) {
-      if (own !== undefined) this.#specs.release(own.inbound);
-      changes.registry.set(place, undefined);
-    } else changes.registry.set(place, someOrNone(podProblems(after)));
+    this.#byPlace.set(place, after);
+    changes.workloads.set(after.id, after);
     if (isOtherwiseCalled(own, after)) changes.reach.add(place);
-    const namespace = (after ?? own)?.namespace;
-    if (namespace === undefined) return;
-    if (isOtherwiseJudged(own, after)) changes.judged.add(namespace);
-    if (own?.inbound !== after?.inbound || own?.isInMesh !== after?.isInMesh) {
-      changes.ruled.add(namespace);
+    if (isOtherwiseJudged(own, after)) changes.judged.add(after.namespace);
+    if (own?.inbound !== after.inbound || own.isInMesh !== after.isInMesh) {
+      changes.ruled.add(after.namespace);
     }
   }
 
   #followIps(index: ObjectIndex, ips: ReadonlySet<string>): void {
-    const changes = new Map<string, readonly Workload[] | undefined>();
+    const changes = new Map<string, readonly string[] | undefined>();
     const problems: ProblemChanges = new Map();
     for (const ip of ips) {
       const sharing = index
         .podsAt(ip)
         .flatMap(({ meta }) => this.#all.get(`${meta.name}.${meta.namespace}`) ?? []);
-      changes.set(ip, someOrNone(sharing));
+      changes.set(ip, someOrNone(sharing.map(({ id }) => id)));
       problems.set(ip, someOrNone(sharedAddress(ip, sharing)));
     }
     this.#byIp = this.#byIp.with(changes);
@@ -255,8 +260,8 @@ const someOrNone = <T>(list: readonly T[]): readonly T[] | undefined =>
   list.length > 0 ? list : undefined;
 
 /** What destinations are made of: who answers, and how its ports are called. */
-function isOtherwiseCalled(before: Workload | undefined, after: Workload | undefined): boolean {
-  if (before === undefined || after === undefined) return before !== after;
+function isOtherwiseCalled(before: Workload | undefined, after: Workload): boolean {
+  if (before === undefined) return true;
   return !(
     before.isInMesh === after.isInMesh &&
     before.identity === after.identity &&
@@ -267,8 +272,8 @@ function isOtherwiseCalled(before: Workload | undefined, after: Workload | undef
 }
 
 /** What the problems of policies are found by. */
-function isOtherwiseJudged(before: Workload | undefined, after: Workload | undefined): boolean {
-  if (before === undefined || after === undefined) return before !== after;
+function isOtherwiseJudged(before: Workload | undefined, after: Workload): boolean {
+  if (before === undefined) return true;
   return !(
     before.isInMesh === after.isInMesh &&
     before.inbound.ports === after.inbound.ports &&

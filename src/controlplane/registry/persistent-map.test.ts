@@ -31,7 +31,7 @@ test('with() gives what a Map would hold, in order, and leaves the version befor
   fc.assert(
     fc.property(fc.array(changes, { maxLength: 6 }), (steps) => {
       let model: ReadonlyMap<string, number> = new Map();
-      let map = PersistentMap.from<number>([]);
+      let map = PersistentMap.from<number>([], { isOrderOfKeys: true });
       for (const step of steps) {
         const [modelBefore, before] = [model, map];
         model = applied(model, step);

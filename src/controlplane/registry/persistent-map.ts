@@ -16,6 +16,8 @@ export interface Difference<V> {
 export interface PersistentMapOptions<V> {
   /** In which order entries are walked; default by key. Looking up does not depend on it. */
   readonly compare?: (a: readonly [string, V], b: readonly [string, V]) => number;
+  /** No two values of one key differ in what decides their place: an order that was found holds for other versions. */
+  readonly isOrderOfKeys?: boolean;
 }
 
 type Shard<V> = ReadonlyMap<string, V>;
@@ -29,6 +31,8 @@ export class PersistentMap<V> implements ReadonlyMap<string, V> {
   readonly #shards: readonly Shard<V>[];
   readonly #options: PersistentMapOptions<V>;
   #ordered: ReadonlyMap<string, V> | undefined;
+  /** As a version before had them that has the same ones. */
+  #keys: readonly string[] | undefined;
 
   private constructor(shards: readonly Shard<V>[], size: number, options: PersistentMapOptions<V>) {
     this.#shards = shards;
@@ -57,6 +61,7 @@ export class PersistentMap<V> implements ReadonlyMap<string, V> {
     const count = this.#shards.length;
     const touched = new Map<number, Map<string, V>>();
     let { size } = this;
+    let hasSameKeys = this.#options.isOrderOfKeys === true;
     for (const [key, value] of changes) {
       const place = placeOf(key, count);
       const shard = touched.get(place) ?? this.#shards[place] ?? new Map<string, V>();
@@ -64,6 +69,7 @@ export class PersistentMap<V> implements ReadonlyMap<string, V> {
       if (old === value) continue;
       const own = touched.get(place) ?? new Map(shard);
       touched.set(place, own);
+      if (old === undefined || value === undefined) hasSameKeys = false;
       if (old === undefined) size++;
       if (value !== undefined) own.set(key, value);
       else if (own.delete(key)) size--;
@@ -72,7 +78,9 @@ export class PersistentMap<V> implements ReadonlyMap<string, V> {
     const shards = this.#shards.map((shard, place) => touched.get(place) ?? shard);
     const isFitting = size <= count * SHARD_SIZE * SLACK && size * SLACK >= count * SHARD_SIZE;
     const fitting = isFitting || count === countOf(size) ? shards : shardsOf(each(shards), size);
-    return new PersistentMap(fitting, size, this.#options);
+    const next = new PersistentMap(fitting, size, this.#options);
+    if (hasSameKeys) next.#keys = this.#orderOfKeys();
+    return next;
   }
 
   /** What is other in the next version; what both share is not looked at. */
@@ -88,15 +96,25 @@ export class PersistentMap<V> implements ReadonlyMap<string, V> {
     }
   }
 
-  /** Unordered, and at no cost but the walk. */
-  all(): Iterable<readonly [string, V]> {
-    return each(this.#shards);
+  #orderOfKeys(): readonly string[] | undefined {
+    if (this.#ordered !== undefined) this.#keys ??= [...this.#ordered.keys()];
+    return this.#keys;
   }
 
   #order(): ReadonlyMap<string, V> {
-    const compare = this.#options.compare ?? byKey;
-    this.#ordered ??= new Map([...each(this.#shards)].sort(compare));
+    this.#ordered ??= new Map(this.#inOrder());
     return this.#ordered;
+  }
+
+  *#inOrder(): Iterable<readonly [string, V]> {
+    if (this.#keys === undefined) {
+      yield* [...each(this.#shards)].sort(this.#options.compare ?? byKey);
+      return;
+    }
+    for (const key of this.#keys) {
+      const value = this.get(key);
+      if (value !== undefined) yield [key, value];
+    }
   }
 
   forEach(run: (value: V, key: string, map: ReadonlyMap<string, V>) => void): void {

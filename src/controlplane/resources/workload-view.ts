@@ -206,9 +206,10 @@ function withEndpoint(
   mesh: Mesh,
   then: (owner: Workload, port: InboundPort) => Found,
 ): Found {
-  for (const owner of mesh.workloadsByIp.get(at.ip) ?? []) {
-    const inbound = owner.inbound.ports.find(({ port }) => String(port) === at.port);
-    if (inbound !== undefined) return then(owner, inbound);
+  for (const id of mesh.workloadsByIp.get(at.ip) ?? []) {
+    const owner = mesh.workloads.get(id);
+    const inbound = owner?.inbound.ports.find(({ port }) => String(port) === at.port);
+    if (owner !== undefined && inbound !== undefined) return then(owner, inbound);
   }
   return undefined;
 }

@@ -127,8 +127,8 @@ export interface Mesh {
   readonly settings: MeshSettings;
   /** By `POD.NAMESPACE`, sorted. */
   readonly workloads: ReadonlyMap<string, Workload>;
-  /** By address; several where an address is shared, in the order of their ids. */
-  readonly workloadsByIp: ReadonlyMap<string, readonly Workload[]>;
+  /** Ids by address; several where an address is shared, in the order of namespaces and names. */
+  readonly workloadsByIp: ReadonlyMap<string, readonly string[]>;
   /** By `outbound|PORT||HOST`, sorted. */
   readonly destinations: ReadonlyMap<string, Destination>;
   /** By `VIP_PORT`. */
