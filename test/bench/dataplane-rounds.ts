@@ -105,7 +105,7 @@ async function runRound(setting: Setting, pair: Pair, durationMs: number): Promi
 
 export function jobOf(
   setting: Pick<Setting, 'scenario' | 'identities' | 'headers'>,
-  pair: Pair,
+  pair: Pick<Pair, 'front' | 'inbound'>,
   durationMs: number,
 ): LoadJob {
   const { identities, headers, scenario } = setting;
