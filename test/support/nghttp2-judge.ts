@@ -3,15 +3,39 @@ import http2, { type Http2Session, type IncomingHttpHeaders } from 'node:http2';
 import { once } from 'node:events';
 import net from 'node:net';
 import { duplexPair, type Duplex } from 'node:stream';
-import {
-  END_HEADERS,
-  END_STREAM,
-  frame,
-  FrameSplitter,
-  PREFACE,
-  settings,
-  TYPE,
-} from './http2-frames.ts';
+import { FLAG, FRAME, FRAME_HEAD_BYTES, PREFACE } from '@weft/dataplane/http2/frames';
+import { frame, GREETING, headers, uint32 } from './http2-frames.ts';
+
+const HEADER_TABLE_SIZE = Buffer.from([0, 1]);
+
+interface Frame {
+  readonly type: number;
+  readonly flags: number;
+  readonly stream: number;
+  readonly payload: Buffer;
+}
+
+/** Gives the frames of what comes in pieces. */
+class FrameSplitter {
+  #bytes: Buffer = Buffer.alloc(0);
+
+  push(chunk: Buffer): Frame[] {
+    this.#bytes = Buffer.concat([this.#bytes, chunk]);
+    const frames: Frame[] = [];
+    for (;;) {
+      if (this.#bytes.length < FRAME_HEAD_BYTES) return frames;
+      const end = FRAME_HEAD_BYTES + this.#bytes.readUIntBE(0, 3);
+      if (this.#bytes.length < end) return frames;
+      frames.push({
+        type: this.#bytes[3] ?? 0,
+        flags: this.#bytes[4] ?? 0,
+        stream: this.#bytes.readUInt32BE(5) & 0x7fffffff,
+        payload: this.#bytes.subarray(FRAME_HEAD_BYTES, end),
+      });
+      this.#bytes = this.#bytes.subarray(end);
+    }
+  }
+}
 
 export interface Verdicts {
   /** By block: the fields of the request that came of it; none where it was refused. */
@@ -33,12 +57,9 @@ export async function judgeBlocks(blocks: readonly Uint8Array[]): Promise<Verdic
   const verdict = untilAnswered(near);
   near.write(
     Buffer.concat([
-      PREFACE,
-      settings(),
-      ...blocks.map((block, at) =>
-        frame(TYPE.headers, END_HEADERS | END_STREAM, 2 * at + 1, block),
-      ),
-      frame(TYPE.ping, 0, 0, Buffer.alloc(8, 1)),
+      GREETING,
+      ...blocks.map((block, at) => headers(2 * at + 1, block, true)),
+      frame(FRAME.ping, 0, 0, Buffer.alloc(8, 1)),
     ]),
   );
   const errorCode = await verdict;
@@ -51,8 +72,8 @@ async function untilAnswered(near: Duplex): Promise<number | undefined> {
   const splitter = new FrameSplitter();
   for await (const chunk of near) {
     for (const { type, payload } of splitter.push(chunk)) {
-      if (type === TYPE.goaway) return payload.readUInt32BE(4);
-      if (type === TYPE.ping) return undefined;
+      if (type === FRAME.goaway) return payload.readUInt32BE(4);
+      if (type === FRAME.ping) return undefined;
     }
   }
   throw new Error('Cannot read a verdict: nghttp2 said nothing before the end');
@@ -88,12 +109,13 @@ export async function encodeRequests(
     const skipped = Math.min(preface, chunk.length);
     preface -= skipped;
     for (const { type, flags, stream, payload } of splitter.push(chunk.subarray(skipped))) {
-      if (type === TYPE.headers) blocks.push(payload.subarray((flags & 0x20) === 0 ? 0 : 5));
-      if (type === TYPE.headers) near.emit(`stream-${stream}`);
+      if (type === FRAME.headers)
+        blocks.push(payload.subarray((flags & FLAG.priority) === 0 ? 0 : 5));
+      if (type === FRAME.headers) near.emit(`stream-${stream}`);
     }
   });
   for (const [at, { headers, tableBytes }] of requests.entries()) {
-    near.write(settings([1, tableBytes]));
+    near.write(frame(FRAME.settings, 0, 0, Buffer.concat([HEADER_TABLE_SIZE, uint32(tableBytes)])));
     await once(session, 'remoteSettings');
     const sent = once(near, `stream-${2 * at + 1}`);
     session.request(headers, { endStream: true }).on('error', () => undefined);

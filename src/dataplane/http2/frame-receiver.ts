@@ -56,7 +56,8 @@ export class FrameReceiver implements FrameSink {
       host.fail(ERROR.flowControl, 'more than the connection’s window');
       return;
     }
-    if (length > 0) this.#guard.noteUse();
+    /** Padding is no use of a connection: it would refill what it spends. */
+    if (length > padding) this.#guard.noteUse();
     else if (!isEndStream && this.#isTooMuch('empties', 'empty DATA')) return;
     const stream = host.streams.get(streamId);
     if (stream === undefined || stream.isRemoteEnded) {
