@@ -90,9 +90,10 @@ export class PersistentMap<V> implements ReadonlyMap<string, V> {
       yield* differencesOf(this, next);
       return;
     }
-    for (const [place, shard] of mine.entries()) {
-      const other = theirs[place];
-      if (other !== undefined && other !== shard) yield* differencesOf(shard, other);
+    for (let place = 0; place < mine.length; place++) {
+      const [shard, other] = [mine[place], theirs[place]];
+      if (shard === other || shard === undefined || other === undefined) continue;
+      yield* differencesOf(shard, other);
     }
   }
 

@@ -10,7 +10,7 @@ import type { ReadFile } from '../read-objects.ts';
 import type { Source, SourceState } from '../source.ts';
 import { EMPTY_FOLDER, mergeFolder, type FolderState } from './merge.ts';
 import { readManifest } from './read-manifest.ts';
-import { codeOf, scanFolder, type FolderScan, type ScannedFile } from './scan-folder.ts';
+import { codeOf, scanFiles, scanFolder, type FolderScan, type ScannedFile } from './scan-folder.ts';
 
 export interface FileSourceOptions {
   readonly directory: string;
@@ -96,6 +96,11 @@ class FileSource implements Source {
   /** The timer went off while a reading was under way. */
   #isDue = false;
   #isClosed = false;
+  /** Files that the next reading looks at; absent: at the whole folder. */
+  #wanted: Set<string> | undefined;
+  /** Of the last scan of the whole folder. */
+  #scannedAtMs = Number.NEGATIVE_INFINITY;
+  #isRoomy = false;
 
   constructor(options: FileSourceOptions) {
     this.#directory = options.directory;
@@ -108,9 +113,15 @@ class FileSource implements Source {
       atomic: false,
       persistent: false,
     });
-    // Events are hints, no more: what is there is found by looking.
-    this.#watcher.on('all', () => this.#onEvent());
-    this.#watcher.on('ready', () => this.#onEvent());
+    // Events are hints, no more: what is there is found by looking, at the whole folder now and then.
+    this.#watcher.on('all', (event, path) => {
+      this.#want(event === 'change' ? relative(this.#directory, path) : undefined);
+      this.#onEvent();
+    });
+    this.#watcher.on('ready', () => {
+      this.#want(undefined);
+      this.#onEvent();
+    });
     this.#watcher.on('error', (error) => this.#onWatchError(error));
   }
 
@@ -141,6 +152,27 @@ class FileSource implements Source {
     await this.#reading;
   }
 
+  /** @param name of a file that the folder is known to hold; everything else asks for a look at all of it. */
+  #want(name: string | undefined): void {
+    if (name === undefined || !this.#known.has(name)) this.#wanted = undefined;
+    else this.#wanted?.add(name);
+  }
+
+  async #scan(): Promise<FolderScan> {
+    const wanted = this.#wanted;
+    this.#wanted = new Set();
+    const nowMs = this.#clock.now();
+    const isOverdue = nowMs - this.#scannedAtMs >= RESCAN_MS;
+    if (wanted !== undefined && wanted.size > 0 && this.#isRoomy && !isOverdue) {
+      const scan = await scanFiles(this.#directory, wanted);
+      if (scan !== undefined) return scan;
+    }
+    this.#scannedAtMs = nowMs;
+    const scan = await scanFolder(this.#directory);
+    this.#isRoomy = scan.isRoomy;
+    return scan;
+  }
+
   #onEvent(): void {
     const now = this.#clock.now();
     this.#unrestSinceMs ??= now;
@@ -159,6 +191,7 @@ class FileSource implements Source {
       message: `changes are found late, every ${RESCAN_MS} ms: ${code}`,
       cure: 'raise the limit of inotify watches (fs.inotify.max_user_watches)',
     };
+    this.#want(undefined);
     this.#onEvent();
   }
 
@@ -201,7 +234,7 @@ class FileSource implements Source {
   }
 
   async #readFolder({ isFirst }: { readonly isFirst: boolean }): Promise<void> {
-    const scan = await scanFolder(this.#directory);
+    const scan = await this.#scan();
     const read: ReadFile[] = [];
     let writtenAtMs: number | undefined;
     for (const [name, scanned] of scan.files) {
@@ -214,13 +247,16 @@ class FileSource implements Source {
         writtenAtMs = Math.max(writtenAtMs ?? 0, scanned.modifiedMs);
       }
     }
-    const gone = this.#findGone(scan);
-    const problems =
-      this.#watchProblem === undefined ? scan.problems : [...scan.problems, this.#watchProblem];
+    const gone = scan.isWhole ? this.#findGone(scan) : [];
+    const problems = scan.isWhole ? this.#problemsOf(scan) : this.#folderProblems;
     const isSame = isDeepStrictEqual(problems, this.#folderProblems);
     if (!isFirst && read.length + gone.length === 0 && isSame) return;
     this.#folderProblems = problems;
     this.#advance(mergeFolder(this.#folder, { read, gone, problems }), writtenAtMs);
+  }
+
+  #problemsOf({ problems }: FolderScan): readonly Problem[] {
+    return this.#watchProblem === undefined ? problems : [...problems, this.#watchProblem];
   }
 
   /** @returns `undefined` while it is in doubt. */
@@ -237,7 +273,10 @@ class FileSource implements Source {
     // By the wall clock, for that is what files are stamped by.
     const isFresh = Math.abs(Date.now() - scanned.modifiedMs) < COARSE_STAMP_MS;
     this.#known.set(name, isFresh ? '' : signature);
-    if (isFresh) this.#schedule(COARSE_STAMP_MS);
+    if (isFresh) {
+      this.#want(name);
+      this.#schedule(COARSE_STAMP_MS);
+    }
     return file;
   }
 
@@ -253,6 +292,7 @@ class FileSource implements Source {
     const sinceMs = doubt?.signature === signature ? doubt.sinceMs : now;
     if (sinceMs + CONFIRM_MS <= now) return true;
     this.#doubts.set(name, { signature, sinceMs });
+    this.#want(signature === GONE ? undefined : name);
     this.#schedule(sinceMs + CONFIRM_MS - now);
     return false;
   }

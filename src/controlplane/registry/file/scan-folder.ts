@@ -19,6 +19,10 @@ export interface FolderScan {
   /** Paths under which nothing is known; `''` for the whole folder. What was there may be there still. */
   readonly unknownUnder: readonly string[];
   readonly problems: readonly Problem[];
+  /** All of the folder was looked at. */
+  readonly isWhole: boolean;
+  /** Far from what a folder may hold: what single files hold more by now cannot be too much. */
+  readonly isRoomy: boolean;
 }
 
 /** A bound on what one scan takes; meshes that large have an API server. */
@@ -39,19 +43,33 @@ interface Walk {
   isFull: boolean;
 }
 
+const createWalk = (): Walk => ({
+  files: new Map(),
+  unknownUnder: [],
+  problems: [],
+  seen: new Set(),
+  totalBytes: 0n,
+  isFull: false,
+});
+
 /** Follows links; passes over names that start with a dot. Rejects only for what is no matter of the file system. */
 export async function scanFolder(directory: string): Promise<FolderScan> {
-  const walk: Walk = {
-    files: new Map(),
-    unknownUnder: [],
-    problems: [],
-    seen: new Set(),
-    totalBytes: 0n,
-    isFull: false,
-  };
+  const walk = createWalk();
   await scanDirectory(walk, directory, '', 0);
-  const { files, unknownUnder, problems } = walk;
-  return { files, unknownUnder, problems };
+  const { files, unknownUnder, problems, totalBytes } = walk;
+  const isRoomy = totalBytes < MAX_TOTAL_BYTES / 2n;
+  return { files, unknownUnder, problems, isWhole: true, isRoomy };
+}
+
+/** Looks at files alone that a scan of the folder has found. @returns `undefined` when one is not there any more. */
+export async function scanFiles(
+  directory: string,
+  names: Iterable<string>,
+): Promise<FolderScan | undefined> {
+  const walk = createWalk();
+  for (const name of names) await scanFile(walk, join(directory, name), name);
+  for (const { signature } of walk.files.values()) if (signature === 'ENOENT') return undefined;
+  return { files: walk.files, unknownUnder: [], problems: [], isWhole: false, isRoomy: true };
 }
 
 async function scanDirectory(
