@@ -143,6 +143,8 @@ for (const { name, entry } of images) {
     legalComments: 'linked',
     sourcemap: values['without-maps'] ? false : 'linked',
     metafile: true,
+    // The types come from a descriptor, so that the parser of their text is not needed.
+    alias: { protobufjs: 'protobufjs/light.js' },
     external: ['koffi'],
     banner: { js: BANNER },
     plugins: [embeddedProtos, builtinsByName, withoutDemo, withoutProtoLoader],

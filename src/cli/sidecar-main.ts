@@ -1,5 +1,6 @@
 // The `weft` command of the sidecar's and the capture step's images: only what runs in a Pod.
 import { type Register, runProgram } from './program.ts';
+import { startWithoutBaselineCode } from './start-memory.ts';
 
 const COMMANDS: ReadonlyMap<string, () => Promise<Register>> = new Map([
   ['sidecar', async () => (await import('./commands/sidecar.ts')).addSidecarCommand],
@@ -18,4 +19,5 @@ Examples, in the container of a sidecar:
 Every other command is in the image of the control plane and in a checkout of Weft.
 `;
 
+if (process.argv[2] === 'sidecar') startWithoutBaselineCode();
 await runProgram(process.argv, { commands: COMMANDS, examples: EXAMPLES });

@@ -7,9 +7,9 @@ const isOlderNode = Number.parseInt(process.versions.node, 10) < 26;
 const skip = isOlderNode && 'an older V8 is left as it is';
 
 /** What a process of its own says as JSON. */
-function run(code: string): unknown {
+function run(code: string, more: readonly string[] = []): unknown {
   const flags = ['--disable-warning=ExperimentalWarning', '--input-type=module', '--eval'];
-  const { stdout, stderr } = spawnSync(process.execPath, [...flags, code], {
+  const { stdout, stderr } = spawnSync(process.execPath, [...more, ...flags, code], {
     encoding: 'utf8',
     timeout: 20_000,
   });
@@ -55,4 +55,27 @@ test('giveBackStartMemory() drops compiled code that is not running, and such fu
   );
   assert.ok(dropped > 100_000, `${dropped} bytes`);
   assert.equal(sum, (499 * 500) / 2);
+});
+
+test('startWithoutBaselineCode() keeps machine code from being made, until giveBackStartMemory()', {
+  skip,
+}, () => {
+  const flags = ['--allow-natives-syntax', '--no-opt', '--no-maglev', '--always-sparkplug'];
+  const [before, after] = readPair(
+    run(
+      `
+      import { giveBackStartMemory, startWithoutBaselineCode } from '${module}';
+      const isCompiled = () => {
+        const f = (0, eval)('(n) => { let sum = 0; for (let i = 0; i < n; i++) sum += i; return sum; }');
+        for (let turn = 0; turn < 100; turn++) f(100_000);
+        return Number(%ActiveTierIsSparkplug(f));
+      };
+      startWithoutBaselineCode();
+      const before = isCompiled();
+      giveBackStartMemory();
+      console.log(JSON.stringify([before, isCompiled()]));`,
+      flags,
+    ),
+  );
+  assert.deepEqual([before, after], [0, 1]);
 });
