@@ -23,7 +23,7 @@ export interface ExchangeHost {
   readonly refusesUndelivered: boolean;
   isStillAllowed(head: Http2RequestHead): boolean | Promise<boolean>;
   refuseMalformed(stream: H2Stream): void;
-  onComplete(exchange: Exchange, completion: Http2Completion): void;
+  onComplete(completion: Http2Completion): void;
 }
 
 type Forward = Extract<Http2Action, { readonly kind: 'forward' }>;
@@ -33,7 +33,6 @@ const MAX_KEPT_BYTES = 65_536;
 /** New connections that a request may be moved to when streams are refused. */
 const MAX_REFUSALS = 3;
 const NONE: ReadonlySet<UpstreamSessions> = new Set();
-const EMPTY = Buffer.alloc(0);
 
 export class Exchange implements StreamUser, LegOwner, ConnectionWaiter {
   readonly stream: H2Stream;
@@ -227,9 +226,10 @@ export class Exchange implements StreamUser, LegOwner, ConnectionWaiter {
     const leg = new UpstreamLeg(this, connection, fields, isEnd);
     this.#leg = leg;
     if (isEnd) return;
-    const slices = body?.slices ?? [];
-    for (let at = 0; at < slices.length; at++) {
-      leg.stream.sendData(slices[at] ?? EMPTY, isWhole && at === slices.length - 1);
+    if (body !== undefined) {
+      for (let at = 0; at < body.length; at++) {
+        leg.stream.sendData(body.at(at), isWhole && at === body.length - 1);
+      }
     }
     if (this.#trailers !== undefined) leg.stream.sendTrailers(this.#trailers);
     if (body !== undefined && body.bytes > MAX_KEPT_BYTES) this.#forget();
@@ -363,8 +363,9 @@ export class Exchange implements StreamUser, LegOwner, ConnectionWaiter {
     this.#leg?.abandon(code === ERROR.none ? ERROR.cancel : code);
     this.#leg = undefined;
     this.#body = undefined;
-    this.#host.onComplete(this, {
+    this.#host.onComplete({
       head: this.head,
+      upstream: '',
       status: this.#status,
       grpcStatus: this.#grpcStatus,
       bytesReceived: this.#bytesReceived,

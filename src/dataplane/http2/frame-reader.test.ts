@@ -20,7 +20,9 @@ function read(chunks: readonly Buffer[], isServer = true): string[] {
       slices = [];
     },
     onHeaders: (id, block, isEnd) =>
-      void seen.push(`headers ${id} ${block.toString()}${isEnd ? ' end' : ''}`),
+      void seen.push(
+        `headers ${id} ${block.bytes.toString('utf8', block.from, block.end)}${isEnd ? ' end' : ''}`,
+      ),
     onPriority: () => void seen.push('priority'),
     onReset: (id, code) => void seen.push(`reset ${id} ${code}`),
     onSettings: (payload) => void seen.push(`settings ${payload.toString('hex')}`),

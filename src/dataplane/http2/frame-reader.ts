@@ -1,5 +1,5 @@
 // Reads HTTP/2 frames out of received chunks: DATA is handed on in slices as it comes, everything else whole and bounded.
-import { HeaderBlock } from './header-block.ts';
+import { HeaderBlock, type Block } from './header-block.ts';
 import { ERROR, FLAG, FRAME, FRAME_HEAD_BYTES, MAX_FRAME_BYTES, PREFACE } from './frames.ts';
 
 /** What takes the frames. Views on received bytes are good until the call returns, slices of DATA for as long as they are held. */
@@ -9,7 +9,7 @@ export interface FrameSink {
   /** At least once a frame. @param isLast of this frame. */
   onDataSlice(slice: Buffer, isLast: boolean): void;
   /** A whole header block, its continuations included. */
-  onHeaders(streamId: number, block: Buffer, isEndStream: boolean): void;
+  onHeaders(streamId: number, block: Block, isEndStream: boolean): void;
   onPriority(): void;
   onReset(streamId: number, code: number): void;
   onSettings(payload: Buffer): void;
@@ -257,13 +257,15 @@ export class FrameReader {
     const refusal =
       this.#type === FRAME.continuation
         ? block.add(bytes.subarray(at, end))
-        : block.begin(bytes.subarray(at, end), this.#streamId, this.#flags);
+        : block.begin(bytes, { at, end, streamId: this.#streamId, flags: this.#flags });
     if (refusal !== undefined) {
       this.#break(refusal.code, refusal.reason);
     } else if (block.streamId !== this.#streamId) {
       this.#break(ERROR.protocol, 'CONTINUATION of another stream');
     } else if ((this.#flags & FLAG.endHeaders) !== 0) {
-      this.#sink.onHeaders(this.#streamId, block.take(), block.isEndStream);
+      block.close();
+      this.#sink.onHeaders(this.#streamId, block, block.isEndStream);
+      block.clear();
     }
   }
 

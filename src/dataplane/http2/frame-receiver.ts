@@ -5,6 +5,7 @@ import type { FrameSink } from './frame-reader.ts';
 import type { FrameWriter } from './frame-writer.ts';
 import { ERROR, MAX_WINDOW_BYTES } from './frames.ts';
 import type { H2Stream, ReceivedFields } from './h2-stream.ts';
+import type { Block } from './header-block.ts';
 import type { HpackDecoder } from './hpack/decoder.ts';
 import { MAX_CONCURRENT_STREAMS, type PeerSettings } from './peer-settings.ts';
 import type { ReceiveWindow } from './receive-window.ts';
@@ -105,9 +106,9 @@ export class FrameReceiver implements FrameSink {
   }
 
   /** Every block is decoded, whoever it is for: the table stays in step. */
-  onHeaders(streamId: number, block: Buffer, isEndStream: boolean): void {
+  onHeaders(streamId: number, block: Block, isEndStream: boolean): void {
     const host = this.#host;
-    const fields = host.decoder.decode(block);
+    const fields = host.decoder.decode(block.bytes, block.from, block.end);
     if (!fields.ok) {
       host.fail(ERROR.compression, fields.reasonCode);
       return;

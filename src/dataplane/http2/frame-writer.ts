@@ -1,9 +1,14 @@
 // Writes HTTP/2 frames of one connection into buffers, until everything that one turn produced is taken out at once.
 import { ERROR, FLAG, FRAME, FRAME_HEAD_BYTES, MAX_FRAME_BYTES, PREFACE } from './frames.ts';
+import type { Fields } from './h2-stream.ts';
+import { HpackEncoder } from './hpack/encoder.ts';
 import { OUTPUT_BUFFER_BYTES, type OutputBuffers } from './output-buffers.ts';
 
 /** Longer payloads go out as the bytes they came in: from here on a copy costs more than a piece more in the write. */
 const MAX_COPIED_BYTES = 4_096;
+
+/** A quarter of a buffer: the rest of the one before it is left empty. */
+const MAX_ENCODED_IN_PLACE = OUTPUT_BUFFER_BYTES / 4;
 
 const NO_BUFFER = Buffer.alloc(0);
 
@@ -73,6 +78,29 @@ export class FrameWriter {
   windowUpdate(streamId: number, increment: number): void {
     const at = this.#begin(4, FRAME.windowUpdate, 0, streamId);
     this.#end(this.#buffer.writeUInt32BE(increment, at));
+  }
+
+  /**
+   * A block that its encoder writes where it is sent from; a long one is copied there.
+   * @param encoder whose table is the peer's.
+   */
+  fields(
+    encoder: HpackEncoder,
+    streamId: number,
+    { raw, neverIndexed }: Fields,
+    isEndStream: boolean,
+  ): void {
+    const bound = HpackEncoder.boundOf(raw);
+    if (bound > MAX_ENCODED_IN_PLACE) {
+      this.headers(streamId, encoder.encode(raw, neverIndexed), isEndStream);
+      return;
+    }
+    const buffer = this.#withRoom(FRAME_HEAD_BYTES + bound);
+    const at = this.#at;
+    const end = encoder.encodeInto(buffer, at + FRAME_HEAD_BYTES, raw, neverIndexed);
+    const flags = FLAG.endHeaders | (isEndStream ? FLAG.endStream : 0);
+    this.#begin(end - at - FRAME_HEAD_BYTES, FRAME.headers, flags, streamId);
+    this.#end(end);
   }
 
   /** @param block is copied. */

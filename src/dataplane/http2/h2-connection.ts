@@ -174,8 +174,8 @@ export class H2Connection implements StreamHost {
     this.#owner.onStream(stream, fields, isEnd);
   }
 
-  sendHead(stream: H2Stream, { raw, neverIndexed }: Fields, isEnd: boolean): void {
-    this.frames.headers(stream.id, this.#encoder.encode(raw, neverIndexed), isEnd);
+  sendHead(stream: H2Stream, fields: Fields, isEnd: boolean): void {
+    this.frames.fields(this.#encoder, stream.id, fields, isEnd);
     this.plan();
     if (isEnd) this.#onLocalEnd(stream);
   }

@@ -19,55 +19,83 @@ const TOO_LARGE: Refusal = { code: ERROR.enhanceYourCalm, reason: 'a header bloc
 const TOO_PADDED: Refusal = { code: ERROR.protocol, reason: 'padding longer than its frame' };
 const SELF_DEPENDENT: Refusal = { code: ERROR.protocol, reason: 'a stream depends on itself' };
 
-export class HeaderBlock {
-  #first: Buffer = EMPTY;
+/** Where the bytes of a block are; good for as long as nobody says otherwise. */
+export interface Block {
+  readonly bytes: Buffer;
+  readonly from: number;
+  readonly end: number;
+}
+
+export class HeaderBlock implements Block {
+  bytes: Buffer = EMPTY;
+  from = 0;
+  end = 0;
   #more: Buffer[] | undefined;
-  #bytes = 0;
+  #size = 0;
   /** Whether continuations are to come. */
   isOpen = false;
   streamId = 0;
   isEndStream = false;
 
-  /** @param payload of HEADERS. @returns why the connection ends. */
-  begin(payload: Buffer, streamId: number, flags: number): Refusal | undefined {
-    let from = 0;
-    let end = payload.length;
+  /** @param head of the HEADERS frame whose payload is in `bytes` from `at` to `end`. @returns why the connection ends. */
+  begin(
+    bytes: Buffer,
+    head: {
+      readonly at: number;
+      readonly end: number;
+      readonly streamId: number;
+      readonly flags: number;
+    },
+  ): Refusal | undefined {
+    const { streamId, flags } = head;
+    let from = head.at;
+    let { end } = head;
     if ((flags & FLAG.padded) !== 0) {
-      from = 1;
-      end -= payload[0] ?? 0;
+      if (from === end) return TOO_PADDED;
+      end -= bytes[from] ?? 0;
+      from++;
     }
     if ((flags & FLAG.priority) !== 0) {
       if (end - from < PRIORITY_BYTES) return TOO_PADDED;
-      if ((payload.readUInt32BE(from) & 0x7fffffff) === streamId) return SELF_DEPENDENT;
+      if ((bytes.readUInt32BE(from) & 0x7fffffff) === streamId) return SELF_DEPENDENT;
       from += PRIORITY_BYTES;
     }
     if (end < from) return TOO_PADDED;
-    const fragment = from === 0 && end === payload.length ? payload : payload.subarray(from, end);
     this.streamId = streamId;
     this.isEndStream = (flags & FLAG.endStream) !== 0;
     this.isOpen = (flags & FLAG.endHeaders) === 0;
+    this.#size = end - from;
     /** What waits for continuations must not be a view on bytes of the moment. */
-    this.#first = this.isOpen ? Buffer.from(fragment) : fragment;
-    this.#bytes = fragment.length;
+    if (this.isOpen) this.#set(Buffer.from(bytes.subarray(from, end)), 0, this.#size);
+    else this.#set(bytes, from, end);
     return undefined;
+  }
+
+  #set(bytes: Buffer, from: number, end: number): void {
+    this.bytes = bytes;
+    this.from = from;
+    this.end = end;
   }
 
   /** @param fragment of CONTINUATION. */
   add(fragment: Buffer): Refusal | undefined {
     this.#more ??= [];
-    this.#bytes += fragment.length;
-    if (this.#bytes > MAX_BLOCK_BYTES || this.#more.length >= MAX_CONTINUATIONS) return TOO_LARGE;
+    this.#size += fragment.length;
+    if (this.#size > MAX_BLOCK_BYTES || this.#more.length >= MAX_CONTINUATIONS) return TOO_LARGE;
     this.#more.push(Buffer.from(fragment));
     return undefined;
   }
 
-  /** The whole block; it is over then. */
-  take(): Buffer {
-    const whole =
-      this.#more === undefined ? this.#first : Buffer.concat([this.#first, ...this.#more]);
+  /** No continuation is to come: all of the block is where it says. */
+  close(): void {
     this.isOpen = false;
-    this.#first = EMPTY;
+    if (this.#more === undefined) return;
+    this.#set(Buffer.concat([this.bytes, ...this.#more]), 0, this.#size);
     this.#more = undefined;
-    return whole;
+  }
+
+  /** It has been read: nothing of what was received is held any more. */
+  clear(): void {
+    this.bytes = EMPTY;
   }
 }

@@ -26,6 +26,8 @@ export type Http2Action =
 
 export interface Http2Completion {
   readonly head: Http2RequestHead | undefined;
+  /** Empty: the streams of one connection are balanced each for itself. */
+  readonly upstream: string;
   readonly status: number;
   readonly grpcStatus: string | undefined;
   readonly bytesReceived: number;

@@ -18,7 +18,6 @@ export class Http2Connection implements ConnectionOwner, ExchangeHost {
   readonly refusesUndelivered: boolean;
   readonly #connection: H2Connection;
   readonly #hooks: Http2Hooks;
-  readonly #exchanges = new Set<Exchange>();
   #isDraining = false;
 
   constructor(
@@ -38,9 +37,10 @@ export class Http2Connection implements ConnectionOwner, ExchangeHost {
 
   /** Cuts the requests that are not allowed any more; the connection stays for others. */
   rejudgeStreams(): void {
-    for (const exchange of this.#exchanges) {
+    for (const { user: exchange } of this.#connection.streams.values()) {
+      if (!(exchange instanceof Exchange) || !exchange.isForwarded) continue;
       const { head } = exchange;
-      if (head === undefined || !exchange.isForwarded) continue;
+      if (head === undefined) continue;
       whenJudged(this.#hooks.isStillAllowed(head), (isAllowed) => {
         if (!isAllowed) exchange.cut();
       });
@@ -66,7 +66,6 @@ export class Http2Connection implements ConnectionOwner, ExchangeHost {
     const reading = fields.isTooLarge ? TOO_LARGE : readFlawless(fields);
     const head = reading.ok ? reading.head : undefined;
     const exchange = new Exchange(this, stream, { head, fields });
-    this.#exchanges.add(exchange);
     if (!reading.ok && reading.status === undefined) exchange.refuse(reading.reasonCode);
     else if (!exchange.isLengthPossible) exchange.refuse('content-length-mismatch');
     else if (!reading.ok) {
@@ -88,8 +87,7 @@ export class Http2Connection implements ConnectionOwner, ExchangeHost {
     this.#connection.refuseMalformed(stream);
   }
 
-  onComplete(exchange: Exchange, completion: Http2Completion): void {
-    this.#exchanges.delete(exchange);
+  onComplete(completion: Http2Completion): void {
     this.#hooks.onComplete(completion);
   }
 

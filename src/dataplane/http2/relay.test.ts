@@ -225,7 +225,12 @@ test('padding is given back at once: nobody else takes it', async () => {
   using client = await RawPeer.connect(rig.port);
   client.write(GREETING, headers(1, POST));
   await (await peer).next(isOf(FRAME.headers, 1));
-  const padded = frame(FRAME.data, 8, 1, Buffer.concat([Buffer.from([255]), Buffer.alloc(255)]));
+  const padded = frame(
+    FRAME.data,
+    8,
+    1,
+    Buffer.concat([Buffer.from([255, 0x61]), Buffer.alloc(255)]),
+  );
   for (let sent = 0; sent < 2_100; sent++) client.write(padded);
   const { payload } = await client.next(isOf(FRAME.windowUpdate, 1));
   assert.ok(payload.readUInt32BE(0) >= 524_288);

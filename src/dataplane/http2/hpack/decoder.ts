@@ -46,6 +46,8 @@ const STATIC_MARKS = Uint8Array.from(STATIC_NAMES, (name, index) =>
 
 /** Where Huffman codes are unpacked; shared, for nothing waits in between. */
 let unpacked = Buffer.alloc(1_024);
+/** Where a list grows, to be copied once its length is known: arrays that grow are made anew again and again. */
+const growing: string[] = [];
 
 /** One direction of one connection. */
 export class HpackDecoder {
@@ -56,6 +58,7 @@ export class HpackDecoder {
   readonly #marks: Uint8Array;
   #bytes: Buffer = unpacked;
   #at = 0;
+  #end = 0;
   /** The field that was read last. */
   #name = '';
   #value = '';
@@ -71,17 +74,18 @@ export class HpackDecoder {
     this.#marks = new Uint8Array(options.maxFields);
   }
 
-  /** @param block a whole one, continuations included; nothing of it is kept. */
-  decode(block: Buffer): DecodedList {
-    const raw: string[] = [];
+  /** @param bytes hold a whole block, continuations included, from `start` to `end`; nothing of it is kept. */
+  decode(bytes: Buffer, start = 0, end: number = bytes.length): DecodedList {
+    let kept = 0;
     let neverIndexed: number[] | undefined;
     let fields = 0;
-    this.#bytes = block;
-    this.#at = 0;
+    this.#bytes = bytes;
+    this.#at = start;
+    this.#end = end;
     this.#size = 0;
     this.#problem = '';
-    while (this.#at < block.length) {
-      const first = block[this.#at] ?? 0;
+    while (this.#at < end) {
+      const first = bytes[this.#at] ?? 0;
       if ((first & 0xe0) === 0x20) {
         if (fields > 0) return this.#fail('hpack-update-after-field');
         this.#readUpdate();
@@ -92,12 +96,14 @@ export class HpackDecoder {
       }
       if (this.#problem !== '') return this.#fail(this.#problem);
       if (fields === 0 || this.#isFull(fields)) continue;
-      raw.push(this.#name, this.#value);
+      growing[kept++] = this.#name;
+      growing[kept++] = this.#value;
       this.#marks[fields - 1] = this.#mark;
       if ((first & 0xf0) === 0x10) (neverIndexed ??= []).push(fields - 1);
     }
     this.#bytes = unpacked;
     const isTooLarge = this.#isFull(fields);
+    const raw = growing.slice(0, kept);
     return { ok: true, raw, marks: this.#marks, neverIndexed, isTooLarge };
   }
 
@@ -160,7 +166,7 @@ export class HpackDecoder {
     let value = (bytes[this.#at++] ?? 0) & prefix;
     if (value < prefix) return value;
     let scale = 1;
-    for (let read = 0; read < MAX_INTEGER_BYTES && this.#at < bytes.length; read++) {
+    for (let read = 0; read < MAX_INTEGER_BYTES && this.#at < this.#end; read++) {
       const byte = bytes[this.#at++] ?? 0;
       value += (byte & 0x7f) * scale;
       if (byte < 0x80) {
@@ -175,7 +181,7 @@ export class HpackDecoder {
 
   #readString(): string {
     const bytes = this.#bytes;
-    if (this.#at >= bytes.length) {
+    if (this.#at >= this.#end) {
       this.#refuse('hpack-truncated');
       return '';
     }
@@ -183,7 +189,7 @@ export class HpackDecoder {
     const length = this.#readInteger(0x7f);
     const start = this.#at;
     const end = start + length;
-    if (end > bytes.length) this.#refuse('hpack-truncated');
+    if (end > this.#end) this.#refuse('hpack-truncated');
     if (this.#problem !== '') return '';
     this.#at = end;
     if (length === 0) return '';
