@@ -22,7 +22,7 @@ export type PeerReading =
 
 /** Longer chains than root, issuer and leaf with one cross-signed between are not Weft's. */
 const MAX_CHAIN = 5;
-/** About 6 KB each; of more peers the one that connected least recently is read anew. */
+/** About 6 KB each; of more peers the one that was read longest ago is read anew, when it comes again. */
 const MAX_PEERS = 1_024;
 
 /**
@@ -45,11 +45,7 @@ export class KnownPeers {
     const { raw } = leaf;
     const key = raw.toString('latin1');
     const known = this.#byLeaf.get(key);
-    if (known !== undefined) {
-      this.#byLeaf.delete(key);
-      this.#byLeaf.set(key, known);
-      return known;
-    }
+    if (known !== undefined) return known;
     const reading = readPeer(leaf, raw);
     for (const oldest of this.#byLeaf.keys()) {
       if (this.#byLeaf.size < this.#limit) break;
