@@ -207,6 +207,23 @@ const bytesOf = (peer: RawPeer, streamId: number): number =>
 const updatesOf = (peer: RawPeer, streamId: number): number =>
   peer.frames.filter(isOf(FRAME.windowUpdate, streamId)).length;
 
+test('fields named __proto__ and constructor are fields like any other, in heads and trailers (CVE-2026-21710)', async () => {
+  const { server, peer } = await serveRaw();
+  await using _server = server;
+  await using rig = await createRig(server.port);
+  using client = await RawPeer.connect(rig.port);
+  const odd = Buffer.concat([field('__proto__', 'x'), field('constructor', 'y')]);
+  client.write(GREETING, headers(1, Buffer.concat([POST, odd])), headers(1, odd, true));
+  const upstream = await peer;
+  await upstream.next((received) => isOf(FRAME.headers, 1)(received) && received.flags === 5);
+  upstream.write(headers(1, Buffer.concat([OK, odd])), headers(1, odd, true));
+  await client.next((received) => isOf(FRAME.headers, 1)(received) && received.flags === 5);
+  await rig.completed(1);
+  assert.equal(rig.completions[0]?.status, 200);
+  assert.deepEqual(rig.completions[0]?.head?.header('__proto__'), ['x']);
+  assert.equal(rig.completions[0]?.head?.header('tostring'), undefined);
+});
+
 test('a client that sends more than its window is cut off', async () => {
   const { server } = await serveRaw();
   await using _server = server;
