@@ -249,7 +249,7 @@ export async function fuzzHttp2Connections(options: {
     await sendToProxy(rig.port, writer.frames, random);
   }
   await rig[Symbol.asyncDispose]();
-  await Promise.all([...sessions].map((one) => one.closed || once(one, 'close')));
+  for (const session of sessions) if (!session.destroyed) await once(session, 'close');
   backend.close();
   for (const [path, request] of ours) {
     const index = Number(path.split('/')[1]);
