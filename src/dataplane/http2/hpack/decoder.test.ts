@@ -256,3 +256,14 @@ test('decode() keeps no view on the bytes it was given', () => {
   assert.deepEqual(raw, ['a', 'bbbbb']);
   assert.deepEqual(fieldsOf(decoder, 'be').raw, ['a', 'bbbbb']);
 });
+
+test('decode() reads a block where it lies, and nothing beyond its end', () => {
+  const decoder = new HpackDecoder(LIMITS);
+  const around = bytesOf('8080 400161 0162 626262 ff80');
+  const list = decoder.decode(around, 2, 7);
+  assert.ok(list.ok);
+  assert.deepEqual(list.raw, ['a', 'b']);
+  for (const end of [3, 4, 5, 6]) assert.equal(decoder.decode(around, 2, end).ok, false, `${end}`);
+  const integer = decoder.decode(bytesOf('ff00'), 0, 1);
+  assert.deepEqual(integer, { ok: false, reasonCode: 'hpack-integer' });
+});
