@@ -6,10 +6,11 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { isPlainObject, type PlainObject } from '@weft/model/policy/reader';
 import { chartsOf } from './charts-of-run.ts';
-import { describeMachine, machineText } from './machine.ts';
+import { describeMachine, type Machine, machineText } from './machine.ts';
 import { forJson, PARTS } from './parts.ts';
 import { PAIR_NAMES } from './peers/pairs.ts';
 import { performanceDocument } from './performance.ts';
+import { textAt } from './run-json.ts';
 
 const ROUNDS = 5;
 const QUICK_ROUNDS = 3;
@@ -91,7 +92,7 @@ async function main(): Promise<void> {
     measured[name] = await measure(flags);
     say(textOf(JSON.stringify(measured[name], forJson)));
     // Each at once: what fails later takes nothing of it.
-    if (values.record) await record(name, { machine, [name]: measured[name] });
+    if (values.record) await record(name, machine, measured[name]);
   }
   const json = `${JSON.stringify(measured, forJson, 1)}\n`;
   if (values.json !== undefined) await writeFile(values.json, json);
@@ -104,7 +105,12 @@ async function drawPerformance(runs: readonly PlainObject[], file: string): Prom
 }
 
 /** Keeps a part's run and draws the document anew. */
-async function record(name: string, run: object): Promise<void> {
+async function record(name: string, machine: Machine, result: unknown): Promise<void> {
+  if (textAt(result, 'failure') !== '') {
+    progress(`${name} has failed, and is not kept`);
+    return;
+  }
+  const run = { machine, [name]: result };
   await mkdir(KEPT, { recursive: true });
   await writeFile(join(KEPT, `${name}.json`), `${JSON.stringify(run, forJson, 1)}\n`);
   await drawPerformance(await readRuns(keptRuns()), DOCUMENT);

@@ -48,7 +48,7 @@ export function performanceDocument(
   return [
     '# Performance',
     '<!-- Drawn by `npm run bench:performance` of the runs in docs/performance: change those, not this. -->',
-    "What Weft costs beside its peers, and which budgets that meets. [benchmarks.md](benchmarks.md) says how everything is measured, what was tried, and where the rest goes. `npm run bench:performance` draws this file of the runs in `docs/performance`; `npm run bench:dataplane -- --json docs/performance/dataplane.json` (and so on, a file a part) replaces one. Figures are medians with the lowest and highest round in brackets; CPU is from the kernel's own accounting. **Look at the load average of a run before its times**: where it is above the number of cores, ratios of CPU say something, times little.",
+    "What Weft costs beside its peers, and which budgets that meets. [benchmarks.md](benchmarks.md) says how everything is measured, what was tried, and where the rest goes. `npm run bench:performance` draws this file of the runs in `docs/performance`, a file a part; with `--record` a benchmark replaces its own and draws this anew: `npm run bench:dataplane -- --record`. Figures are medians with the lowest and highest round in brackets; CPU is from the kernel's own accounting. **Look at the load average of a run before its times**: where it is above the number of cores, ratios of CPU say something, times little.",
     '## Budgets',
     budgetTable(byPart),
     '## Runs',
@@ -112,6 +112,8 @@ const TITLES: ReadonlyMap<string, string> = new Map([
   ['registry', 'Large clusters'],
   ['ca', 'The CA'],
   ['memory', 'Memory'],
+  ['floor', 'What Node itself costs'],
+  ['layers', 'What an idle sidecar is made of'],
   ['profile', 'Profile'],
 ]);
 
