@@ -104,6 +104,8 @@ async function startPair(
 }
 
 const IDLE = '(idle)';
+/** Of the profiler itself. */
+const PROFILER = 'post node:inspector';
 
 /** Self time by place, of the time that was not idle. */
 function costsOf(profile: unknown): { readonly busyShare: number; readonly top: readonly Cost[] } {
@@ -121,6 +123,7 @@ function costsOf(profile: unknown): { readonly busyShare: number; readonly top: 
     const place = placeById.get(id) ?? '(unknown)';
     usByPlace.set(place, (usByPlace.get(place) ?? 0) + Number(timeDeltas[at]));
   }
+  for (const place of usByPlace.keys()) if (place.startsWith(PROFILER)) usByPlace.delete(place);
   const all = [...usByPlace.values()].reduce((sum, us) => sum + us, 0);
   const busy = all - (usByPlace.get(IDLE) ?? 0);
   usByPlace.delete(IDLE);
