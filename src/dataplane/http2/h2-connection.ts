@@ -150,7 +150,8 @@ export class H2Connection implements StreamHost {
 
   /** Whether another stream may be opened, now or once there is room. */
   get isTaking(): boolean {
-    return !this.#isRetired && !this.#isOver && this.streams.hasOwnIds;
+    const isOpen = !this.#isRetired && !this.#isOver && !this.#socket.destroyed;
+    return isOpen && this.streams.hasOwnIds;
   }
 
   get hasRoom(): boolean {

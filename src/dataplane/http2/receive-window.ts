@@ -5,8 +5,8 @@ import { DEFAULT_WINDOW_BYTES } from './frames.ts';
 const POOL_BYTES = 268_435_456;
 /** 16 MiB: the product of a fast link's bandwidth and delay. */
 const MAX_WINDOW_BYTES = 16_777_216;
-/** 1 MiB: one stream's window. */
-const FIRST_WINDOW_BYTES = 1_048_576;
+/** 256 KiB: enough for small requests, and for a thousand connections. */
+const FIRST_WINDOW_BYTES = 262_144;
 
 /** Windows that have been promised to peers: a promise cannot be taken back before the connection ends. */
 export class WindowPool {

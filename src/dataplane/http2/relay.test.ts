@@ -181,7 +181,7 @@ test('a client may not send more than the application takes, and a stalled strea
   using client = await RawPeer.connect(rig.port);
   client.write(GREETING, headers(1, POST));
   const body = Buffer.alloc(16_384);
-  for (let sent = 0; sent < 60; sent++) client.write(data(1, body));
+  for (let sent = 0; sent < 15; sent++) client.write(data(1, body));
   await client.ping('sent');
   const upstream = await peer;
   await eventually(() => bytesOf(upstream, 1) === 65_535, 'a whole window at the application');
@@ -193,10 +193,10 @@ test('a client may not send more than the application takes, and a stalled strea
   await upstream.next(isOf(FRAME.data, 3));
   assert.equal(bytesOf(upstream, 1), 65_535);
   upstream.write(frame(FRAME.windowUpdate, 0, 1, uint32(1_000_000)));
-  await eventually(() => bytesOf(upstream, 1) === 60 * 16_384, 'the rest');
-  await client.next(isOf(FRAME.windowUpdate, 1));
+  await eventually(() => bytesOf(upstream, 1) === 15 * 16_384, 'the rest');
+  await client.next(isOf(FRAME.windowUpdate, 0));
   client.write(data(1, body, true));
-  await eventually(() => bytesOf(upstream, 1) === 61 * 16_384, 'the end');
+  await eventually(() => bytesOf(upstream, 1) === 16 * 16_384, 'the end');
 });
 
 const bytesOf = (peer: RawPeer, streamId: number): number =>
@@ -252,6 +252,29 @@ test('padding is given back at once: nobody else takes it', async () => {
   const { payload } = await client.next(isOf(FRAME.windowUpdate, 1));
   assert.ok(payload.readUInt32BE(0) >= 524_288);
 });
+
+test('what comes after the last GOAWAY is passed over, and what is in flight ends well', async () => {
+  const { server, peer } = await serveRaw();
+  await using _server = server;
+  await using rig = await createRig(server.port);
+  using client = await RawPeer.connect(rig.port);
+  client.write(GREETING, headers(1, POST));
+  const upstream = await peer;
+  await upstream.next(isOf(FRAME.headers, 1));
+  rig.connections[0]?.drain();
+  await client.next((received) => isLastGoaway(received));
+  client.write(headers(3, POST), data(3, Buffer.from('late')), frame(FRAME.reset, 0, 3, uint32(8)));
+  client.write(data(1, Buffer.from('in time'), true));
+  assert.equal(String((await upstream.next(isOf(FRAME.data, 1))).payload), 'in time');
+  upstream.write(headers(1, OK, true));
+  await client.next(isOf(FRAME.headers, 1));
+  await once(client.socket, 'close');
+  assert.ok(!upstream.frames.some(isOf(FRAME.headers, 3)));
+  assert.equal(rig.completions.length, 1);
+});
+
+const isLastGoaway = ({ type, payload }: { readonly type: number; readonly payload: Buffer }) =>
+  type === FRAME.goaway && payload.readUInt32BE(0) === 1;
 
 test('10 MB arrive whole on several streams at once, both ways', async () => {
   const backend = http2.createServer({ maxSessionMemory: 100 });

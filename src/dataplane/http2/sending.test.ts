@@ -126,33 +126,45 @@ test('a stream that is over sends nothing that it had left', () => {
   assert.deepEqual(sent, ['1:5']);
 });
 
+const FIRST_WINDOW_BYTES = 262_144;
+
 test('a connection’s window grows for a peer that uses it, within what all peers may be promised', () => {
-  const pool = new WindowPool(3_000_000);
+  const pool = new WindowPool(600_000);
   const first = new ReceiveWindow(pool);
-  assert.equal(first.open(), 1_048_576 - DEFAULT_WINDOW_BYTES);
-  assert.ok(first.receive(1_000_000));
-  const increment = first.credit(1_000_000);
-  assert.equal(
-    increment,
-    1_000_000 + 1_048_576,
-    'what has gone on, and as much again as there was',
-  );
+  assert.equal(first.open(), FIRST_WINDOW_BYTES - DEFAULT_WINDOW_BYTES);
+  assert.ok(first.receive(250_000));
+  const increment = first.credit(250_000);
+  assert.equal(increment, 250_000 + FIRST_WINDOW_BYTES, 'what has gone on, and as much again');
   const second = new ReceiveWindow(pool);
-  assert.equal(second.open(), 3_000_000 - (2 * 1_048_576 - DEFAULT_WINDOW_BYTES), 'what is left');
+  assert.equal(
+    second.open(),
+    600_000 - (2 * FIRST_WINDOW_BYTES - DEFAULT_WINDOW_BYTES),
+    'the rest',
+  );
   const third = new ReceiveWindow(pool);
   assert.equal(third.open(), 0);
   assert.ok(third.receive(DEFAULT_WINDOW_BYTES));
   assert.ok(!third.receive(1), 'and not a byte more');
   first[Symbol.dispose]();
   const fourth = new ReceiveWindow(pool);
-  assert.equal(fourth.open(), 1_048_576 - DEFAULT_WINDOW_BYTES);
+  assert.equal(fourth.open(), FIRST_WINDOW_BYTES - DEFAULT_WINDOW_BYTES);
+});
+
+test('a connection’s window grows to 16 MiB and no further', () => {
+  const window = new ReceiveWindow(new WindowPool());
+  let size = DEFAULT_WINDOW_BYTES + window.open();
+  for (let round = 0; round < 20; round++) {
+    assert.ok(window.receive(size));
+    size += window.credit(size) - size;
+  }
+  assert.equal(size, 16_777_216);
 });
 
 test('a connection’s window does not grow while what it took is not taken from us', () => {
-  const window = new ReceiveWindow(new WindowPool(100_000_000));
+  const window = new ReceiveWindow(new WindowPool());
   window.open();
-  assert.ok(window.receive(1_048_576));
-  assert.equal(window.credit(600_000), 600_000);
+  assert.ok(window.receive(FIRST_WINDOW_BYTES));
+  assert.equal(window.credit(150_000), 150_000);
 });
 
 test('a budget is worn out by a flood, refills with time, and with use where use asks for it', () => {

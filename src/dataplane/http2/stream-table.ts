@@ -52,10 +52,13 @@ export class StreamTable {
     this.#open.delete(stream.id);
   }
 
-  /** Nobody has begun such a stream yet, or nobody may: we never push, nor do our peers. */
+  /**
+   * Nobody has begun such a stream yet, or nobody may: we never push, nor do our peers. What a peer has begun beyond
+   * our last GOAWAY is not ours, and not idle either.
+   */
   isIdle(id: number): boolean {
     if (id % 2 === 0) return true;
-    return this.#isServer ? id > this.lastPeerId : id >= this.#nextOwnId;
+    return this.#isServer ? id > this.lastPeerId && id <= this.finalPeerId : id >= this.#nextOwnId;
   }
 
   rememberReset(id: number): void {
