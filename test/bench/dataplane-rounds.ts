@@ -1,5 +1,5 @@
 // Runs one scenario on pairs that are ready: in turns, round by round, CPU from the processes' own accounts.
-import { cpuUsOf } from './accounting.ts';
+import { preciseCpuUsOf } from './accounting.ts';
 import { credentialOf, type Identities } from './identities.ts';
 import type { LoadDriver } from './load/driver.ts';
 import type { LoadJob } from './load/job.ts';
@@ -87,13 +87,17 @@ export async function measureScenario(setting: Setting): Promise<ScenarioResult>
   return { scenario, driver: driverName, byPair };
 }
 
+/** A proxy's threads live as long as it does: none takes its account with it. */
+const cpuUsOfAll = (pids: readonly number[]): number =>
+  pids.reduce((sum, pid) => sum + preciseCpuUsOf(pid), 0);
+
 /** @throws Error when a single request failed: a figure of failing requests says nothing. */
 async function runRound(setting: Setting, pair: Pair, durationMs: number): Promise<Round> {
   const { scenario, driver } = setting;
   const pids = scenario.isCalledOnly === true ? pair.pids.slice(-1) : pair.pids;
-  const before = cpuUsOf(pids);
+  const before = cpuUsOfAll(pids);
   const result = await driver.run(jobOf(setting, pair, durationMs));
-  const cpuUs = cpuUsOf(pids) - before;
+  const cpuUs = cpuUsOfAll(pids) - before;
   const { requests, failures, firstFailure, elapsedMs, p50Us, p90Us, p99Us } = result;
   if (failures > 0 || requests === 0) {
     const why = `${failures} of ${requests} requests failed: ${firstFailure ?? 'none was answered'}`;
