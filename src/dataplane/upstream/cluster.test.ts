@@ -224,6 +224,35 @@ test('a server that never ends the handshake is given up at the connect timeout'
   await assert.rejects(acquire(rig), { message: 'connect-timeout' });
 });
 
+for (const [now, isTrusted] of [
+  ['a bundle without the server’s root', false],
+  ['another certificate of the same mesh', true],
+] as const) {
+  test(`a handshake that ends when there is ${now} is made again, by what holds then`, async () => {
+    const { server: options } = pki.contexts('shop/prices');
+    const secure = tls.createServer({ ...options, requestCert: true });
+    const held = Promise.withResolvers<void>();
+    const goOn = Promise.withResolvers<void>();
+    await using server = await serveTcp((socket) => {
+      socket.pause();
+      held.resolve();
+      void goOn.promise.then(() => secure.emit('connection', socket));
+    });
+    using rig = createRig(meshClusterOf([PRICES]), [endpointOf(server.port, { tlsMode: 'mesh' })]);
+    rig.contexts = pki.contexts('shop/web');
+    const acquired = acquire(rig);
+    const outcome = acquired.then(
+      ({ socket }) => socket.destroyed,
+      (refusal: Error) => refusal.message,
+    );
+    await held.promise;
+    rig.contexts = (isTrusted ? pki : other).contexts('shop/web');
+    goOn.resolve();
+    assert.equal(await outcome, isTrusted ? false : 'UNABLE_TO_GET_ISSUER_CERT_LOCALLY');
+    assert.equal(server.sockets.length, 2);
+  });
+}
+
 test('who waits for an endpoint that is withdrawn is told at once, and asks the next one', async () => {
   // It takes connections and never shakes hands, as a Pod whose network is gone answers nothing.
   await using silent = await serveTcp();

@@ -307,18 +307,41 @@ export class ClusterRuntime implements ClusterHandle {
       connectPlain({ host, port, timeoutMs }, handlers);
       return;
     }
-    const contexts = this.#options.contexts();
-    if (contexts === undefined) {
-      handlers.onFailure(new ConnectFailure('no-certificate', 'no certificate or bundle yet'));
-      return;
-    }
     const { address: host, port, identity } = endpoint.definition;
     const { sni, peerUris } = meshTls;
     const expected = new Set(peerUris);
     const isExpected = (id: SpiffeId): boolean =>
       expected.has(id) && (identity === undefined || identity === id);
-    const alpn = [MESH_ALPN[protocol]];
-    connectMesh({ host, port, timeoutMs, contexts, sni, alpn, isExpected }, handlers);
+    const target = { host, port, timeoutMs, sni, alpn: [MESH_ALPN[protocol]], isExpected };
+    this.#connectMesh(target, handlers, MAX_STALE_HANDSHAKES);
+  }
+
+  /** A handshake that ends under other roots or another certificate than it began with is made again: trust is of now. */
+  #connectMesh(
+    target: Omit<Parameters<typeof connectMesh>[0], 'contexts'>,
+    handlers: ConnectHandlers<Socket>,
+    staleLeft: number,
+  ): void {
+    const contexts = this.#options.contexts();
+    if (contexts === undefined || staleLeft === 0) {
+      const why = contexts === undefined ? 'no certificate or bundle yet' : 'it always changes';
+      handlers.onFailure(new ConnectFailure('no-certificate', why));
+      return;
+    }
+    connectMesh(
+      { ...target, contexts },
+      {
+        onFailure: (failure) => handlers.onFailure(failure),
+        onConnect: (socket) => {
+          if (this.#options.contexts() === contexts) {
+            handlers.onConnect(socket);
+            return;
+          }
+          socket.destroy();
+          this.#connectMesh(target, handlers, staleLeft - 1);
+        },
+      },
+    );
   }
 
   [Symbol.dispose](): void {
@@ -329,6 +352,9 @@ export class ClusterRuntime implements ClusterHandle {
     this.#endpoints = [];
   }
 }
+
+/** Certificates change once in hours; more often within one connect something is wrong with them. */
+const MAX_STALE_HANDSHAKES = 3;
 
 const NOTHING: Disposable = { [Symbol.dispose]: () => undefined };
 
