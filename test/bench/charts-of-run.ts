@@ -40,25 +40,46 @@ function barOf(series: string, summary: unknown): readonly Bar[] {
   return [{ series, value: median, min, max }];
 }
 
+/** Costs of a thousand requests each, and of MB: beside small requests nobody would see those. */
+function isBulk(entry: PlainObject): boolean {
+  const scenario = objectAt(entry, 'scenario');
+  const path = textAt(objectAt(scenario, 'load'), 'path');
+  return path === '/10m' || path === '/upload' || textAt(scenario, 'unit') === 'MB';
+}
+
 function dataPlaneCharts(run: PlainObject): readonly Wanted[] {
-  const scenarios = listAt(run['dataplane'], 'scenarios');
-  const groupsOf = (figure: string, pairs: readonly string[]): readonly BarGroup[] =>
-    scenarios.map((entry) => ({
+  const [bulk = [], small = []] = [true, false].map((wanted) =>
+    listAt(run['dataplane'], 'scenarios').filter((entry) => isBulk(entry) === wanted),
+  );
+  const groupsOf = (
+    entries: readonly PlainObject[],
+    figure: string,
+    pairs: readonly string[],
+  ): readonly BarGroup[] =>
+    entries.map((entry) => ({
       label: textAt(objectAt(entry, 'scenario'), 'name'),
       bars: pairs.flatMap((pair) => barOf(pair, objectAt(objectAt(entry, 'byPair'), pair)[figure])),
     }));
+  const proxies = ['weft', 'envoy', 'haproxy'];
+  const cpuUnit = 'µs of both proxies together, median and spread; less is better';
   return [
     {
       name: 'dataplane-cpu',
       title: 'CPU a request',
-      unit: 'µs of both proxies together, median and spread; less is better',
-      groups: groupsOf('cpuUs', ['weft', 'envoy', 'haproxy']),
+      unit: cpuUnit,
+      groups: groupsOf(small, 'cpuUs', proxies),
+    },
+    {
+      name: 'dataplane-bulk-cpu',
+      title: 'CPU of 10 MB bodies, and of a MB over TCP',
+      unit: cpuUnit,
+      groups: groupsOf(bulk, 'cpuUs', proxies),
     },
     {
       name: 'dataplane-p99',
       title: 'Latency',
       unit: 'p99 in µs, median and spread of the rounds; less is better',
-      groups: groupsOf('p99Us', ['weft', 'envoy', 'haproxy', 'direct']),
+      groups: groupsOf(small, 'p99Us', [...proxies, 'direct']),
     },
   ];
 }
