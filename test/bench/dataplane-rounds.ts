@@ -101,7 +101,8 @@ async function runRound(setting: Setting, pair: Pair, durationMs: number): Promi
   const { requests, failures, firstFailure, elapsedMs, p50Us, p90Us, p99Us } = result;
   if (failures > 0 || requests === 0) {
     const why = `${failures} of ${requests} requests failed: ${firstFailure ?? 'none was answered'}`;
-    throw new Error(`Cannot measure ${pair.name} with ${scenario.name}: ${why}`);
+    const told = pair.told?.() ?? '';
+    throw new Error(`Cannot measure ${pair.name} with ${scenario.name}: ${why}\n${told}`.trim());
   }
   const perSecond = (requests / elapsedMs) * 1_000;
   return { cpuUs: cpuUs / requests, perSecond, p50Us, p90Us, p99Us };

@@ -18,6 +18,8 @@ export interface Pair extends AsyncDisposable {
   readonly inbound: Endpoint | undefined;
   /** Caller's proxy, then the called one's. */
   readonly pids: readonly number[];
+  /** The last words of its proxies, for when requests fail. */
+  readonly told?: () => string;
 }
 
 const PORT = 8080;
@@ -50,6 +52,7 @@ export async function startWeftPair(options: WeftPairOptions): Promise<WeftPair>
     inbound: splitAddress(called.front(PORT)),
     pids: [caller.daemon.pid, called.daemon.pid],
     sidecars: [caller, called],
+    told: () => `${caller.daemon.tail()}\n${called.daemon.tail()}`,
     // They end with their lab.
     [Symbol.asyncDispose]: () => Promise.resolve(),
   };
