@@ -43,7 +43,7 @@ export interface H2ConnectionOptions {
   readonly socket: Socket;
   readonly role: 'server' | 'client';
   readonly owner: ConnectionOwner;
-  /** Ended after so long without a stream and without a byte. */
+  /** Ended after so long without a stream and without a byte; cut when there are streams and the peer takes nothing. */
   readonly idleTimeoutMs: number;
 }
 
@@ -103,6 +103,8 @@ export class H2Connection implements StreamHost {
     this.#greet();
     socket.setTimeout(idleTimeoutMs, () => {
       if (this.streams.size === 0) this.retire();
+      /** Not a byte of its answers was taken in all this time. */ else if (this.isBlocked)
+        this.cut();
     });
     socket.on('error', () => socket.destroy());
     /** It may be half-open for TCP's sake; a peer that has ended cannot take part any more. */

@@ -4,8 +4,10 @@ import { once } from 'node:events';
 import http2 from 'node:http2';
 import net from 'node:net';
 import { test } from 'node:test';
+import { frame, headers, POST, uint32 } from '../../../test/support/http2-frames.ts';
 import { deadline, eventually, serve, serveTcp } from '../../../test/support/servers.ts';
 import { Http2Connection } from './http2-proxy.ts';
+import { FRAME, PREFACE } from './frames.ts';
 import type { StreamUser } from './h2-stream.ts';
 import { UpstreamSessions } from './upstream-sessions.ts';
 
@@ -49,6 +51,32 @@ test('a session whose peer has ended is not given another request, and fails tho
   });
   assert.equal(await request(sessions), '204');
   assert.equal(opened, 2);
+});
+
+test('a client that takes nothing of its answer for as long as an idle one is kept is cut off', async () => {
+  const completed = Promise.withResolvers<number>();
+  await using server = await serveTcp((socket) => {
+    const body = 'x'.repeat(50_000_000);
+    const hooks = {
+      onRequest: () =>
+        ({ kind: 'respond', status: 200, body, reasonCode: '', headers: [] }) as const,
+      isStillAllowed: () => true,
+      onComplete: ({ bytesSent }: { readonly bytesSent: number }) => completed.resolve(bytesSent),
+      onClose: () => undefined,
+    };
+    void new Http2Connection(socket, hooks, { idleTimeoutMs: 100 });
+  });
+  const client = net.connect({ port: server.port, host: '127.0.0.1' });
+  const windows = [
+    frame(FRAME.settings, 0, 0, Buffer.from('00047fffffff', 'hex')),
+    frame(FRAME.windowUpdate, 0, 0, uint32(2 ** 30)),
+  ];
+  client.on('error', () => undefined);
+  client.write(Buffer.concat([PREFACE, ...windows, headers(1, POST, true)]));
+  client.pause();
+  const sent = await completed.promise;
+  assert.ok(sent > 0 && sent < 50_000_000, `${sent} bytes`);
+  client.destroy();
 });
 
 test('a client that has ended is let go, though its connection could be used half-open', async () => {
