@@ -5,8 +5,12 @@ import { Attempts } from './attempt.ts';
 import type { PooledConnection } from './connection.ts';
 import type { UpstreamSessions } from '../http2/upstream-sessions.ts';
 
-/** Idle connections kept to one endpoint; the newest are used first, so that the oldest time out. */
-export const MAX_IDLE = 256;
+/**
+ * Idle connections kept to one endpoint; the newest are used first, so that the oldest time out. As many as Envoy lets
+ * a cluster have: with fewer than callers use at once, each request beyond costs a handshake (`npm run bench:dataplane
+ * -- --only "512 connections"`: with 256 three times the CPU).
+ */
+export const MAX_IDLE = 1_024;
 /** 50 s: shorter than the idle limits of common servers (Node 65 s after a change, nginx 75 s; 60 s at load balancers). */
 export const IDLE_MS = 50_000;
 
