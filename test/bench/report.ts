@@ -150,7 +150,7 @@ export function startText(result: StartResult): string {
     ({ name, readyMs, cpuMs }): Row => [name, spread(readyMs), spread(cpuMs)],
   );
   return [
-    `Start: process start to ready, median of ${result.starts} (lowest–highest)`,
+    `Start: process start to ready, median of ${result.starts} (lowest–highest); the bundle is ${result.bundleKb.toFixed(0)} KB`,
     ...result.leftOut.map((reason) => `Left out: ${reason}`),
     table(['', 'ready after ms', 'CPU ms'], rows),
   ].join('\n');

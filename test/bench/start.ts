@@ -1,7 +1,7 @@
 // Measures how long a sidecar takes from process start to ready, and beside it an Envoy whose configuration is a file.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdir } from 'node:fs/promises';
+import { mkdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { NAMESPACE, podYaml } from '../support/lab-manifests.ts';
@@ -10,6 +10,7 @@ import { cpuUsOf } from './accounting.ts';
 import { credentialOf, issueIdentities } from './identities.ts';
 import { type Endpoint, inboundConfig, rulesOf } from './peers/envoy-config.ts';
 import { findEnvoy } from './peers/envoy-binary.ts';
+import { buildBundle } from './memory-proxies.ts';
 import { freeEndpoint, startEnvoy } from './peers/envoy.ts';
 import { CALLED, POLICY, policyManifests } from './policies.ts';
 import { type Summary, summarize } from './statistics.ts';
@@ -28,6 +29,8 @@ export interface StartFigures {
 export interface StartResult {
   readonly leftOut: readonly string[];
   readonly starts: number;
+  /** The program that the sidecar's image starts. */
+  readonly bundleKb: number;
   readonly figures: readonly StartFigures[];
 }
 
@@ -58,16 +61,23 @@ export async function measureStart(
   await lab.startControlPlane();
   const cache = join(lab.root, 'compile-cache');
   await mkdir(cache);
-  const contenders: Contender[] = [
-    {
-      name: 'weft sidecar, cold (no compile cache)',
-      start: () => startSidecar(lab, podIp, { NODE_DISABLE_COMPILE_CACHE: '1' }),
-    },
-    {
-      name: 'weft sidecar, warm',
-      start: () => startSidecar(lab, podIp, { NODE_COMPILE_CACHE: cache }),
-    },
-  ];
+  progress("the sidecar's bundle");
+  const bundle = join(await buildBundle(lab.root), 'sidecar', 'weft.mjs');
+  const programs = [
+    { name: "weft sidecar, its image's bundle", command: [process.execPath, bundle] },
+    { name: 'weft sidecar, from source', command: ['sh', WEFT] },
+  ] as const;
+  const contenders = programs.flatMap(({ name, command }): Contender[] => {
+    const start = (env: Readonly<Record<string, string>>): Promise<Start> =>
+      startSidecar(command, { lab, podIp, env });
+    return [
+      {
+        name: `${name}, cold (no compile cache)`,
+        start: () => start({ NODE_DISABLE_COMPILE_CACHE: '1' }),
+      },
+      { name: `${name}, warm`, start: () => start({ NODE_COMPILE_CACHE: cache }) },
+    ];
+  });
   const envoy = await findEnvoy();
   if (envoy.ok) {
     const own = credentialOf(identities, CALLED);
@@ -96,6 +106,7 @@ export async function measureStart(
   return {
     leftOut: envoy.ok ? [] : [`Envoy: ${envoy.reason}`],
     starts,
+    bundleKb: (await stat(bundle)).size / 1_024,
     figures: contenders.map(({ name }, at) => ({
       name,
       readyMs: summarize((taken[at] ?? []).map(({ readyMs }) => readyMs)),
@@ -106,9 +117,16 @@ export async function measureStart(
 
 /** As an operator starts it, with a new token each time; ready means enrolled, configured and listening. */
 async function startSidecar(
-  lab: Lab,
-  podIp: string,
-  env: Readonly<Record<string, string>>,
+  command: readonly [string, string],
+  {
+    lab,
+    podIp,
+    env,
+  }: {
+    readonly lab: Lab;
+    readonly podIp: string;
+    readonly env: Readonly<Record<string, string>>;
+  },
 ): Promise<Start> {
   const { xds, enrolment } = lab.addresses;
   const tokenFile = await lab.tokenFile(await lab.token(CALLED));
@@ -117,7 +135,8 @@ async function startSidecar(
   const where = ['--xds', xds, '--enrolment', enrolment, '--admin', `${podIp}:0`];
   const inbound = ['--inbound', `${PORT}=127.0.0.1:${PORT}`];
   const from = performance.now();
-  const child = spawn('sh', [WEFT, 'sidecar', ...names, ...trust, ...where, ...inbound], {
+  const [program, main] = command;
+  const child = spawn(program, [main, 'sidecar', ...names, ...trust, ...where, ...inbound], {
     stdio: ['ignore', 'pipe', 'pipe'],
     env: { ...process.env, NODE_COMPILE_CACHE: '', ...env },
   });
