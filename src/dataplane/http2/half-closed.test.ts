@@ -53,6 +53,29 @@ test('a session whose peer has ended is not given another request, and fails tho
   assert.equal(opened, 2);
 });
 
+test('who waits for a second connection that cannot be made gets room in the first', async () => {
+  const backend = http2.createServer({ settings: { maxConcurrentStreams: 1 } });
+  await using server = await serve(backend);
+  let opened = 0;
+  using sessions = new UpstreamSessions(async () => {
+    if (opened++ > 0) throw new Error('there is no second one');
+    const socket = net.connect({ port: server.port, host: '127.0.0.1', allowHalfOpen: true });
+    await once(socket, 'connect');
+    return socket;
+  });
+  const answered: http2.ServerHttp2Stream[] = [];
+  backend.on('stream', (stream: http2.ServerHttp2Stream) => answered.push(stream));
+  const first = request(sessions);
+  await eventually(() => answered.length === 1, 'the first request');
+  const second = request(sessions);
+  await eventually(() => opened === 2, 'a second connection was tried');
+  answered[0]?.respond([':status', '204'], { endStream: true });
+  assert.equal(await first, '204');
+  await eventually(() => answered.length === 2, 'the second request');
+  answered[1]?.respond([':status', '205'], { endStream: true });
+  assert.equal(await second, '205');
+});
+
 test('a client that takes nothing of its answer for as long as an idle one is kept is cut off', async () => {
   const completed = Promise.withResolvers<number>();
   await using server = await serveTcp((socket) => {

@@ -104,8 +104,10 @@ export class UpstreamSessions implements Disposable {
     if (this.#isDisposed) connection.retire();
   }
 
+  /** While others are open, who waits gets the next room in them: the endpoint is there. */
   #onFailure(): void {
     this.#isOpening = false;
+    if (this.#connections.length > 0) return;
     const waiting = this.#waiting;
     this.#waiting = [];
     for (const waiter of waiting) waiter.onNoConnection();
