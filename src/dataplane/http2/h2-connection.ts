@@ -338,8 +338,11 @@ export class H2Connection implements StreamHost {
 
   #onClose(): void {
     this.#isOver = true;
-    this.#isRetired = true;
     this.#reader.stop();
+    if (!this.#isRetired) {
+      this.#isRetired = true;
+      this.#owner.onRetired();
+    }
     for (const stream of this.streams.values()) this.closeStream(stream, ERROR.internal);
     this.window[Symbol.dispose]();
     this.#owner.onClosed();

@@ -53,6 +53,45 @@ test('a session whose peer has ended is not given another request, and fails tho
   assert.equal(opened, 2);
 });
 
+test('connections that broke off make room for others, however many there were', async () => {
+  const backend = http2.createServer();
+  await using server = await serve(backend);
+  using sessions = new UpstreamSessions(async () => {
+    const socket = net.connect({ port: server.port, host: '127.0.0.1', allowHalfOpen: true });
+    await once(socket, 'connect');
+    return socket;
+  });
+  for (let count = 0; count < 10; count++) {
+    const waiting = request(sessions);
+    await once(backend, 'stream', { signal: deadline() });
+    server.sockets.at(-1)?.resetAndDestroy();
+    assert.equal(await waiting, undefined);
+  }
+  backend.once('stream', (stream: http2.ServerHttp2Stream) => {
+    stream.respond([':status', '204'], { endStream: true });
+  });
+  assert.equal(await request(sessions), '204');
+});
+
+test('who waits when the only connection breaks off and none can be made is told', async () => {
+  const backend = http2.createServer({ settings: { maxConcurrentStreams: 1 } });
+  await using server = await serve(backend);
+  let opened = 0;
+  using sessions = new UpstreamSessions(async () => {
+    if (opened++ > 0) throw new Error('there is no second one');
+    const socket = net.connect({ port: server.port, host: '127.0.0.1', allowHalfOpen: true });
+    await once(socket, 'connect');
+    return socket;
+  });
+  const first = request(sessions);
+  await once(backend, 'stream', { signal: deadline() });
+  const second = request(sessions);
+  await eventually(() => opened === 2, 'a second connection was tried');
+  server.sockets[0]?.resetAndDestroy();
+  assert.equal(await first, undefined);
+  await assert.rejects(second, { message: 'there was no connection' });
+});
+
 test('who waits for a second connection that cannot be made gets room in the first', async () => {
   const backend = http2.createServer({ settings: { maxConcurrentStreams: 1 } });
   await using server = await serve(backend);
