@@ -1,4 +1,5 @@
 // What a field is by itself, whatever list it stands in: well-formed or not, and whether it decides framing or routing.
+import { parseContentLength } from '../http/content-length.ts';
 
 /** Marks below `FlawMark` are well-formed fields; those from there on say what is wrong. */
 export const FieldMark = {
@@ -86,25 +87,9 @@ const isValue = (value: string): boolean =>
     !isBlank(value.charCodeAt(value.length - 1)) &&
     isMadeOf(value, IN_VALUE));
 
-/** `Content-Length` has at most 15 digits, so that it is an exact number. */
-const MAX_LENGTH_DIGITS = 15;
-
-/** @returns the length, or -1 when it is not plain digits without a leading zero. */
-export function lengthOf(value: string): number {
-  if (value.length === 0 || value.length > MAX_LENGTH_DIGITS) return -1;
-  if (value.length > 1 && value.charCodeAt(0) === 0x30) return -1;
-  let length = 0;
-  for (let at = 0; at < value.length; at++) {
-    const digit = value.charCodeAt(at) - 0x30;
-    if (digit < 0 || digit > 9) return -1;
-    length = length * 10 + digit;
-  }
-  return length;
-}
-
 function isStatus(value: string): boolean {
   const first = value.charCodeAt(0);
-  return value.length === 3 && first >= 0x31 && first <= 0x39 && lengthOf(value) !== -1;
+  return value.length === 3 && first >= 0x31 && first <= 0x39 && parseContentLength(value) !== -1;
 }
 
 const isTrailers = (value: string): boolean =>
@@ -137,7 +122,7 @@ function markOfKnown(known: number, value: string): number {
     case FieldMark.Status:
       return isStatus(value) ? known : FieldMark.StatusBad;
     case FieldMark.ContentLength:
-      return lengthOf(value) === -1 ? FieldMark.ContentLengthBad : known;
+      return parseContentLength(value) === -1 ? FieldMark.ContentLengthBad : known;
     case FieldMark.Te:
       return isTrailers(value) ? known : FieldMark.TeBad;
     default:

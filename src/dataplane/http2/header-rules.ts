@@ -1,5 +1,6 @@
 // Whether a decoded list is a well-formed request, response or trailer section (RFC 9113 §8.1–8.3).
-import { FieldMark, lengthOf } from './field-marks.ts';
+import { parseContentLength } from '../http/content-length.ts';
+import { FieldMark } from './field-marks.ts';
 
 /** What the decoder gives: the fields, and what each is by itself. */
 export interface MarkedFields {
@@ -110,7 +111,7 @@ export function trailersFlaw(list: MarkedFields): string | undefined {
 export function contentLengthOf({ raw, marks }: MarkedFields): number | undefined {
   const count = raw.length >>> 1;
   for (let at = 0; at < count; at++) {
-    if (marks[at] === FieldMark.ContentLength) return lengthOf(raw[2 * at + 1] ?? '');
+    if (marks[at] === FieldMark.ContentLength) return parseContentLength(raw[2 * at + 1] ?? '');
   }
   return undefined;
 }
