@@ -4,7 +4,7 @@ import { chmod, rm } from 'node:fs/promises';
 import http, { type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { isLocalHost } from '@weft/model/local-host';
-import { whyNoPort } from '../serve/why-no-port.ts';
+import { listenOn } from '../serve/listen.ts';
 
 /** What is shown; asked at each request. */
 export interface AdminApi {
@@ -165,18 +165,6 @@ async function close(server: http.Server): Promise<void> {
   await closed;
 }
 
-async function listen(server: http.Server, { host, port }: TcpAddress): Promise<AddressInfo> {
-  server.listen(port, host);
-  try {
-    await once(server, 'listening');
-  } catch (cause) {
-    throw new Error(`Cannot listen on ${host}:${port}: ${whyNoPort(cause)}`, { cause });
-  }
-  const address = server.address();
-  if (address === null || typeof address === 'string') throw new TypeError('Cannot serve: no port');
-  return address;
-}
-
 /** @throws Error with the cure when an address cannot be bound. */
 export async function openAdminServers(options: {
   /** For callers on this machine; absent: not over TCP. */
@@ -190,7 +178,7 @@ export async function openAdminServers(options: {
   const { admin, health, socketPath, api } = options;
   await using stack = new AsyncDisposableStack();
   const open = (audience: Audience, at: TcpAddress): Promise<AddressInfo> =>
-    listen(stack.adopt(createServer(api, audience), close), at);
+    listenOn(stack.adopt(createServer(api, audience), close), at);
   const addresses = {
     ...(admin && { admin: await open('local', admin) }),
     ...(health && { health: await open('health', health) }),

@@ -8,7 +8,7 @@ import { errorText } from '@weft/model/error-text';
 import { type Clock, systemClock } from '@weft/model/clock';
 import type { PlainObject } from '@weft/model/policy/reader';
 import type { Logger } from 'pino';
-import { whyNoPort } from '../serve/why-no-port.ts';
+import { listenOn } from '../serve/listen.ts';
 import { type AdmissionDecision, readReview, writeReview } from './admission-review.ts';
 
 /** Decides one request of an AdmissionReview. */
@@ -233,16 +233,7 @@ export async function openWebhookServer(options: WebhookServerOptions): Promise<
   stack.adopt(server, (one) => end(one, reviewing, { clock, graceMs: limits.requestMs }));
   server.maxConnections = limits.connections;
   server.on('tlsClientError', (error) => log.debug({ err: error }, 'no TLS with a webhook caller'));
-  server.listen(address.port, address.host);
-  try {
-    await once(server, 'listening');
-  } catch (cause) {
-    throw new Error(`Cannot listen on ${address.host}:${address.port}: ${whyNoPort(cause)}`, {
-      cause,
-    });
-  }
-  const bound = server.address();
-  if (bound === null || typeof bound === 'string') throw new TypeError('Cannot serve: no port');
+  const bound = await listenOn(server, address);
   const owned = stack.move();
   return { address: bound, [Symbol.asyncDispose]: () => owned.disposeAsync() };
 }

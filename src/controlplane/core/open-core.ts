@@ -305,7 +305,12 @@ async function serve(
     mode: 'server-auth' | 'mutual',
     listen: ListenAddress,
   ): Promise<number> => {
-    const opened = await openGrpcPort({ server, credentials: credentialsOf(mode), listen });
+    const opened = await openGrpcPort({
+      server,
+      credentials: credentialsOf(mode),
+      listen,
+      onRefused: () => log.warn({ reasonCode: 'too-many-handshakes' }, 'connection refused'),
+    });
     return stack.use(opened).port;
   };
   const enrolment = await open(parts.enrolmentServer, 'server-auth', options.enrolment);

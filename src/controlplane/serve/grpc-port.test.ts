@@ -7,6 +7,7 @@ import { openGrpcPort } from './grpc-port.ts';
 
 const CONNECTIONS = 60;
 const HOST = '127.0.0.1';
+const onRefused = (): void => assert.fail('none is refused');
 
 /** In place of a gRPC server: keeps what it is handed. */
 function createReceiver(onGiven: (socket: net.Socket) => void) {
@@ -47,6 +48,7 @@ test('openGrpcPort() begins no more than 8 of many connections in one turn, and 
     server,
     credentials: ServerCredentials.createInsecure(),
     listen: { host: HOST, port: 0 },
+    onRefused,
   });
   const clients = await connectAll(opened.port, CONNECTIONS);
   await all;
@@ -69,6 +71,7 @@ test('openGrpcPort() hands on what waited with its bytes, also when others were 
     server,
     credentials: ServerCredentials.createInsecure(),
     listen: { host: HOST, port: 0 },
+    onRefused,
   });
   const gone = await connectAll(opened.port, CONNECTIONS);
   for (const socket of gone) socket.resetAndDestroy();
@@ -82,9 +85,14 @@ test('openGrpcPort() hands on what waited with its bytes, also when others were 
 test('openGrpcPort() says why it cannot listen', async () => {
   const server = createReceiver(() => undefined);
   const credentials = ServerCredentials.createInsecure();
-  using first = await openGrpcPort({ server, credentials, listen: { host: HOST, port: 0 } });
+  using first = await openGrpcPort({
+    server,
+    credentials,
+    listen: { host: HOST, port: 0 },
+    onRefused,
+  });
   const listen = { host: HOST, port: first.port };
-  await assert.rejects(openGrpcPort({ server, credentials, listen }), {
+  await assert.rejects(openGrpcPort({ server, credentials, listen, onRefused }), {
     message: `Cannot listen on ${HOST}:${first.port}: another process listens there; stop it, or choose another port, or 0 for any`,
   });
 });
@@ -100,6 +108,7 @@ test('openGrpcPort() lets go of those that wait when it is disposed', async () =
     server,
     credentials: ServerCredentials.createInsecure(),
     listen: { host: HOST, port: 0 },
+    onRefused,
   });
   const clients = Array.from({ length: CONNECTIONS }, () => net.connect(opened.port, HOST));
   const { promise: closed, resolve: onClosed } = Promise.withResolvers<void>();

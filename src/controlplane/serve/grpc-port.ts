@@ -1,9 +1,8 @@
 // Listens for a gRPC server and hands it new connections a few at a turn, so that handshakes by the thousand hold up nobody else.
-import type { AddressInfo, Socket } from 'node:net';
+import type { Socket } from 'node:net';
 import net from 'node:net';
 import type { Server, ServerCredentials } from '@grpc/grpc-js';
-import { formatHostPort } from '@weft/model/host-port';
-import { whyNoPort } from './why-no-port.ts';
+import { listenOn } from './listen.ts';
 
 /**
  * A handshake and the first answers are a millisecond of CPU. Thousands that have come together would be served in a few
@@ -31,7 +30,7 @@ export async function openGrpcPort(options: {
   readonly server: Pick<Server, 'createConnectionInjector'>;
   readonly credentials: ServerCredentials;
   readonly listen: { readonly host: string; readonly port: number };
-  readonly onRefused?: () => void;
+  readonly onRefused: () => void;
 }): Promise<GrpcPort> {
   const { server, credentials, listen, onRefused } = options;
   const injector = server.createConnectionInjector(credentials);
@@ -39,9 +38,9 @@ export async function openGrpcPort(options: {
   const listener = net.createServer({ pauseOnConnect: true, noDelay: true }, (socket) => {
     if (queue.add(socket)) return;
     socket.destroy();
-    onRefused?.();
+    onRefused();
   });
-  const port = await bind(listener, listen);
+  const { port } = await listenOn(listener, { ...listen, backlog: BACKLOG });
   return {
     port,
     [Symbol.dispose]() {
@@ -50,23 +49,6 @@ export async function openGrpcPort(options: {
     },
   };
 }
-
-function bind(listener: net.Server, { host, port }: net.TcpSocketConnectOpts): Promise<number> {
-  const { promise, resolve, reject } = Promise.withResolvers<number>();
-  listener.once('error', (cause) => {
-    const address = formatHostPort({ host: host ?? '', port });
-    reject(new Error(`Cannot listen on ${address}: ${whyNoPort(cause)}`, { cause }));
-  });
-  listener.listen({ host, port, backlog: BACKLOG }, () => {
-    const address = listener.address();
-    if (isAddressInfo(address)) resolve(address.port);
-    else reject(new Error(`Cannot listen on ${host}: it has no port`));
-  });
-  return promise;
-}
-
-const isAddressInfo = (address: AddressInfo | string | null): address is AddressInfo =>
-  typeof address === 'object' && address !== null;
 
 /** First come, first served; nobody waits for a client that says nothing. */
 class ConnectionQueue implements Disposable {
