@@ -1,11 +1,8 @@
 // A gRPC client of another make than the sidecar's own, that trusts and is trusted as a sidecar: for tests that ask what no sidecar asks.
-import tls from 'node:tls';
 import { Client, credentials } from '@grpc/grpc-js';
 import type { SpiffeId } from '@weft/model/identity';
-import { checkControlPlane } from '@weft/dataplane/control-plane/link';
+import { checkControlPlane, clientContext, SERVER_NAME } from '@weft/dataplane/control-plane/link';
 import type { MeshMaterial } from '@weft/dataplane/tls/credentials';
-
-const SERVER_NAME = 'weft-control-plane';
 
 /** @param options.own absent before enrolment. */
 export function openGrpcJsChannel(options: {
@@ -15,12 +12,7 @@ export function openGrpcJsChannel(options: {
   readonly own?: MeshMaterial;
 }): Client {
   const { address, bundlePem, controlPlane, own } = options;
-  const context = tls.createSecureContext({
-    ca: bundlePem,
-    minVersion: 'TLSv1.3',
-    ...(own && { key: own.keyPem, cert: own.chainPem }),
-  });
-  const secure = credentials.createFromSecureContext(context, {
+  const secure = credentials.createFromSecureContext(clientContext(bundlePem, own), {
     checkServerIdentity: checkControlPlane(controlPlane),
   });
   return new Client(address, secure, {

@@ -6,7 +6,7 @@ import type { MeshMaterial } from '../tls/credentials.ts';
 import { Channel } from './grpc/channel.ts';
 
 /** A name for TLS alone: servers are known by their SPIFFE id. */
-const SERVER_NAME = 'weft-control-plane';
+export const SERVER_NAME = 'weft-control-plane';
 
 /** 8 MiB: two of the largest resources at once. */
 const MAX_MESSAGE_BYTES = 8 * 1_024 * 1_024;
@@ -25,6 +25,17 @@ export function checkControlPlane(expected: SpiffeId) {
   };
 }
 
+/** Trusts `bundlePem` alone; without a certificate only the server proves who it is. */
+export const clientContext = (
+  bundlePem: string,
+  own: MeshMaterial | undefined,
+): tls.SecureContext =>
+  tls.createSecureContext({
+    ca: bundlePem,
+    minVersion: 'TLSv1.3',
+    ...(own && { key: own.keyPem, cert: own.chainPem }),
+  });
+
 /**
  * A channel that trusts `bundlePem` alone.
  * @param own absent before enrolment: then only the server proves who it is.
@@ -36,15 +47,10 @@ export function openChannel(options: {
   readonly own?: MeshMaterial;
 }): Channel {
   const { address, bundlePem, controlPlane, own } = options;
-  const context = tls.createSecureContext({
-    ca: bundlePem,
-    minVersion: 'TLSv1.3',
-    ...(own && { key: own.keyPem, cert: own.chainPem }),
-  });
   return new Channel({
     address: splitAddress(address),
     tls: {
-      context,
+      context: clientContext(bundlePem, own),
       serverName: SERVER_NAME,
       checkServerIdentity: checkControlPlane(controlPlane),
     },
