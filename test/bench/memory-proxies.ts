@@ -1,14 +1,11 @@
 // Starts what memory is measured of: Weft's sidecar from source and from its image's bundle, and Envoy, all with configuration from Weft's own control plane.
 import { execFile } from 'node:child_process';
-import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
-import { startMeshEnvoy } from '../support/envoy.ts';
-import { NAMESPACE } from '../support/lab-manifests.ts';
-import { eventually } from '../support/lab-wait.ts';
 import type { Lab, LabSidecar } from '../support/lab.ts';
-import { credentialOf, type Identities, TRUST_DOMAIN } from './identities.ts';
+import type { Identities } from './identities.ts';
+import { startConfiguredEnvoy } from './peers/configured-envoy.ts';
 import type { Endpoint } from './peers/envoy-config.ts';
 
 const run = promisify(execFile);
@@ -95,35 +92,15 @@ async function proxyOf(sidecar: LabSidecar, { podIp, port }: Place): Promise<Pro
 export const envoyFrom = (binary: string): Contender => ({
   name: 'envoy',
   async start({ lab, identities, pod, podIp, port, serviceAccount, services }) {
-    const folder = join(lab.root, `envoy-${pod}`);
-    await mkdir(folder, { recursive: true });
-    const envoy = await startMeshEnvoy({
+    const envoy = await startConfiguredEnvoy({
+      lab,
+      identities,
       binary,
-      folder,
-      nodeId: `${pod}.${NAMESPACE}`,
-      variant: 'DELTA_GRPC',
-      xds: lab.addresses.xds,
-      controlPlaneId: `spiffe://${TRUST_DOMAIN}/ns/weft-system/sa/weft-control-plane`,
-      credential: credentialOf(identities, serviceAccount),
-      bundlePem: identities.bundlePem,
+      pod,
+      account: serviceAccount,
+      clusters: services,
+      withinMs: IN_FORCE_MS,
     });
-    try {
-      await eventually(
-        async () => {
-          const stats = await envoy.stats('^(listener|cluster)_manager');
-          const of = (name: string): number => stats.get(name) ?? 0;
-          const isWarm =
-            of('listener_manager.total_listeners_warming') === 0 &&
-            of('cluster_manager.warming_clusters') === 0;
-          const isComplete = of('cluster_manager.active_clusters') > services;
-          return isWarm && isComplete && of('listener_manager.total_listeners_active') > 0;
-        },
-        { what: `${pod} configured`, withinMs: IN_FORCE_MS, told: () => envoy.log.slice(-2_000) },
-      );
-    } catch (error) {
-      await envoy[Symbol.asyncDispose]();
-      throw error;
-    }
     return {
       pid: envoy.pid,
       inbound: { host: podIp, port },

@@ -1,12 +1,8 @@
 // Puts two Envoys into the measured mesh: the called one has everything from Weft's control plane, the caller everything but the port on which it is asked.
-import { mkdir } from 'node:fs/promises';
-import { join } from 'node:path';
-import { startMeshEnvoy } from '../../support/envoy.ts';
 import { splitAddress } from '../../support/lab-clients.ts';
 import { NAMESPACE, podYaml, serviceYaml } from '../../support/lab-manifests.ts';
-import { eventually } from '../../support/lab-wait.ts';
-import { credentialOf, TRUST_DOMAIN } from '../identities.ts';
 import { CALLED, CALLER } from '../policies.ts';
+import { startConfiguredEnvoy } from './configured-envoy.ts';
 import type { Endpoint } from './envoy-config.ts';
 import { freeEndpoint } from './envoy.ts';
 import type { Place } from './kinds.ts';
@@ -38,15 +34,16 @@ export async function writeEnvoyPods({ lab, appAddress, mesh }: Place): Promise<
 
 /** @param binary of Envoy */
 export async function startMeshEnvoyPair(place: Place, binary: string): Promise<Pair> {
-  const { appAddress, mesh } = place;
+  const { lab, identities, appAddress, mesh } = place;
+  const half = { lab, identities, binary, withinMs: IN_FORCE_MS };
   await using stack = new AsyncDisposableStack();
   const second = stack.use(
-    await startHalf(place, { binary, pod: `${ENVOY_CALLED}-0`, account: CALLED }),
+    await startConfiguredEnvoy({ ...half, pod: `${ENVOY_CALLED}-0`, account: CALLED }),
   );
   const front = await freeEndpoint();
   const listener = mesh.app === 'tcp' ? tcpListener(front) : httpListener(front);
   const first = stack.use(
-    await startHalf(place, { binary, pod: `${ENVOY_CALLER}-0`, account: CALLER, listener }),
+    await startConfiguredEnvoy({ ...half, pod: `${ENVOY_CALLER}-0`, account: CALLER, listener }),
   );
   const owned = stack.move();
   return {
@@ -56,48 +53,6 @@ export async function startMeshEnvoyPair(place: Place, binary: string): Promise<
     pids: [first.pid, second.pid],
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
   };
-}
-
-async function startHalf(
-  { lab, identities }: Place,
-  half: {
-    readonly binary: string;
-    readonly pod: string;
-    readonly account: string;
-    readonly listener?: object;
-  },
-): Promise<AsyncDisposable & { readonly pid: number }> {
-  const { binary, pod, account, listener } = half;
-  const folder = join(lab.root, `envoy-${pod}`);
-  await mkdir(folder, { recursive: true });
-  const envoy = await startMeshEnvoy({
-    binary,
-    folder,
-    nodeId: `${pod}.${NAMESPACE}`,
-    variant: 'DELTA_GRPC',
-    xds: lab.addresses.xds,
-    controlPlaneId: `spiffe://${TRUST_DOMAIN}/ns/weft-system/sa/weft-control-plane`,
-    credential: credentialOf(identities, account),
-    bundlePem: identities.bundlePem,
-    ...(listener !== undefined && { listener }),
-  });
-  try {
-    await eventually(
-      async () => {
-        const stats = await envoy.stats('^(listener|cluster)_manager');
-        const of = (name: string): number => stats.get(name) ?? 0;
-        const isWarm =
-          of('listener_manager.total_listeners_warming') === 0 &&
-          of('cluster_manager.warming_clusters') === 0;
-        return isWarm && of('listener_manager.total_listeners_active') > 0;
-      },
-      { what: `${pod} configured`, withinMs: IN_FORCE_MS, told: () => envoy.log.slice(-2_000) },
-    );
-  } catch (error) {
-    await envoy[Symbol.asyncDispose]();
-    throw error;
-  }
-  return envoy;
 }
 
 const typed = (name: string, fields: object): object => ({
