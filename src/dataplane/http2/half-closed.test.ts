@@ -31,15 +31,19 @@ function request(sessions: UpstreamSessions): Promise<string | undefined> {
   });
 }
 
+async function connectTo(port: number): Promise<net.Socket> {
+  const socket = net.connect({ port, host: '127.0.0.1', allowHalfOpen: true });
+  await once(socket, 'connect');
+  return socket;
+}
+
 test('a session whose peer has ended is not given another request, and fails those it has', async () => {
   const backend = http2.createServer();
   await using server = await serve(backend);
   let opened = 0;
   using sessions = new UpstreamSessions(async () => {
     opened++;
-    const socket = net.connect({ port: server.port, host: '127.0.0.1', allowHalfOpen: true });
-    await once(socket, 'connect');
-    return socket;
+    return connectTo(server.port);
   });
   const waiting = request(sessions);
   await once(backend, 'stream', { signal: deadline() });
@@ -56,11 +60,7 @@ test('a session whose peer has ended is not given another request, and fails tho
 test('connections that broke off make room for others, however many there were', async () => {
   const backend = http2.createServer();
   await using server = await serve(backend);
-  using sessions = new UpstreamSessions(async () => {
-    const socket = net.connect({ port: server.port, host: '127.0.0.1', allowHalfOpen: true });
-    await once(socket, 'connect');
-    return socket;
-  });
+  using sessions = new UpstreamSessions(() => connectTo(server.port));
   for (let count = 0; count < 10; count++) {
     const waiting = request(sessions);
     await once(backend, 'stream', { signal: deadline() });
@@ -79,9 +79,7 @@ test('who waits when the only connection breaks off and none can be made is told
   let opened = 0;
   using sessions = new UpstreamSessions(async () => {
     if (opened++ > 0) throw new Error('there is no second one');
-    const socket = net.connect({ port: server.port, host: '127.0.0.1', allowHalfOpen: true });
-    await once(socket, 'connect');
-    return socket;
+    return connectTo(server.port);
   });
   const first = request(sessions);
   await once(backend, 'stream', { signal: deadline() });
@@ -98,9 +96,7 @@ test('who waits for a second connection that cannot be made gets room in the fir
   let opened = 0;
   using sessions = new UpstreamSessions(async () => {
     if (opened++ > 0) throw new Error('there is no second one');
-    const socket = net.connect({ port: server.port, host: '127.0.0.1', allowHalfOpen: true });
-    await once(socket, 'connect');
-    return socket;
+    return connectTo(server.port);
   });
   const answered: http2.ServerHttp2Stream[] = [];
   backend.on('stream', (stream: http2.ServerHttp2Stream) => answered.push(stream));
