@@ -80,6 +80,8 @@ export interface WatchedShop {
   listen(): Promise<Said>;
   /** Who has the Lease, once it is one of these control planes. */
   leaderOf(controlPlanes: readonly string[]): Promise<string>;
+  /** Who has the Lease, once it is none of these: the other control plane, or one that was made since. */
+  leaderBesides(controlPlanes: readonly string[]): Promise<string>;
 }
 
 async function makeShop(mesh: MeshNode): Promise<void> {
@@ -196,15 +198,26 @@ export async function startWatchedShop(mesh: MeshNode): Promise<WatchedShop> {
       );
     },
     listen: () => listen(mesh),
-    leaderOf: (controlPlanes) =>
-      eventually(
-        async () => {
-          const target = { namespace: ROOT_NAMESPACE, name: 'weft-control-plane' };
-          const lease = await mesh.node.client.get(LEASES, target);
-          const holder = lease.ok ? textAt(lease.value, 'spec', 'holderIdentity') : undefined;
-          return holder !== undefined && controlPlanes.includes(holder) && holder;
-        },
-        { what: 'a leader', withinMs: 60_000, everyMs: 200 },
-      ),
+    leaderOf: (controlPlanes) => leaderThat(mesh, (holder) => controlPlanes.includes(holder)),
+    leaderBesides: (controlPlanes) =>
+      leaderThat(mesh, (holder) => holder !== '' && !controlPlanes.includes(holder)),
   };
+}
+
+function leaderThat(mesh: MeshNode, isSought: (holder: string) => boolean): Promise<string> {
+  let last: string | undefined;
+  return eventually(
+    async () => {
+      const target = { namespace: ROOT_NAMESPACE, name: 'weft-control-plane' };
+      const lease = await mesh.node.client.get(LEASES, target);
+      last = lease.ok ? textAt(lease.value, 'spec', 'holderIdentity') : undefined;
+      return last !== undefined && isSought(last) && last;
+    },
+    {
+      what: 'a leader',
+      withinMs: 60_000,
+      everyMs: 200,
+      told: () => `last the Lease was of ${last}`,
+    },
+  );
 }
