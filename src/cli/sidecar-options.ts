@@ -5,7 +5,7 @@ import { isIP } from 'node:net';
 import { systemClock } from '@weft/model/clock';
 import { formatHostPort } from '@weft/model/host-port';
 import { isDnsLabel, isDnsSubdomain, parseTrustDomain } from '@weft/model/identity';
-import type { SidecarOptions } from '@weft/dataplane/options';
+import type { MeshSidecarOptions } from '@weft/dataplane/options';
 import { type AppProbes, parseAppProbes } from '@weft/dataplane/probe/app-probe';
 import { splitPem } from '@weft/dataplane/tls/credentials';
 import { serviceHostOf } from '@weft/dataplane/serve/service-host';
@@ -175,7 +175,10 @@ export function addSidecarOptions(command: Command): Command {
 }
 
 /** @throws Error that names the option and what to write. */
-export async function sidecarOptionsOf(flags: SidecarFlags, log: Logger): Promise<SidecarOptions> {
+export async function sidecarOptionsOf(
+  flags: SidecarFlags,
+  log: Logger,
+): Promise<MeshSidecarOptions> {
   const trustDomain = parseTrustDomain(flags.trustDomain);
   if (trustDomain === undefined)
     throw new Error(
@@ -271,7 +274,7 @@ async function readBundle(file: string): Promise<string> {
   return text;
 }
 
-type Enrolment = Pick<SidecarOptions, 'readBundle' | 'readEvidence' | 'afterRefusal'>;
+type Enrolment = Pick<MeshSidecarOptions, 'readBundle' | 'readEvidence' | 'afterRefusal'>;
 
 /** In a Pod everything that enrolment needs is mounted, and what is wrong there is cured while the sidecar waits. */
 function enrolmentOf(flags: SidecarFlags): Enrolment {

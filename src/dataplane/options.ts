@@ -3,6 +3,7 @@ import type { Clock } from '@weft/model/clock';
 import type { TrustDomain } from '@weft/model/identity';
 import type { Logger } from 'pino';
 import type { Evidence } from './enrol/evidence.ts';
+import type { CreateOrigin } from './origin.ts';
 import type { AppProbes } from './probe/app-probe.ts';
 import type { ListenAddress } from './serve/socket-server.ts';
 import type { AccessLogMode } from './telemetry/access-log.ts';
@@ -10,6 +11,8 @@ import type { AccessLogMode } from './telemetry/access-log.ts';
 /** A port of the workload, and where its application answers for it. */
 export interface InboundPort {
   readonly port: number;
+  /** Where it is served; absent: at the Pod's address, under the port's own number. */
+  readonly listen?: ListenAddress;
   readonly app: { readonly address: string; readonly port: number };
 }
 
@@ -21,15 +24,10 @@ export interface OutboundPort {
   readonly port: number;
 }
 
-export interface SidecarOptions {
-  /** The Pod's name; with its namespace the proxy's name in the mesh. */
-  readonly pod: string;
-  readonly namespace: string;
-  readonly podIp: string;
+/** How a sidecar takes part in a mesh. */
+export interface MeshOptions {
   readonly trustDomain: TrustDomain;
   readonly rootNamespace: string;
-  /** Suffix of service names, `cluster.local`. */
-  readonly domain: string;
   readonly enrolmentAddress: string;
   readonly xdsAddress: string;
   readonly bundlePem: string;
@@ -38,6 +36,22 @@ export interface SidecarOptions {
   readonly readEvidence: () => Promise<Evidence>;
   /** `retry` in a Pod: see `IdentityKeeperOptions`. */
   readonly afterRefusal: 'end' | 'retry';
+  readonly origin?: undefined;
+}
+
+/** Of a sidecar that is in no mesh: it has no identity, and its configuration comes from its own process. */
+export interface AloneOptions {
+  readonly origin: CreateOrigin;
+}
+
+/** What holds in a mesh and without one. */
+export interface RunOptions {
+  /** The Pod's name; with its namespace the proxy's name in the mesh. */
+  readonly pod: string;
+  readonly namespace: string;
+  readonly podIp: string;
+  /** Suffix of service names, `cluster.local`. */
+  readonly domain: string;
   readonly inbound: readonly InboundPort[];
   readonly outbound: readonly OutboundPort[];
   readonly outboundHttp: ListenAddress | undefined;
@@ -64,3 +78,7 @@ export interface SidecarOptions {
   readonly clock: Clock;
   readonly random: () => number;
 }
+
+export type MeshSidecarOptions = RunOptions & MeshOptions;
+
+export type SidecarOptions = MeshSidecarOptions | (RunOptions & AloneOptions);

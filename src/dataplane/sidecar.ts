@@ -1,6 +1,5 @@
 // The sidecar as a whole: enrols, subscribes, opens its ports, serves, drains; everything it owns ends with it.
 import type { Socket } from 'node:net';
-import { spiffeIdOf } from '@weft/model/identity';
 import type { Secret } from '@weft/xds/resources/secret';
 import {
   createAdminServer,
@@ -10,12 +9,12 @@ import {
   type Readiness,
 } from './admin/http-server.ts';
 import type { Svid } from './enrol/check-svid.ts';
-import { IdentityKeeper } from './enrol/identity-keeper.ts';
 import { IdentityState } from './identity-state.ts';
+import { MeshOrigin } from './mesh-origin.ts';
 import type { SidecarOptions } from './options.ts';
+import type { Origin, OriginHooks } from './origin.ts';
 import { AppProber } from './probe/app-prober.ts';
 import { EdgeCounts } from './report/edge-counts.ts';
-import { Reporter } from './report/reporter.ts';
 import { createHttpForwarder } from './serve/http-forwarder.ts';
 import { type AcceptInbound, createInbound } from './serve/inbound.ts';
 import { type AcceptOutbound, createOutbound } from './serve/outbound.ts';
@@ -37,7 +36,6 @@ import { createSidecarMetrics } from './telemetry/sidecar-metrics.ts';
 import { AcceptorPool } from './tls/acceptor-pool.ts';
 import { ClusterRuntime } from './upstream/cluster.ts';
 import { describeCluster } from './upstream/describe-cluster.ts';
-import { XdsClient } from './xds/client.ts';
 
 /** Destinations that nobody calls any more are looked for so often. */
 const SWEEP_MS = 60_000;
@@ -53,13 +51,11 @@ export class Sidecar implements AsyncDisposable {
   readonly #options: SidecarOptions;
   readonly #identity = new IdentityState();
   readonly #acceptors = new AcceptorPool();
-  readonly #keeper: IdentityKeeper;
-  readonly #xds: XdsClient;
+  readonly #origin: Origin;
   readonly #store: ConfigStore<ClusterRuntime>;
   readonly #openInbound: OpenConnections;
   readonly #openOutbound: OpenConnections;
   readonly #edges = new EdgeCounts();
-  #reporter: Reporter | undefined;
   readonly #metrics = new MetricsRegistry();
   readonly #own: ReturnType<typeof createSidecarMetrics>;
   readonly #dryRuns: DryRunLedger;
@@ -80,46 +76,17 @@ export class Sidecar implements AsyncDisposable {
 
   constructor(options: SidecarOptions) {
     this.#options = options;
-    const { clock, random, log, trustDomain, rootNamespace, namespace, pod } = options;
+    const { clock, random, log, namespace } = options;
     const appAddress = appAddressOf(options);
     this.#own = createSidecarMetrics(this.#metrics);
     const metrics = createProxyMetrics(this.#metrics);
     this.#dryRuns = metrics.dryRuns;
     this.#openInbound = new OpenConnections({ onCut: metrics.cut });
     this.#openOutbound = new OpenConnections({ onCut: metrics.cut });
-    const controlPlane = spiffeIdOf({
-      trustDomain,
-      namespace: rootNamespace,
-      serviceAccount: 'weft-control-plane',
-    });
-    this.#keeper = new IdentityKeeper({
-      enrolmentAddress: options.enrolmentAddress,
-      renewalAddress: options.xdsAddress,
-      bundlePem: options.bundlePem,
-      controlPlane,
-      readBundle: options.readBundle,
-      readEvidence: options.readEvidence,
-      afterRefusal: options.afterRefusal,
-      expected: { trustDomain, namespace, spiffeId: undefined },
-      clock,
-      random,
-      log: log.child({ component: 'identity' }),
-      onChange: (svid) => this.#onIdentity(svid),
-    });
-    this.#xds = new XdsClient({
-      connect: () => this.#keeper.connect(),
-      node: { id: `${pod}.${namespace}`, cluster: namespace },
-      version: options.version,
-      apply: (update) => this.#apply(update),
-      clock,
-      random,
-      log: log.child({ component: 'xds' }),
-      onState: (isConnected) => this.#own.connected(isConnected),
-      onResponse: (kind, isAccepted) => this.#own.response(kind, isAccepted),
-    });
+    this.#origin = this.#createOrigin();
     this.#store = new ConfigStore<ClusterRuntime>({
       clock,
-      subscriptions: this.#xds,
+      subscriptions: this.#origin,
       createCluster: (cluster) =>
         new ClusterRuntime(cluster, {
           clock,
@@ -138,7 +105,7 @@ export class Sidecar implements AsyncDisposable {
       }),
       onInboundChange: () => {
         this.#openInbound.rejudgeAll();
-        this.#reporter?.changed();
+        this.#origin.rulesChanged();
       },
       onSecret: (secret) => this.#onSecret(secret),
     });
@@ -170,17 +137,26 @@ export class Sidecar implements AsyncDisposable {
     this.#acceptForward = createHttpForwarder({ traffic, open: this.#openOutbound, hostOf });
   }
 
+  #createOrigin(): Origin {
+    const options = this.#options;
+    const hooks: OriginHooks = {
+      apply: (update) => this.#apply(update),
+      onIdentity: (svid) => this.#onIdentity(svid),
+      onState: (isConnected) => this.#own.connected(isConnected),
+      onResponse: (kind, isAccepted) => this.#own.response(kind, isAccepted),
+      inbound: () => this.#store.inbound(),
+      edges: this.#edges,
+    };
+    return options.origin === undefined ? new MeshOrigin(options, hooks) : options.origin(hooks);
+  }
+
   #createTraffic(metrics: ReturnType<typeof createProxyMetrics>): Traffic {
     const { log, accessLog, pod, namespace } = this.#options;
     const write = createAccessLog(log.child({ component: 'access' }), accessLog);
     return {
       store: this.#store,
       metrics,
-      workload: () => {
-        const { spiffeId } = this.#identity;
-        if (spiffeId === undefined) throw new Error('Cannot serve: there is no identity');
-        return { spiffeId, namespace, name: pod };
-      },
+      workload: () => ({ spiffeId: this.#identity.spiffeId, namespace, name: pod }),
       log: this.#denials.before(write),
       isLogOff: write.isOff,
       flows: new FlowCache(metrics),
@@ -206,7 +182,7 @@ export class Sidecar implements AsyncDisposable {
 
   #onSecret(secret: Secret): string | undefined {
     try {
-      this.#keeper.setBundle(secret.trustedCaPem);
+      this.#origin.setBundle(secret.trustedCaPem);
       return undefined;
     } catch (error) {
       return error instanceof Error ? error.message : String(error);
@@ -215,12 +191,13 @@ export class Sidecar implements AsyncDisposable {
 
   /** Certificate, bundle and policy are there, and it has not been told to go. */
   readiness(): Readiness {
-    const reasons: string[] = [];
-    if (this.#identity.contexts === undefined) {
-      const why = this.#keeper.failure;
-      reasons.push(`no certificate from the control plane${why === undefined ? '' : `: ${why}`}`);
-    }
-    if (!this.#store.isInboundComplete()) reasons.push('no policy from the control plane');
+    const reasons: string[] = [...this.#origin.reasons];
+    if (!this.#store.isInboundComplete())
+      reasons.push(
+        this.#options.origin === undefined
+          ? 'no policy from the control plane'
+          : 'no configuration in force',
+      );
     reasons.push(...this.#interception.reasons);
     if (this.#draining !== undefined) reasons.push('draining');
     return { isReady: reasons.length === 0, reasons };
@@ -252,30 +229,13 @@ export class Sidecar implements AsyncDisposable {
       const addresses = await this.#listen();
       hooks?.onListening();
       this.#sweep = this.#every(SWEEP_MS, () => this.#store.sweep());
-      await this.#keeper.start(signal);
-      if (!signal.aborted) {
-        this.#xds.start();
-        this.#reporter = this.#createReporter();
-      }
+      await this.#origin.start(signal);
       await Promise.race([this.#whenReady.promise, aborted(signal)]);
       return signal.aborted ? undefined : addresses;
     } catch (error) {
       if (!signal.aborted) await this[Symbol.asyncDispose]();
       throw error;
     }
-  }
-
-  #createReporter(): Reporter {
-    const { pod, namespace, clock, random, log } = this.#options;
-    return new Reporter({
-      connect: () => this.#keeper.connect(),
-      nodeId: `${pod}.${namespace}`,
-      inbound: () => this.#store.inbound(),
-      edges: this.#edges,
-      clock,
-      random,
-      log: log.child({ component: 'report' }),
-    });
   }
 
   #every(periodMs: number, run: () => void): Disposable {
@@ -324,7 +284,7 @@ export class Sidecar implements AsyncDisposable {
       configDump: () => ({
         node: `${this.#options.pod}.${this.#options.namespace}`,
         spiffeId: this.#identity.svid?.spiffeId ?? null,
-        connected: this.#xds.isConnected,
+        connected: this.#origin.isConnected,
         ...this.#store.dump(),
       }),
       certificates: () => this.#identity.report(),
@@ -361,9 +321,7 @@ export class Sidecar implements AsyncDisposable {
     this.#stopped.abort();
     this.#interception[Symbol.dispose]();
     this.#sweep?.[Symbol.dispose]();
-    this.#reporter?.[Symbol.dispose]();
-    this.#xds[Symbol.dispose]();
-    this.#keeper[Symbol.dispose]();
+    this.#origin[Symbol.dispose]();
     await this.#openOutbound.drain(0);
     await this.#openInbound.drain(0);
     for (const cluster of this.#store.handles().values()) cluster[Symbol.dispose]();

@@ -23,7 +23,7 @@ export function inboundFlow(
       sourcePrincipal: principal,
       sourceWorkload: caller?.serviceAccount ?? UNKNOWN,
       sourceNamespace: caller?.namespace ?? UNKNOWN,
-      destinationPrincipal: peer === undefined ? UNKNOWN : own.spiffeId,
+      destinationPrincipal: peer === undefined ? UNKNOWN : (own.spiffeId ?? UNKNOWN),
       destinationWorkload: own.name,
       destinationNamespace: own.namespace,
       destinationService: service ?? UNKNOWN,
@@ -50,7 +50,7 @@ export function outboundFlow(traffic: Traffic, cluster: string | undefined): Flo
     const definition = definitionOf(traffic, cluster);
     return {
       reporter: 'source',
-      sourcePrincipal: own.spiffeId,
+      sourcePrincipal: own.spiffeId ?? UNKNOWN,
       sourceWorkload: own.name,
       sourceNamespace: own.namespace,
       destinationPrincipal: definition?.meshTls?.peerUris[0] ?? UNKNOWN,

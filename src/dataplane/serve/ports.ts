@@ -41,9 +41,8 @@ export class TrafficPorts implements AsyncDisposable {
   /** @throws Error naming the address and the cure when one cannot be bound; those that could stay until disposal. */
   async open(options: PortOptions, acceptors: Acceptors): Promise<TrafficAddresses> {
     const inbound: Record<string, string> = {};
-    for (const { port } of options.inbound) {
+    for (const { port, listen = { host: options.podIp, port } } of options.inbound) {
       const destination = { address: options.podIp, port };
-      const listen = { host: options.podIp, port };
       inbound[String(port)] = await this.#listen(this.#inbound, listen, (socket) =>
         acceptors.inbound(socket, destination),
       );

@@ -145,14 +145,16 @@ export function createSession(
   protocol: 'http1' | 'http2',
 ): HttpSession {
   const { facts, peer } = admitted;
+  const { spiffeId } = traffic.workload();
   const isForwarded = runtime.manager.forwardClientCert === 'sanitizeSet' && peer !== undefined;
   return new HttpSession({
     facts,
     runtime,
     protocol,
     isInbound,
-    clientCert: isForwarded ? forwardedClientCert(traffic.workload().spiffeId, peer) : undefined,
-    source: isInbound ? (peer?.spiffeId ?? 'plaintext') : traffic.workload().spiffeId,
+    clientCert:
+      isForwarded && spiffeId !== undefined ? forwardedClientCert(spiffeId, peer) : undefined,
+    source: isInbound ? (peer?.spiffeId ?? 'plaintext') : (spiffeId ?? 'application'),
     route: (name) => traffic.store.route(name),
     flow: (cluster) =>
       isInbound ? inboundFlow(traffic, facts, cluster) : outboundFlow(traffic, cluster),

@@ -7,7 +7,8 @@ import type { Flow, FlowMetrics, ProxyMetrics } from '../telemetry/proxy-metrics
 import type { ClusterRuntime } from '../upstream/cluster.ts';
 
 export interface WorkloadName {
-  readonly spiffeId: SpiffeId;
+  /** Absent in no mesh. */
+  readonly spiffeId: SpiffeId | undefined;
   readonly namespace: string;
   /** The Pod's name. */
   readonly name: string;

@@ -1,0 +1,103 @@
+// What a sidecar of a mesh has its identity and configuration from: enrolment, the xDS stream, and the reports beside it.
+import { spiffeIdOf } from '@weft/model/identity';
+import type { ResourceKind } from '@weft/xds/resource';
+import { IdentityKeeper } from './enrol/identity-keeper.ts';
+import type { MeshSidecarOptions } from './options.ts';
+import type { Origin, OriginHooks } from './origin.ts';
+import { Reporter } from './report/reporter.ts';
+import { XdsClient } from './xds/client.ts';
+
+export class MeshOrigin implements Origin {
+  readonly #options: MeshSidecarOptions;
+  readonly #hooks: OriginHooks;
+  readonly #keeper: IdentityKeeper;
+  readonly #xds: XdsClient;
+  #reporter: Reporter | undefined;
+  #hasIdentity = false;
+
+  constructor(options: MeshSidecarOptions, hooks: OriginHooks) {
+    this.#options = options;
+    this.#hooks = hooks;
+    const { clock, random, log, trustDomain, rootNamespace, namespace, pod } = options;
+    this.#keeper = new IdentityKeeper({
+      enrolmentAddress: options.enrolmentAddress,
+      renewalAddress: options.xdsAddress,
+      bundlePem: options.bundlePem,
+      controlPlane: spiffeIdOf({
+        trustDomain,
+        namespace: rootNamespace,
+        serviceAccount: 'weft-control-plane',
+      }),
+      readBundle: options.readBundle,
+      readEvidence: options.readEvidence,
+      afterRefusal: options.afterRefusal,
+      expected: { trustDomain, namespace, spiffeId: undefined },
+      clock,
+      random,
+      log: log.child({ component: 'identity' }),
+      onChange: (svid) => {
+        this.#hasIdentity = svid !== undefined;
+        hooks.onIdentity(svid);
+      },
+    });
+    this.#xds = new XdsClient({
+      connect: () => this.#keeper.connect(),
+      node: { id: `${pod}.${namespace}`, cluster: namespace },
+      version: options.version,
+      apply: hooks.apply,
+      clock,
+      random,
+      log: log.child({ component: 'xds' }),
+      onState: hooks.onState,
+      onResponse: hooks.onResponse,
+    });
+  }
+
+  async start(signal: AbortSignal): Promise<void> {
+    await this.#keeper.start(signal);
+    if (signal.aborted) return;
+    this.#xds.start();
+    const { pod, namespace, clock, random, log } = this.#options;
+    this.#reporter = new Reporter({
+      connect: () => this.#keeper.connect(),
+      nodeId: `${pod}.${namespace}`,
+      inbound: this.#hooks.inbound,
+      edges: this.#hooks.edges,
+      clock,
+      random,
+      log: log.child({ component: 'report' }),
+    });
+  }
+
+  get reasons(): readonly string[] {
+    if (this.#hasIdentity) return [];
+    const why = this.#keeper.failure;
+    return [`no certificate from the control plane${why === undefined ? '' : `: ${why}`}`];
+  }
+
+  get isConnected(): boolean {
+    return this.#xds.isConnected;
+  }
+
+  setBundle(pem: string): void {
+    this.#keeper.setBundle(pem);
+  }
+
+  rulesChanged(): void {
+    this.#reporter?.changed();
+  }
+
+  subscribe(kind: ResourceKind, name: string): void {
+    this.#xds.subscribe(kind, name);
+  }
+
+  unsubscribe(kind: ResourceKind, name: string): void {
+    this.#xds.unsubscribe(kind, name);
+  }
+
+  [Symbol.dispose](): void {
+    this.#reporter?.[Symbol.dispose]();
+    this.#xds[Symbol.dispose]();
+    this.#keeper[Symbol.dispose]();
+  }
+}

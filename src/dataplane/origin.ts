@@ -1,0 +1,34 @@
+// Where a sidecar has its identity and its configuration from: the mesh that it is part of, or a source in its own process.
+import type { ResourceKind } from '@weft/xds/resource';
+import type { Svid } from './enrol/check-svid.ts';
+import type { EdgeCounts } from './report/edge-counts.ts';
+import type { ListenerRuntime } from './state/chain.ts';
+import type { ResourceUpdate, Subscriptions } from './state/config-store.ts';
+
+export interface Origin extends Subscriptions, Disposable {
+  /**
+   * Gets what it needs to begin, and goes on by itself.
+   * @throws EnrolmentRefused where a token is needed and refused.
+   */
+  start(signal: AbortSignal): Promise<void>;
+  /** Why nobody can be served yet, besides configuration that is missing; mostly none. */
+  readonly reasons: readonly string[];
+  readonly isConnected: boolean;
+  /** @throws Error for a bundle that cannot be trusted by. */
+  setBundle(pem: string): void;
+  /** The rules in force are others by now. */
+  rulesChanged(): void;
+}
+
+/** What an origin does with what it gets. */
+export interface OriginHooks {
+  /** Puts resources in force. @returns what could not be, naming resource and reason. */
+  readonly apply: (update: ResourceUpdate) => readonly string[];
+  readonly onIdentity: (svid: Svid | undefined) => void;
+  readonly onState: (isConnected: boolean) => void;
+  readonly onResponse: (kind: ResourceKind, isAccepted: boolean) => void;
+  readonly inbound: () => ListenerRuntime | undefined;
+  readonly edges: EdgeCounts;
+}
+
+export type CreateOrigin = (hooks: OriginHooks) => Origin;
