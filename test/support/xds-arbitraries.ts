@@ -3,7 +3,7 @@ import { AMBIGUOUS_PATHS } from '@weft/model/policy/ambiguous-path';
 import type { DenialReply } from '@weft/model/policy/denials';
 import type { StringMatcher } from '@weft/model/policy/rbac';
 import type { ResourceByKind, ResourceKind } from '@weft/xds/resource';
-import type { Cluster, UpstreamTls } from '@weft/xds/resources/cluster';
+import type { Cluster, OutlierDetection, UpstreamTls } from '@weft/xds/resources/cluster';
 import type { ClusterLoadAssignment, Endpoint } from '@weft/xds/resources/endpoint';
 import type {
   DownstreamTls,
@@ -12,11 +12,12 @@ import type {
   HttpFilter,
   Listener,
 } from '@weft/xds/resources/listener';
-import type { RouteConfiguration } from '@weft/xds/resources/route';
+import type { Route, RouteConfiguration } from '@weft/xds/resources/route';
 import type { Secret } from '@weft/xds/resources/secret';
 import { type ExtAuthz, extAuthzPrefix, type HttpAuthorizer } from '@weft/xds/resources/ext-authz';
 import { DRY_RUN_PREFIXES, type ShadowRules } from '@weft/xds/resources/shadow-rules';
 import fc from 'fast-check';
+import { balancing, circuitBreakers, hashPolicy, retryPolicy } from './traffic-arbitraries.ts';
 import {
   address,
   anyText,
@@ -64,7 +65,16 @@ const routeConfiguration = (name: fc.Arbitrary<string>): fc.Arbitrary<RouteConfi
             cluster: word,
             timeoutMs: durationMs,
             connectRetries: fc.integer({ min: 0, max: 100 }),
-          }),
+            retry: fc.option(retryPolicy, { nil: undefined }),
+            hashPolicies: fc.option(fc.array(hashPolicy, { minLength: 1, maxLength: 3 }), {
+              nil: undefined,
+            }),
+          }).map((route) =>
+            present<Route>({
+              ...route,
+              connectRetries: route.retry?.retries ?? route.connectRetries,
+            }),
+          ),
           { maxLength: 2 },
         ),
       }),
@@ -234,17 +244,19 @@ export const cluster: fc.Arbitrary<Cluster> = fc
       fc.constant({ kind: 'originalDst' as const }),
     ),
     connectTimeoutMs: durationMs,
-    balancing: fc.constantFrom('leastRequest' as const, 'roundRobin' as const),
+    balancing,
     protocol: fc.constantFrom('http1' as const, 'http2' as const, 'useDownstream' as const),
     outlierDetection: fc.option(
       record({
         consecutiveFailures: fc.integer({ min: 0, max: 1000 }),
+        consecutive5xx: fc.option(fc.integer({ min: 1, max: 1000 }), { nil: undefined }),
         intervalMs: durationMs,
         baseEjectionMs: durationMs,
         maxEjectionPercent: fc.integer({ min: 0, max: 100 }),
-      }),
+      }).map((value) => present<OutlierDetection>(value)),
       { nil: undefined },
     ),
+    circuitBreakers: fc.option(circuitBreakers, { nil: undefined }),
     meshTls: fc.option(upstreamTls, { nil: undefined }),
     destination: fc.option(record({ service: anyText, namespace: word, name: word }), {
       nil: undefined,

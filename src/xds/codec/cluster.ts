@@ -1,6 +1,6 @@
 // Clusters on the wire: where endpoints come from, how they are spoken to, and when they are left alone.
 import type { PlainMessage } from '../registry.ts';
-import type { Cluster, OutlierDetection, UpstreamTls } from '../resources/cluster.ts';
+import type { Cluster, UpstreamTls } from '../resources/cluster.ts';
 import { encodeAddress, readAddress } from './address.ts';
 import {
   choose,
@@ -19,6 +19,9 @@ import {
   shown,
   encodeAny,
 } from './fields.ts';
+import { encodeBalancing, readBalancing } from './balancing.ts';
+import { encodeCircuitBreakers, readCircuitBreakers } from './circuit-breakers.ts';
+import { encodeOutlierDetection, readOutlierDetection } from './outlier-detection.ts';
 import {
   isMeshMatch,
   MESH_ENDPOINT_METADATA,
@@ -35,14 +38,7 @@ import {
   readRawBuffer,
   readUpstreamTls,
 } from './tls.ts';
-import {
-  encodeDuration,
-  encodeTexts,
-  encodeUint,
-  readTexts,
-  requiredDurationMs,
-  requiredUint,
-} from './well-known.ts';
+import { encodeDuration, encodeTexts, readTexts, requiredDurationMs } from './well-known.ts';
 
 const HTTP_OPTIONS = 'envoy.extensions.upstreams.http.v3.HttpProtocolOptions';
 const MESH_MATCH = 'mesh';
@@ -57,12 +53,13 @@ const PROTOCOLS: { readonly [K in Cluster['protocol']]: PlainMessage } = {
 };
 
 export function encodeCluster(cluster: Cluster): PlainMessage {
-  const { destination, meshTls, outlierDetection } = cluster;
+  const { circuitBreakers, destination, meshTls, outlierDetection } = cluster;
   return {
     name: cluster.name,
     ...encodeDiscovery(cluster),
     connect_timeout: encodeDuration(cluster.connectTimeoutMs),
-    lb_policy: lbPolicyOf(cluster),
+    ...encodeBalancing(cluster),
+    circuit_breakers: circuitBreakers && encodeCircuitBreakers(circuitBreakers),
     outlier_detection: outlierDetection && encodeOutlierDetection(outlierDetection),
     transport_socket_matches: meshTls && encodeSocketMatches(meshTls),
     typed_extension_protocol_options: {
@@ -106,27 +103,11 @@ function encodeDiscovery({ name, discovery, meshTls }: Cluster): PlainMessage {
   }
 }
 
-function lbPolicyOf({ discovery, balancing }: Cluster): string {
-  if (discovery.kind === 'originalDst') return 'CLUSTER_PROVIDED';
-  return balancing === 'leastRequest' ? 'LEAST_REQUEST' : 'ROUND_ROBIN';
-}
-
 /** The first match wins: mutual TLS where the endpoint says so, plaintext for every other. */
 const encodeSocketMatches = (meshTls: UpstreamTls): readonly PlainMessage[] => [
   { name: MESH_MATCH, match: MESH_TLS_MATCH, transport_socket: encodeUpstreamTls(meshTls) },
   { name: PLAINTEXT_MATCH, match: {}, transport_socket: encodeRawBuffer() },
 ];
-
-/** 502, 503, 504 and failed connections count; a 500 is the application's own, and a caller could provoke it at will. */
-const encodeOutlierDetection = (detection: OutlierDetection): PlainMessage => ({
-  consecutive_gateway_failure: encodeUint(detection.consecutiveFailures),
-  enforcing_consecutive_gateway_failure: encodeUint(100),
-  enforcing_consecutive_5xx: encodeUint(0),
-  enforcing_success_rate: encodeUint(0),
-  interval: encodeDuration(detection.intervalMs),
-  base_ejection_time: encodeDuration(detection.baseEjectionMs),
-  max_ejection_percent: encodeUint(detection.maxEjectionPercent),
-});
 
 export const readCluster: Read<Cluster> = (fields) => {
   const name = requiredText(fields, 'name');
@@ -136,6 +117,7 @@ export const readCluster: Read<Cluster> = (fields) => {
   const connectTimeoutMs = requiredDurationMs(fields, 'connect_timeout');
   const balancing = readBalancing(fields, discovery?.kind);
   const outlierDetection = message(fields, 'outlier_detection', readOutlierDetection);
+  const circuitBreakers = message(fields, 'circuit_breakers', readCircuitBreakers);
   const protocol = readProtocol(fields);
   const destination = message(fields, 'metadata', readDestination);
   if (discovery === undefined || balancing === undefined || protocol === undefined)
@@ -147,6 +129,7 @@ export const readCluster: Read<Cluster> = (fields) => {
     balancing,
     protocol,
     ...(outlierDetection && { outlierDetection }),
+    ...(circuitBreakers && { circuitBreakers }),
     ...(meshTls && { meshTls }),
     ...(destination && { destination }),
   };
@@ -235,38 +218,6 @@ const readSocketMatch: Read<{ readonly tls?: UpstreamTls }> = (fields) => {
     report(fields, 'match', 'not-supported', 'must be empty');
   requiredMessage(fields, 'transport_socket', readRawBuffer);
   return {};
-};
-
-/** Endpoints that the client chose itself are not balanced: there the policy on the wire is another, read as round robin. */
-function readBalancing(
-  fields: Fields,
-  discovery: Cluster['discovery']['kind'] | undefined,
-): Cluster['balancing'] | undefined {
-  if (discovery === 'originalDst')
-    return choose(fields, 'lb_policy', { CLUSTER_PROVIDED: 'roundRobin' } as const);
-  return choose(fields, 'lb_policy', {
-    '': 'roundRobin',
-    ROUND_ROBIN: 'roundRobin',
-    LEAST_REQUEST: 'leastRequest',
-  } as const);
-}
-
-const readOutlierDetection: Read<OutlierDetection> = (fields) => {
-  const fixed = {
-    enforcing_consecutive_gateway_failure: 100,
-    enforcing_consecutive_5xx: 0,
-    enforcing_success_rate: 0,
-  };
-  for (const [name, percent] of Object.entries(fixed)) {
-    if (requiredUint(fields, name, 100) !== percent)
-      report(fields, name, 'not-supported', `must be ${percent}`);
-  }
-  return {
-    consecutiveFailures: requiredUint(fields, 'consecutive_gateway_failure'),
-    intervalMs: requiredDurationMs(fields, 'interval'),
-    baseEjectionMs: requiredDurationMs(fields, 'base_ejection_time'),
-    maxEjectionPercent: requiredUint(fields, 'max_ejection_percent', 100),
-  };
 };
 
 function readProtocol(fields: Fields): Cluster['protocol'] | undefined {

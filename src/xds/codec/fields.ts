@@ -2,7 +2,7 @@
 import type { Problem } from '@weft/model/problem';
 import type protobuf from 'protobufjs';
 import { encodeMessage, messageType, type PlainMessage } from '../registry.ts';
-import { type Occurrence, type Shape, scanFields, shapeOf } from './wire.ts';
+import { type Occurrence, readPacked, type Shape, scanFields, shapeOf } from './wire.ts';
 
 /** What reading one resource has found so far. */
 export interface Reading {
@@ -28,6 +28,9 @@ export const MAX_FIELDS = 1_000_000;
 export const MAX_PROBLEMS = 64;
 /** Of any message in a resource: two levels for each of the 32 an RBAC tree may have, and those around it. */
 export const MAX_MESSAGE_DEPTH = 96;
+/** Of one field of packed integers. */
+const MAX_INTEGERS = 1_024;
+const DOUBLE_BYTES = 8;
 const ANY_PREFIX = 'type.googleapis.com/';
 
 export const createReading = (): Reading => ({ problems: [], fieldsLeft: MAX_FIELDS });
@@ -163,6 +166,37 @@ export function integer(fields: Fields, name: string, max = Number.MAX_SAFE_INTE
     'out-of-range',
     `is ${value}, not within ${slot.min} to ${Math.min(slot.max, max)}`,
   );
+  return 0;
+}
+
+/** Repeated integers, each within its type's bounds and `max`; at most `MAX_INTEGERS`. */
+export function integers(
+  fields: Fields,
+  name: string,
+  max = Number.MAX_SAFE_INTEGER,
+): readonly number[] {
+  const values: number[] = [];
+  for (const { slot, value } of take(fields, name)) {
+    const found = typeof value === 'number' ? undefined : readPacked(value);
+    const isGood = (one: number): boolean => one >= slot.min && one <= Math.min(slot.max, max);
+    if (found === undefined) report(fields, name, 'malformed', 'is not a list of integers');
+    else if (!found.every(isGood)) report(fields, name, 'out-of-range', `holds more than ${max}`);
+    else values.push(...found.slice(0, MAX_INTEGERS + 1));
+    if (values.length > MAX_INTEGERS) {
+      report(fields, name, 'too-large', `has more than ${MAX_INTEGERS} values`);
+      break;
+    }
+  }
+  return values;
+}
+
+/** A double, 0 when absent; never NaN or infinite. */
+export function double(fields: Fields, name: string): number {
+  const bytes = bytesOf(fields, name);
+  if (bytes.length !== DOUBLE_BYTES) return 0;
+  const value = new DataView(bytes.buffer, bytes.byteOffset, DOUBLE_BYTES).getFloat64(0, true);
+  if (Number.isFinite(value)) return value;
+  report(fields, name, 'out-of-range', `is ${value}`);
   return 0;
 }
 

@@ -204,6 +204,36 @@ const REFUSED: readonly Refusal[] = [
     problem: `${ROUTE}.route.retry_policy.retry_on: is "5xx", not connect-failure,refused-stream`,
   },
   {
+    kind: 'route',
+    what: 'retries on what it does not know',
+    message: route({
+      route: {
+        cluster: 'c',
+        timeout: {},
+        retry_policy: {
+          retry_on: '5xx,envoy-ratelimited',
+          num_retries: { value: 1 },
+          retry_back_off: { base_interval: { seconds: 1 }, max_interval: { seconds: 1 } },
+        },
+      },
+    }),
+    problem: `${ROUTE}.route.retry_policy.retry_on: names "envoy-ratelimited"`,
+  },
+  {
+    kind: 'route',
+    what: 'a hash of what it does not know',
+    message: route({
+      route: { cluster: 'c', timeout: {}, hash_policy: [{ connection_properties: {} }] },
+    }),
+    problem: `${ROUTE}.route.hash_policy[0].connection_properties.source_ip: is false`,
+  },
+  {
+    kind: 'cluster',
+    what: 'limits of two priorities',
+    message: { ...good, circuit_breakers: { thresholds: [{}, {}] } },
+    problem: 'circuit_breakers.thresholds: must be one, of the default priority',
+  },
+  {
     kind: 'secret',
     what: 'no bundle',
     message: { name: 's' },
@@ -232,7 +262,7 @@ const REFUSED: readonly Refusal[] = [
     what: 'a kind of discovery that is not known',
     message: { ...good, type: 'STRICT_DNS' },
     problem:
-      'type: is STRICT_DNS, not one of EDS, STATIC, ORIGINAL_DST|lb_policy: is CLUSTER_PROVIDED, not one of ROUND_ROBIN, LEAST_REQUEST',
+      'type: is STRICT_DNS, not one of EDS, STATIC, ORIGINAL_DST|lb_policy: is CLUSTER_PROVIDED, not one of ROUND_ROBIN, LEAST_REQUEST, RANDOM, RING_HASH',
   },
   {
     kind: 'cluster',
@@ -246,7 +276,7 @@ const REFUSED: readonly Refusal[] = [
       },
       lb_policy: 'MAGLEV',
     },
-    problem: 'lb_policy: is MAGLEV, not one of ROUND_ROBIN, LEAST_REQUEST',
+    problem: 'lb_policy: is MAGLEV, not one of ROUND_ROBIN, LEAST_REQUEST, RANDOM, RING_HASH',
   },
   {
     kind: 'cluster',

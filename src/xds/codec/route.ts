@@ -15,20 +15,15 @@ import {
   text,
   texts,
 } from './fields.ts';
+import { encodeHashPolicy, readHashPolicy } from './hash-policy.ts';
+import { encodeRetries, readRetries } from './retry.ts';
 import {
   boolValue,
   encodeBool,
   encodeDuration,
-  encodeUint,
   nonEmpty,
   requiredDurationMs,
-  requiredUint,
 } from './well-known.ts';
-
-/** Nothing has reached the application when one of these happens. */
-const RETRY_ON = 'connect-failure,refused-stream';
-/** More retries than that are an outage, not a blip. */
-const MAX_RETRIES = 100;
 
 export function encodeRouteConfiguration(route: RouteConfiguration): PlainMessage {
   return {
@@ -45,15 +40,13 @@ const encodeVirtualHost = ({ name, domains, routes }: VirtualHost): PlainMessage
   routes: routes.map(encodeRoute),
 });
 
-const encodeRoute = ({ match, cluster, timeoutMs, connectRetries }: Route): PlainMessage => ({
-  match: { [match.kind]: match.value },
+const encodeRoute = (route: Route): PlainMessage => ({
+  match: { [route.match.kind]: route.match.value },
   route: {
-    cluster,
-    timeout: encodeDuration(timeoutMs),
-    retry_policy:
-      connectRetries === 0
-        ? undefined
-        : { retry_on: RETRY_ON, num_retries: encodeUint(connectRetries) },
+    cluster: route.cluster,
+    timeout: encodeDuration(route.timeoutMs),
+    retry_policy: encodeRetries(route),
+    hash_policy: route.hashPolicies?.map(encodeHashPolicy),
   },
 });
 
@@ -93,19 +86,14 @@ const readRouteMatch: Read<Route['match']> = (fields) => {
   return { kind, value };
 };
 
-const readRouteAction: Read<Omit<Route, 'match'>> = (fields) => ({
-  cluster: readClusterName(fields),
-  timeoutMs: requiredDurationMs(fields, 'timeout'),
-  connectRetries: message(fields, 'retry_policy', readRetries) ?? 0,
-});
+const readRouteAction: Read<Omit<Route, 'match'>> = (fields) => {
+  const cluster = readClusterName(fields);
+  const timeoutMs = requiredDurationMs(fields, 'timeout');
+  const retries = message(fields, 'retry_policy', readRetries) ?? { connectRetries: 0 };
+  const hashPolicies = messages(fields, 'hash_policy', readHashPolicy);
+  return { cluster, timeoutMs, ...retries, ...(hashPolicies.length > 0 && { hashPolicies }) };
+};
 
 function readClusterName(fields: Fields): string {
   return oneOf(fields, 'cluster_specifier') === 'cluster' ? requiredText(fields, 'cluster') : '';
 }
-
-const readRetries: Read<number> = (fields) => {
-  const retryOn = text(fields, 'retry_on');
-  if (retryOn !== RETRY_ON)
-    report(fields, 'retry_on', 'not-supported', `is ${shown(retryOn)}, not ${RETRY_ON}`);
-  return requiredUint(fields, 'num_retries', MAX_RETRIES);
-};

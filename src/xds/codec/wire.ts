@@ -4,7 +4,17 @@ import protobuf from 'protobufjs';
 /** How one field number of a message is read. */
 export interface Slot {
   readonly name: string;
-  readonly kind: 'text' | 'bytes' | 'integer' | 'flag' | 'enum' | 'double' | 'message' | 'map';
+  readonly kind:
+    | 'text'
+    | 'bytes'
+    | 'integer'
+    | 'flag'
+    | 'enum'
+    | 'double'
+    | 'message'
+    | 'map'
+    /** Repeated integers, as proto3 writes them: one after the other in one value. */
+    | 'packed';
   readonly isRepeated: boolean;
   readonly oneof: string | undefined;
   /** Of a message. */
@@ -41,6 +51,8 @@ const TWO_32 = 0x1_0000_0000;
 const INTEGER_BOUNDS: { readonly [type: string]: readonly [number, number] } = {
   uint32: [0, TWO_32 - 1],
   int32: [-0x8000_0000, 0x7fff_ffff],
+  /** As signed: beyond 2^63 it is below the lower bound. */
+  uint64: [0, Number.MAX_SAFE_INTEGER],
   int64: [Number.MIN_SAFE_INTEGER, Number.MAX_SAFE_INTEGER],
 };
 
@@ -74,9 +86,10 @@ function slotOf(field: protobuf.Field): Slot {
 function plainSlot(field: protobuf.Field): Slot {
   const { resolvedType } = field;
   const [min, max] = INTEGER_BOUNDS[field.type] ?? [0, 0];
-  const kind = kindOf(field);
-  if (field.repeated && kind !== 'text' && kind !== 'message')
-    throw new TypeError(`Cannot read ${field.fullName}: packed fields are not supported`);
+  const single = kindOf(field);
+  const kind = field.repeated && single === 'integer' ? 'packed' : single;
+  if (field.repeated && kind !== 'text' && kind !== 'message' && kind !== 'packed')
+    throw new TypeError(`Cannot read ${field.fullName}: repeated ${kind} is not supported`);
   return {
     name: field.name,
     kind,
@@ -169,6 +182,18 @@ function readValue(cursor: Cursor, wireType: number): number | Uint8Array | unde
   const value = cursor.bytes.subarray(cursor.at, cursor.at + length);
   cursor.at += length;
   return value;
+}
+
+/** The integers of a packed field. @returns `undefined` when the bytes end in the middle of one. */
+export function readPacked(bytes: Uint8Array): readonly number[] | undefined {
+  const cursor: Cursor = { bytes, at: 0 };
+  const values: number[] = [];
+  while (cursor.at < bytes.length) {
+    const value = readVarint(cursor);
+    if (value === undefined) return undefined;
+    values.push(value);
+  }
+  return values;
 }
 
 /** A varint as a signed 64-bit integer. */

@@ -13,11 +13,13 @@ export interface Cluster {
     | { readonly kind: 'originalDst' };
   readonly connectTimeoutMs: number;
   /** Of no meaning where the client has chosen the endpoint (`originalDst`); read as `roundRobin` there. */
-  readonly balancing: 'leastRequest' | 'roundRobin';
+  readonly balancing: Balancing;
   /** `useDownstream`: as the client spoke; fixed where the port's protocol is declared. */
   readonly protocol: 'http1' | 'http2' | 'useDownstream';
   /** Absent: endpoints that fail are not ejected. */
   readonly outlierDetection?: OutlierDetection;
+  /** Absent: nothing is limited but retries, as `DEFAULT_RETRY_BUDGET` says. */
+  readonly circuitBreakers?: CircuitBreakers;
   /**
    * Mutual TLS towards endpoints that are in the mesh (`Endpoint.tlsMode` is `mesh`); plaintext towards the others.
    * On the wire: transport_socket_matches on endpoint metadata, with a raw_buffer default. Absent: plaintext to all.
@@ -32,8 +34,42 @@ export interface Cluster {
   };
 }
 
+/** How an endpoint is chosen. `ringHash`: by what the route hashes of a request, so that equal ones go to one endpoint. */
+export type Balancing = 'leastRequest' | 'roundRobin' | 'random' | RingHash;
+
+/** `RingHashLbConfig`; sizes are numbers of points, up to 8,388,608. */
+export interface RingHash {
+  readonly kind: 'ringHash';
+  readonly minimumRingSize: number;
+  readonly maximumRingSize: number;
+}
+
+/** `CircuitBreakers`, of the default priority. What is absent is not limited. */
+export interface CircuitBreakers {
+  /** HTTP/1 and TCP connections to all endpoints; with none to the chosen endpoint yet, one may always be made. */
+  readonly maxConnections?: number;
+  /** Requests that wait for a connection. */
+  readonly maxPendingRequests?: number;
+  /** Requests under way, those that wait among them. */
+  readonly maxRequests?: number;
+  /** Absent: `DEFAULT_RETRY_BUDGET`. */
+  readonly retryBudget?: RetryBudget;
+}
+
+/** Retries under way may be this share of the requests under way, or `minConcurrency` where that is more. */
+export interface RetryBudget {
+  readonly percent: number;
+  readonly minConcurrency: number;
+}
+
+/** Envoy's own defaults for a budget. */
+export const DEFAULT_RETRY_BUDGET: RetryBudget = { percent: 20, minConcurrency: 3 };
+
 export interface OutlierDetection {
+  /** Failed connections, resets, 502, 503 and 504, in a row. */
   readonly consecutiveFailures: number;
+  /** Any 5xx in a row. Absent: a 500 is the application's own word, and a caller could provoke it at will. */
+  readonly consecutive5xx?: number;
   readonly intervalMs: number;
   readonly baseEjectionMs: number;
   readonly maxEjectionPercent: number;

@@ -1,4 +1,5 @@
 // Where an HTTP request goes: route configurations, as Weft emits and reads them.
+import type { RetryPolicy } from './retry.ts';
 
 /** `envoy.config.route.v3.RouteConfiguration`; its name is that of the destination, `outbound|PORT||HOST`. */
 export interface RouteConfiguration {
@@ -21,4 +22,21 @@ export interface Route {
   readonly timeoutMs: number;
   /** Connect failures and refused streams only: nothing has reached the application then. 0: none. */
   readonly connectRetries: number;
+  /** Absent: nothing that may have reached an application is sent again. Present, `connectRetries` is its `retries`. */
+  readonly retry?: RetryPolicy;
+  /** What of a request chooses the endpoint, where the cluster hashes. Absent: nothing does. */
+  readonly hashPolicies?: readonly HashPolicy[];
 }
+
+/** `envoy.config.route.v3.RouteAction.HashPolicy`; all that find something count, one after the other. */
+export type HashPolicy =
+  | { readonly kind: 'header'; readonly name: string }
+  /** `ttlMs`: the cookie is set when it is missing, for so long (0: a session); absent: it is only read. */
+  | {
+      readonly kind: 'cookie';
+      readonly name: string;
+      readonly path: string;
+      readonly ttlMs?: number;
+    }
+  /** The caller's address. */
+  | { readonly kind: 'sourceIp' };
