@@ -22,18 +22,23 @@ export const POLICY_API_VERSIONS: readonly string[] = [
 export const DEFAULT_NAMESPACE = 'default';
 
 /** Checks what stands around `spec`. A misspelt `spec` must not be read as an empty one. */
-export function parseEnvelope(reader: Reader, object: PlainObject, kind: string): PolicyMetadata {
+export function parseEnvelope(
+  reader: Reader,
+  object: PlainObject,
+  kind: string,
+  versions: readonly string[] = POLICY_API_VERSIONS,
+): PolicyMetadata {
   reader.object(object, '', ['apiVersion', 'kind', 'metadata', 'spec', 'status']);
   const { apiVersion, kind: actual } = { apiVersion: object['apiVersion'], kind: object['kind'] };
   if (actual !== kind) {
     reader.error('kind', 'wrong-kind', `expected the kind ${kind}`, `write kind: ${kind}`);
   }
-  if (typeof apiVersion !== 'string' || !POLICY_API_VERSIONS.includes(apiVersion)) {
+  if (typeof apiVersion !== 'string' || !versions.includes(apiVersion)) {
     reader.error(
       'apiVersion',
       'unknown-api-version',
       typeof apiVersion === 'string' ? `unknown version ${shown(apiVersion)}` : 'no version is set',
-      `write one of ${POLICY_API_VERSIONS.join(', ')}`,
+      `write one of ${versions.join(', ')}`,
     );
   }
   return parseMetadata(reader, object);
