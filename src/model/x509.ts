@@ -256,7 +256,7 @@ function readAuthorityKeyId(value: Buffer | undefined): string | undefined {
 }
 
 /** UTCTime and GeneralizedTime as RFC 5280 §4.1.2.5 allows them: in Zulu, with seconds. */
-function readTime(element: DerElement): number {
+export function readTime(element: DerElement): number {
   const text = element.content.toString('latin1');
   const isUtc = element.tag === UTC_TIME;
   if (!isUtc && element.tag !== GENERALIZED_TIME) throw new MalformedDer('a time of another type');
