@@ -116,6 +116,18 @@ export const REQUEST_AUTHENTICATIONS = resource(
   'requestauthentications',
   'namespaced',
 );
+export const TRAFFIC_POLICIES = resource(
+  'mesh.weft.dev/v1',
+  'TrafficPolicy',
+  'trafficpolicies',
+  'namespaced',
+);
+export const CREDENTIAL_BINDINGS = resource(
+  'security.weft.dev/v1',
+  'CredentialBinding',
+  'credentialbindings',
+  'namespaced',
+);
 /** One for the mesh, in the root namespace. */
 export const MESH_CONFIGS = resource('mesh.weft.dev/v1', 'MeshConfig', 'meshconfigs', 'namespaced');
 /** One for the mesh: what is trusted, and how far a rotation has come. */

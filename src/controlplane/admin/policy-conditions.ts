@@ -86,6 +86,7 @@ const POLICY_KINDS: ReadonlySet<string> = new Set([
   'AuthorizationPolicy',
   'PeerAuthentication',
   'RequestAuthentication',
+  'TrafficPolicy',
 ]);
 
 /** Refused ones of which nothing holds, and so no placement tells. */
@@ -165,6 +166,9 @@ function digestsOf({ policies }: Mesh): ReadonlyMap<string, string> {
   }
   for (const policy of policies.requestAuthentication) {
     digests.set(keyOf({ kind: 'RequestAuthentication', ...policy }), policyDigest(policy));
+  }
+  for (const policy of policies.traffic) {
+    digests.set(keyOf({ kind: 'TrafficPolicy', ...policy }), policyDigest(policy));
   }
   return digests;
 }

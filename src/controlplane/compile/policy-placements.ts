@@ -9,7 +9,11 @@ export interface PlacedWorkload {
 }
 
 export interface PolicyPlacement {
-  readonly kind: 'AuthorizationPolicy' | 'PeerAuthentication' | 'RequestAuthentication';
+  readonly kind:
+    | 'AuthorizationPolicy'
+    | 'PeerAuthentication'
+    | 'RequestAuthentication'
+    | 'TrafficPolicy';
   readonly namespace: string;
   readonly name: string;
   /** Of an AuthorizationPolicy. */
@@ -51,6 +55,8 @@ interface Asked extends Omit<PolicyPlacement, 'workloads'> {
   readonly selector: ReadonlyMap<string, string> | undefined;
   /** It holds for no sidecar: a dry run, one for gateways, or one that loses to an older one. */
   readonly isIdle: boolean;
+  /** Where a selector does not say it all. */
+  holdsFor?(workload: Workload): boolean;
 }
 
 /** Places policies again and again; of those that hold for what they held before nothing is made anew. */
@@ -81,7 +87,8 @@ export class PolicyPlacements {
   #placeAll({ mesh, rulings }: PlacedMesh): readonly PolicyPlacement[] {
     const { rootNamespace } = mesh.settings;
     let groups: ReadonlyMap<string, readonly Workload[]> | undefined;
-    const placeOne = (source: object, { selector, isIdle, ...policy }: Asked): PolicyPlacement => {
+    const placeOne = (source: object, asked: Asked): PolicyPlacement => {
+      const { selector, isIdle, holdsFor = () => true, ...policy } = asked;
       const isRoot = policy.namespace === rootNamespace;
       const ruling = rulings.get(isRoot ? '' : policy.namespace);
       const known = this.#known.get(source);
@@ -91,7 +98,9 @@ export class PolicyPlacements {
       groups ??= this.#group(mesh.workloads);
       const near = isRoot ? [...groups.values()].flat() : (groups.get(policy.namespace) ?? []);
       const scope = { namespace: policy.namespace, selector };
-      const held = isIdle ? [] : near.filter((one) => selects(scope, one, rootNamespace));
+      const held = isIdle
+        ? []
+        : near.filter((one) => selects(scope, one, rootNamespace) && holdsFor(one));
       const placement = { ...policy, workloads: held.map((one) => this.#placedOf(one)) };
       this.#known.set(source, { ruling, isIdle, placement });
       return placement;
@@ -127,13 +136,14 @@ const areSamePolicies = (a: MeshPolicies, b: MeshPolicies): boolean =>
   a.authorization === b.authorization &&
   a.broken === b.broken &&
   a.requestAuthentication === b.requestAuthentication &&
+  a.traffic === b.traffic &&
   a.peerAuthentication === b.peerAuthentication;
 
 function askedOf({
   policies,
   settings,
 }: PlacedMesh['mesh']): readonly (readonly [object, Asked])[] {
-  const { authorization, peerAuthentication, requestAuthentication, broken } = policies;
+  const { authorization, peerAuthentication, requestAuthentication, traffic, broken } = policies;
   const conflicts = peerAuthenticationConflicts(peerAuthentication, settings.rootNamespace);
   const losers = new Set(conflicts.map(({ object }) => `${object?.namespace}/${object?.name}`));
   return [
@@ -154,6 +164,13 @@ function askedOf({
       const isIdle = targetRefs.length > 0;
       const kind = 'RequestAuthentication' as const;
       return [policy, { kind, namespace, name, selector, isIdle }] as const;
+    }),
+    ...traffic.map((policy) => {
+      const { namespace, name, selector } = policy;
+      const holdsFor = ({ inbound }: Workload): boolean =>
+        inbound.traffic?.sources.has(policy) === true;
+      const kind = 'TrafficPolicy' as const;
+      return [policy, { kind, namespace, name, selector, isIdle: false, holdsFor }] as const;
     }),
     ...peerAuthentication.map((policy) => {
       const { namespace, name, selector } = policy;

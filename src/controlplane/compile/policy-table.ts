@@ -5,11 +5,13 @@ import type {
   BrokenPolicyObject,
   PeerAuthenticationObject,
   RequestAuthenticationObject,
+  TrafficPolicyObject,
 } from '@weft/model/mesh/objects';
 import type { BrokenPolicy } from '@weft/model/policy/compile';
 import { selectBroken, selectPolicies } from '@weft/model/policy/select';
 import type { RequestAuthentication } from '@weft/model/policy/token-rules';
 import type { AuthorizationPolicy, PeerAuthentication } from '@weft/model/policy/types';
+import type { TrafficPolicy } from '@weft/model/traffic/types';
 import type { Difference } from '../registry/persistent-map.ts';
 import { compareTexts } from './compare-texts.ts';
 
@@ -17,6 +19,7 @@ export type PolicyObject =
   | AuthorizationPolicyObject
   | PeerAuthenticationObject
   | RequestAuthenticationObject
+  | TrafficPolicyObject
   | BrokenPolicyObject;
 
 /** What holds for a Pod by its labels. */
@@ -30,6 +33,8 @@ export interface SelectedPolicies {
 export interface PolicyScope {
   readonly peerAuthentication: readonly PeerAuthentication[];
   readonly hasTokens: boolean;
+  /** Also those that are for Services: who is behind them is another question. */
+  readonly traffic: readonly TrafficPolicy[];
   select(labels: ReadonlyMap<string, string>): SelectedPolicies;
 }
 
@@ -43,6 +48,7 @@ const NO_POLICIES: MeshPolicies = {
   authorization: [],
   peerAuthentication: [],
   requestAuthentication: [],
+  traffic: [],
   broken: [],
 };
 const NO_LISTS: Lists = { ...NO_POLICIES, closing: [] };
@@ -111,6 +117,7 @@ export class PolicyTable {
       requestAuthentication: sorted.flatMap((one) =>
         one.kind === 'RequestAuthentication' ? one.policy : [],
       ),
+      traffic: sorted.flatMap((one) => (one.kind === 'TrafficPolicy' ? one.policy : [])),
       broken,
       closing: broken.map(({ policy, selector }) => ({ ...policy, selector })),
     });
@@ -131,6 +138,10 @@ export class PolicyTable {
       requestAuthentication: joined(
         before.requestAuthentication,
         lists.map((one) => one.requestAuthentication),
+      ),
+      traffic: joined(
+        before.traffic,
+        lists.map((one) => one.traffic),
       ),
       broken: joined(
         before.broken,
@@ -153,6 +164,7 @@ export class PolicyTable {
     const scope: PolicyScope = {
       peerAuthentication: reaching.flatMap((lists) => lists.peerAuthentication),
       hasTokens: tokens.length > 0,
+      traffic: reaching.flatMap((lists) => lists.traffic),
       select: (labels) => ({
         authorization: selectPolicies(authorization, { namespace, labels }, rootNamespace),
         broken: selectBroken(closing, { namespace, labels }, rootNamespace),

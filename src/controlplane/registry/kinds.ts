@@ -1,6 +1,7 @@
 // Which kinds are read, in which versions, and by what; and which names must not be passed over in silence.
 import type { RegistryObject } from '@weft/model/mesh/objects';
 import type { PlainObject } from '@weft/model/policy/reader';
+import { readCredentialBinding } from './read-credential-binding.ts';
 import { readEndpointSlice } from './read-endpoint-slice.ts';
 import { closedMeshConfig, readMeshConfig } from './read-mesh-config.ts';
 import { readNamespace, readServiceAccount } from './read-namespace.ts';
@@ -15,6 +16,7 @@ import {
 } from './read-policy.ts';
 import { readRoute } from './read-route.ts';
 import { readService } from './read-service.ts';
+import { closedTrafficPolicy, readTrafficPolicy } from './read-traffic-policy.ts';
 import type { Reading, Scope } from './reading.ts';
 
 export interface Kind {
@@ -65,6 +67,19 @@ const RESTRICTING: ReadonlyMap<string, Kind> = new Map(
         scope: 'namespaced',
         read: readRequestAuthentication,
         close: closedRequestAuthentication,
+      },
+      {
+        kind: 'TrafficPolicy',
+        scope: 'namespaced',
+        read: readTrafficPolicy,
+        close: closedTrafficPolicy,
+      },
+      {
+        kind: 'CredentialBinding',
+        scope: 'namespaced',
+        read: readCredentialBinding,
+        // It grants, and one that cannot be read grants nothing.
+        close: () => undefined,
       },
       {
         kind: 'MeshConfig',

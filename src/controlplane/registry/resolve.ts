@@ -1,7 +1,7 @@
 // Decides what is in force for one key: the newest version, the last good one, or what closes; and of several, which.
 import { isDeepStrictEqual } from 'node:util';
 import { STRICTEST_MESH_CONFIG } from '@weft/model/mesh/config';
-import type { RegistryObject } from '@weft/model/mesh/objects';
+import type { RegistryObject, TrafficPolicyObject } from '@weft/model/mesh/objects';
 import type { ObjectRef, Problem, SourcePosition } from '@weft/model/problem';
 import type { ObjectOutcome } from './read-objects.ts';
 
@@ -135,6 +135,8 @@ const RESTRICTING_KINDS: ReadonlySet<string> = new Set([
   'AuthorizationPolicy',
   'PeerAuthentication',
   'RequestAuthentication',
+  'TrafficPolicy',
+  'CredentialBinding',
   'MeshConfig',
 ]);
 
@@ -164,10 +166,14 @@ function closedVersionOf(object: RegistryObject): RegistryObject | undefined {
       const policy = { namespace, name, action: undefined, selector };
       return { kind: 'BrokenPolicy', of: 'RequestAuthentication', policy, selector };
     }
+    case 'TrafficPolicy':
+      return closedTraffic(object);
     case 'BrokenPolicy':
       return object;
     case 'MeshConfig':
       return { ...object, config: STRICTEST_MESH_CONFIG };
+    // Without it nothing is granted.
+    case 'CredentialBinding':
     case 'Namespace':
     case 'ServiceAccount':
     case 'Service':
@@ -192,6 +198,15 @@ const where = ({ source, place }: Entry): string =>
 
 const placeOf = ({ ref, source }: Entry): Pick<Problem, 'object' | 'source'> =>
   source === undefined ? { object: ref } : { object: ref, source };
+
+/** Two that disagree about what is held back: neither may let through what the other does not. */
+function closedTraffic({ policy: traffic }: TrafficPolicyObject): RegistryObject | undefined {
+  const { throttling, floods, limits, namespace, name, targetRefs } = traffic;
+  if (throttling === undefined && floods === undefined && limits === undefined) return undefined;
+  const selector = targetRefs.length > 0 ? undefined : traffic.selector;
+  const policy = { namespace, name, action: undefined, selector };
+  return { kind: 'BrokenPolicy', of: 'TrafficPolicy', policy, selector };
+}
 
 /** Places that a message names. */
 const MAX_SHOWN_PLACES = 5;

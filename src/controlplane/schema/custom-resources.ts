@@ -2,19 +2,23 @@
 import {
   apiVersionOf,
   AUTHORIZATION_POLICIES,
+  CREDENTIAL_BINDINGS,
   CUSTOM_RESOURCE_DEFINITIONS,
   type KubeResource,
   MESH_CONFIGS,
   PEER_AUTHENTICATIONS,
   REQUEST_AUTHENTICATIONS,
   resourceName,
+  TRAFFIC_POLICIES,
   TRUST_BUNDLES,
 } from '@weft/kube/resource';
+import { credentialBindingSpec } from './credential-schemas.ts';
 import { meshConfigSpec, trustBundleSpec, trustBundleStatus } from './mesh-schemas.ts';
 import { authorizationPolicySpec, peerAuthenticationSpec } from './policy-schemas.ts';
 import { requestAuthenticationSpec } from './request-authentication-schema.ts';
 import type { Schema } from './schema.ts';
 import { policyStatus, statusOf } from './status-schema.ts';
+import { trafficPolicySpec } from './traffic-schema.ts';
 
 interface Column {
   readonly name: string;
@@ -121,6 +125,26 @@ export const CUSTOM_KINDS: readonly CustomKind[] = [
     categories: SECURITY,
     description: 'Which tokens workloads take from their callers.',
     spec: requestAuthenticationSpec,
+    status: statusOf(policyStatus),
+    columns: ENFORCEMENT,
+  },
+  {
+    resource: TRAFFIC_POLICIES,
+    singular: 'trafficpolicy',
+    shortNames: ['wtp'],
+    categories: SECURITY,
+    description: 'What of the traffic of workloads is held back, limited or disturbed.',
+    spec: trafficPolicySpec,
+    status: statusOf(policyStatus),
+    columns: ENFORCEMENT,
+  },
+  {
+    resource: CREDENTIAL_BINDINGS,
+    singular: 'credentialbinding',
+    shortNames: ['wcb'],
+    categories: SECURITY,
+    description: 'Which workloads have which credentials, from where and how.',
+    spec: credentialBindingSpec,
     status: statusOf(policyStatus),
     columns: ENFORCEMENT,
   },

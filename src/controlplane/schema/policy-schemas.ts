@@ -106,6 +106,15 @@ const when = list(
   { maxItems: MAX_ENTRIES },
 );
 
+export const rulesSchema = (
+  description: string,
+  bounds: { readonly minItems?: number } = {},
+): Schema =>
+  list(description, open('All of from, to and when must match.', { from, to, when }), {
+    maxItems: MAX_RULES,
+    ...bounds,
+  });
+
 const target = open(
   'What else than Pods a policy is for. Read, and not applied by this version.',
   {
@@ -143,10 +152,8 @@ export const authorizationPolicySpec: Schema = open(
     provider: open('Whom CUSTOM asks.', {
       name: text('An extensionProvider of the MeshConfig.'),
     }),
-    rules: list(
+    rules: rulesSchema(
       'One of these must match. An empty rule always does; ALLOW without rules allows nothing.',
-      open('All of from, to and when must match.', { from, to, when }),
-      { maxItems: MAX_RULES },
     ),
   },
   {

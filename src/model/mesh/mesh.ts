@@ -7,6 +7,8 @@ import type { DenialExplanation } from '../policy/denials.ts';
 import type { ExtAuthzProvider } from '../policy/ext-authz.ts';
 import type { AuthorizationPolicy, MtlsMode, PeerAuthentication } from '../policy/types.ts';
 import type { Problem } from '../problem.ts';
+import type { WorkloadTraffic } from '../traffic/compose.ts';
+import type { TrafficPolicy } from '../traffic/types.ts';
 import type { MeshConfig } from './config.ts';
 import type { BrokenPolicyObject } from './objects.ts';
 import type { PortProtocol } from './protocol.ts';
@@ -42,6 +44,8 @@ export interface InboundSpec {
   readonly broken: readonly BrokenPolicy[];
   /** Which tokens are read and by which keys; absent: none. */
   readonly tokens?: readonly TokenRule[];
+  /** What is held back, limited and disturbed of its traffic; absent: nothing. */
+  readonly traffic?: WorkloadTraffic;
   readonly settings: MeshSettings;
   /** Absent: as the settings say, and no path is refused. */
   readonly paths?: PathOptions;
@@ -117,6 +121,7 @@ export interface MeshPolicies {
   readonly authorization: readonly AuthorizationPolicy[];
   readonly peerAuthentication: readonly PeerAuthentication[];
   readonly requestAuthentication: readonly RequestAuthentication[];
+  readonly traffic: readonly TrafficPolicy[];
   readonly broken: readonly BrokenPolicyObject[];
 }
 

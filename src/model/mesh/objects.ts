@@ -1,7 +1,9 @@
 // The objects a source delivers, as far as the mesh uses them: checked once, plain and immutable from then on.
+import type { CredentialBinding } from '../credentials/types.ts';
 import type { BrokenPolicy } from '../policy/compile.ts';
 import type { RequestAuthentication } from '../policy/token-rules.ts';
 import type { AuthorizationPolicy, PeerAuthentication } from '../policy/types.ts';
+import type { TrafficPolicy } from '../traffic/types.ts';
 import type { MeshConfig } from './config.ts';
 
 export interface ObjectMeta {
@@ -88,14 +90,24 @@ export interface RequestAuthenticationObject {
   readonly policy: RequestAuthentication;
 }
 
+export interface TrafficPolicyObject {
+  readonly kind: 'TrafficPolicy';
+  readonly policy: TrafficPolicy;
+}
+
 /** Something that was to restrict access, cannot be read, and has no good version: it closes what it selects. */
 export interface BrokenPolicyObject {
   readonly kind: 'BrokenPolicy';
   /** The kind it was meant to be. */
-  readonly of: 'AuthorizationPolicy' | 'RequestAuthentication';
+  readonly of: 'AuthorizationPolicy' | 'RequestAuthentication' | 'TrafficPolicy';
   readonly policy: BrokenPolicy;
   /** Absent also when it could not be read: then the whole scope is meant. */
   readonly selector: ReadonlyMap<string, string> | undefined;
+}
+
+export interface CredentialBindingObject {
+  readonly kind: 'CredentialBinding';
+  readonly binding: CredentialBinding;
 }
 
 export interface MeshConfigObject {
@@ -113,7 +125,9 @@ export type RegistryObject =
   | AuthorizationPolicyObject
   | PeerAuthenticationObject
   | RequestAuthenticationObject
+  | TrafficPolicyObject
   | BrokenPolicyObject
+  | CredentialBindingObject
   | MeshConfigObject;
 
 /**

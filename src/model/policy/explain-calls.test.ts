@@ -67,7 +67,8 @@ function registryOf(
     workloadsByIp: new Map(),
     destinations: new Map(),
     destinationsByAddress: new Map(),
-    policies: { authorization: [], peerAuthentication: [], requestAuthentication: [], broken: [] },
+    policies: { authorization: [], peerAuthentication: [], requestAuthentication: [],
+      traffic: [], broken: [] },
     problems: [],
   };
   return { mesh, snapshot: snapshotOf(objects) };

@@ -205,15 +205,35 @@ function parseRules(reader: Reader, value: unknown, action: string): readonly Ru
       'add an empty rule "- {}" if it is meant for every request',
     );
   }
-  return entries?.map((entry, index) => {
-    const field = `spec.rules[${index}]`;
+  return entries && parseRuleList(reader, entries, { field: 'spec.rules', action });
+}
+
+/** Rules by which something else than access is chosen: absent, all of it. */
+export function parseMatchRules(
+  reader: Reader,
+  value: unknown,
+  field: string,
+): readonly Rule[] | undefined {
+  const entries = reader.list(value ?? undefined, field, MAX_RULES);
+  if (entries?.length === 0)
+    reader.error(field, 'empty-list', 'matches nothing', 'remove it to match everything');
+  return entries && parseRuleList(reader, entries, { field, action: 'AUDIT' });
+}
+
+function parseRuleList(
+  reader: Reader,
+  entries: readonly unknown[],
+  of: { readonly field: string; readonly action: string },
+): readonly Rule[] {
+  return entries.map((entry, index) => {
+    const field = `${of.field}[${index}]`;
     const rule = reader.object(entry, field, ['from', 'to', 'when']) ?? {};
     const parsed = {
       from: parseFrom(reader, rule['from'], `${field}.from`),
       to: parseTo(reader, rule['to'], `${field}.to`),
       when: parseWhen(reader, rule['when'], `${field}.when`),
     };
-    if (action === 'CUSTOM') refuseAfterCustom(reader, parsed, field);
+    if (of.action === 'CUSTOM') refuseAfterCustom(reader, parsed, field);
     return parsed;
   });
 }

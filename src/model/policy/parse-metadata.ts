@@ -81,7 +81,7 @@ function parseMetadata(reader: Reader, object: PlainObject): PolicyMetadata {
   };
 }
 
-function parseTimestamp(value: unknown): number {
+export function parseTimestamp(value: unknown): number {
   if (value instanceof Date) return value.getTime();
   const at = typeof value === 'string' ? Date.parse(value) : 0;
   return Number.isNaN(at) ? 0 : at;

@@ -254,7 +254,7 @@ const TOKEN_PUNCTUATION = "!#$%&'*+-.^_`|~";
 const PSEUDO_HEADERS: readonly string[] = [':authority', ':method', ':path'];
 
 /** RFC 9110 §5.6.2, and the pseudo-headers that every request has: a DENY on another name would never apply. */
-function isHeaderName(name: string): boolean {
+export function isHeaderName(name: string): boolean {
   if (PSEUDO_HEADERS.includes(name)) return true;
   for (const char of name) {
     if (!isAlphanumeric(char) && !TOKEN_PUNCTUATION.includes(char)) return false;

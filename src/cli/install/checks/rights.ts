@@ -3,6 +3,7 @@ import {
   apiVersionOf,
   AUTHORIZATION_POLICIES,
   CONFIG_MAPS,
+  CREDENTIAL_BINDINGS,
   CUSTOM_RESOURCE_DEFINITIONS,
   ENDPOINT_SLICES,
   EVENTS,
@@ -17,6 +18,7 @@ import {
   resource,
   resourceName,
   SECRETS,
+  TRAFFIC_POLICIES,
   SERVICE_ACCOUNTS,
   SERVICES,
   TOKEN_REVIEWS,
@@ -49,7 +51,13 @@ interface Right {
 }
 
 const FOLLOW = ['list', 'watch'];
-const POLICIES = [AUTHORIZATION_POLICIES, PEER_AUTHENTICATIONS, REQUEST_AUTHENTICATIONS];
+const POLICIES = [
+  AUTHORIZATION_POLICIES,
+  PEER_AUTHENTICATIONS,
+  REQUEST_AUTHENTICATIONS,
+  CREDENTIAL_BINDINGS,
+  TRAFFIC_POLICIES,
+];
 const BUNDLE = { resource: CONFIG_MAPS, name: 'weft-trust-bundle', place: 'mesh' } as const;
 const STATE = { resource: SECRETS, name: CA_SECRET, place: 'root' } as const;
 const NOT_STARTING = 'it does not start to serve';

@@ -40,7 +40,8 @@ export function findPolicyProblems(
   findings: PolicyFindings,
 ): readonly Problem[] {
   const { mesh, unknownNamespaces, shapes } = input;
-  const { authorization, broken, peerAuthentication, requestAuthentication } = mesh.policies;
+  const { authorization, broken, peerAuthentication, requestAuthentication, traffic } =
+    mesh.policies;
   const { rootNamespace } = mesh.settings;
   let groups: ReadonlyMap<string, readonly Workload[]> | undefined;
   const select = (policy: Scoped): readonly Workload[] => {
@@ -77,6 +78,10 @@ export function findPolicyProblems(
   for (const policy of requestAuthentication) {
     if (policy.targetRefs.length > 0) continue;
     check({ kind: 'RequestAuthentication', ...scopeOf(policy) }, policy);
+  }
+  for (const policy of traffic) {
+    if (policy.targetRefs.length > 0) continue;
+    check({ kind: 'TrafficPolicy', ...scopeOf(policy) }, policy);
   }
   for (const object of broken) {
     const { of, policy, selector } = object;

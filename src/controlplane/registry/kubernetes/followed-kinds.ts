@@ -2,6 +2,7 @@
 import {
   apiVersionOf,
   AUTHORIZATION_POLICIES,
+  CREDENTIAL_BINDINGS,
   ENDPOINT_SLICES,
   type KubeResource,
   MESH_CONFIGS,
@@ -12,6 +13,7 @@ import {
   resource,
   SERVICE_ACCOUNTS,
   SERVICES,
+  TRAFFIC_POLICIES,
 } from '@weft/kube/resource';
 import { classify, type Kind } from '../kinds.ts';
 
@@ -56,6 +58,8 @@ const DEFINITIONS: readonly Definition[] = [
   { resources: [AUTHORIZATION_POLICIES] },
   { resources: [PEER_AUTHENTICATIONS] },
   { resources: [REQUEST_AUTHENTICATIONS] },
+  { resources: [TRAFFIC_POLICIES] },
+  { resources: [CREDENTIAL_BINDINGS], need: 'where-installed' },
   { resources: [MESH_CONFIGS], scope: 'root' },
   istio('AuthorizationPolicy', 'authorizationpolicies'),
   istio('PeerAuthentication', 'peerauthentications'),
