@@ -1,4 +1,5 @@
 // The `weft` command: every command there is, and where it lives.
+import { loadSidecarCommand } from './load-sidecar.ts';
 import { type Register, runProgram } from './program.ts';
 
 /** Every command and where it lives. A daemon's start-up must not pay for the others. */
@@ -7,7 +8,7 @@ const COMMANDS: ReadonlyMap<string, () => Promise<Register>> = new Map([
     'control-plane',
     async () => (await import('./commands/control-plane.ts')).addControlPlaneCommand,
   ],
-  ['sidecar', async () => (await import('./commands/sidecar.ts')).addSidecarCommand],
+  ['sidecar', () => loadSidecarCommand(process.argv)],
   ['run', async () => (await import('./commands/run.ts')).addRunCommand],
   ['demo', async () => (await import('./commands/demo.ts')).addDemoCommand],
   ['token', async () => (await import('./commands/token.ts')).addTokenCommands],
@@ -33,6 +34,7 @@ Examples:
   weft token create --state-dir ./state --namespace shop --service-account web > web.token
   weft run --pod web-0 --namespace shop --pod-ip 127.0.0.2 --token-file web.token \\
            --bundle ./state/bundle.pem --inbound 8080=127.0.0.1:3000 -- node server.js
+  weft sidecar --config sidecar.yaml          before one application, without a mesh
   weft inject -f deployment.yaml              the sidecar in the workloads of manifests
   weft status                                 proxies, policies in force, problems
   weft policy check policies.yaml             what is wrong with these policies

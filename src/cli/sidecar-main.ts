@@ -1,9 +1,10 @@
 // The `weft` command of the sidecar's and the capture step's images: only what runs in a Pod.
+import { loadSidecarCommand } from './load-sidecar.ts';
 import { type Register, runProgram } from './program.ts';
 import { startWithoutBaselineCode } from './start-memory.ts';
 
 const COMMANDS: ReadonlyMap<string, () => Promise<Register>> = new Map([
-  ['sidecar', async () => (await import('./commands/sidecar.ts')).addSidecarCommand],
+  ['sidecar', () => loadSidecarCommand(process.argv)],
   ['capture', async () => (await import('./commands/capture.ts')).addCaptureCommands],
   ['ready', async () => (await import('./commands/inspect.ts')).addInspectCommands],
   ['config-dump', async () => (await import('./commands/inspect.ts')).addInspectCommands],

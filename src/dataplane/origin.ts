@@ -4,6 +4,7 @@ import type { Svid } from './enrol/check-svid.ts';
 import type { EdgeCounts } from './report/edge-counts.ts';
 import type { ListenerRuntime } from './state/chain.ts';
 import type { ResourceUpdate, Subscriptions } from './state/config-store.ts';
+import type { MetricsRegistry } from './telemetry/metrics.ts';
 
 export interface Origin extends Subscriptions, Disposable {
   /**
@@ -29,6 +30,8 @@ export interface OriginHooks {
   readonly onResponse: (kind: ResourceKind, isAccepted: boolean) => void;
   readonly inbound: () => ListenerRuntime | undefined;
   readonly edges: EdgeCounts;
+  /** For what it has to say of itself. */
+  readonly metrics: MetricsRegistry;
 }
 
 export type CreateOrigin = (hooks: OriginHooks) => Origin;

@@ -146,6 +146,7 @@ export class Sidecar implements AsyncDisposable {
       onResponse: (kind, isAccepted) => this.#own.response(kind, isAccepted),
       inbound: () => this.#store.inbound(),
       edges: this.#edges,
+      metrics: this.#metrics,
     };
     return options.origin === undefined ? new MeshOrigin(options, hooks) : options.origin(hooks);
   }

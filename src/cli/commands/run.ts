@@ -9,7 +9,7 @@ import { addLogOptions, createLogger, type LogFlags } from '../logger.ts';
 import { countReceivedBytesWithHeap } from '../memory-accounting.ts';
 import { giveBackStartMemorySoon } from '../start-memory.ts';
 import { addSidecarOptions, sidecarOptionsOf, type SidecarFlags } from '../sidecar-options.ts';
-import { dropPrivileges } from './sidecar.ts';
+import { dropPrivileges } from '../run-as.ts';
 
 const EXAMPLE = `
 Example:

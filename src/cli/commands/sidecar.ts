@@ -4,6 +4,7 @@ import type { Command } from 'commander';
 import { failLoudly, onStop, printReady } from '../daemon.ts';
 import { addLogOptions, createLogger, type LogFlags } from '../logger.ts';
 import { countReceivedBytesWithHeap } from '../memory-accounting.ts';
+import { dropPrivileges } from '../run-as.ts';
 import { giveBackStartMemorySoon } from '../start-memory.ts';
 import { addSidecarOptions, sidecarOptionsOf, type SidecarFlags } from '../sidecar-options.ts';
 
@@ -13,6 +14,10 @@ Example:
     --token-file web.token --inbound 8080=127.0.0.1:3000 --outbound 9001=prices.shop:80
 
 When it is ready it prints one line of JSON with its addresses.
+
+Without a mesh, before one application, from a file (docs/static-sidecar.md):
+  weft sidecar --config sidecar.yaml
+  weft sidecar --config sidecar.yaml --check
 `;
 
 async function sidecar(flags: SidecarFlags & LogFlags): Promise<void> {
@@ -35,21 +40,6 @@ async function sidecar(flags: SidecarFlags & LogFlags): Promise<void> {
     ...addresses,
   });
   giveBackStartMemorySoon();
-}
-
-/** Ports are open and files are read: nothing after this needs root. */
-export function dropPrivileges(user: SidecarFlags['runAs']): void {
-  if (user === undefined) return;
-  if (
-    process.setgroups === undefined ||
-    process.setgid === undefined ||
-    process.setuid === undefined
-  ) {
-    throw new Error('--run-as: this system has no users to change to');
-  }
-  process.setgroups([]);
-  process.setgid(user.gid);
-  process.setuid(user.uid);
 }
 
 export function addSidecarCommand(program: Command): void {
