@@ -107,7 +107,7 @@ export class Sidecar implements AsyncDisposable {
         this.#openInbound.rejudgeAll();
         this.#origin.rulesChanged();
       },
-      onSecret: (secret) => this.#onSecret(secret),
+      onBundle: (secret) => this.#onBundle(secret),
     });
     const traffic = this.#createTraffic(metrics);
     const now = (): number => clock.now();
@@ -181,7 +181,8 @@ export class Sidecar implements AsyncDisposable {
     this.#checkReady();
   }
 
-  #onSecret(secret: Secret): string | undefined {
+  #onBundle(secret: Secret): string | undefined {
+    if (!('trustedCaPem' in secret)) return 'is a certificate, and no bundle';
     try {
       this.#origin.setBundle(secret.trustedCaPem);
       return undefined;

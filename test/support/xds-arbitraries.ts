@@ -291,12 +291,17 @@ export const endpoints: fc.Arbitrary<ClusterLoadAssignment> = record({
     ),
 });
 
-export const secret: fc.Arbitrary<Secret> = record({
-  name: word,
-  trustedCaPem: fc
-    .base64String()
-    .map((body) => `-----BEGIN CERTIFICATE-----\n${body}\n-----END CERTIFICATE-----\n`),
-});
+const pem = (label: string): fc.Arbitrary<string> =>
+  fc.base64String().map((body) => `-----BEGIN ${label}-----\n${body}\n-----END ${label}-----\n`);
+
+export const secret: fc.Arbitrary<Secret> = fc.oneof(
+  record({ name: word, trustedCaPem: pem('CERTIFICATE') }),
+  record({
+    name: word.map((name) => `tls/${name}`),
+    certificateChainPem: pem('CERTIFICATE'),
+    privateKeyPem: pem('PRIVATE KEY'),
+  }),
+);
 
 export const RESOURCES: { readonly [K in ResourceKind]: fc.Arbitrary<ResourceByKind[K]> } = {
   cluster,

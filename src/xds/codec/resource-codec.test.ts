@@ -243,7 +243,7 @@ const REFUSED: readonly Refusal[] = [
     kind: 'secret',
     what: 'an empty bundle',
     message: { name: 's', validation_context: { trusted_ca: { inline_string: '' } } },
-    problem: 'validation_context.trusted_ca.inline_string: holds no PEM certificate',
+    problem: 'validation_context.trusted_ca.inline_string: holds no PEM of the kind that is meant',
   },
   {
     kind: 'secret',
@@ -311,14 +311,26 @@ for (const { kind, what, message, problem } of REFUSED) {
   });
 }
 
-test('decodeResource() refuses a secret with a private key, and repeats nothing of it', () => {
-  // Secret.tls_certificate (2), which Weft neither sends nor takes.
-  const key = Buffer.from('-----BEGIN PRIVATE KEY-----');
-  const bytes = Uint8Array.from([0x0a, 1, 0x73, 0x12, key.length, ...key]);
-  const { ok, problems } = decodeResource('secret', bytes);
-  assert.equal(ok, false);
-  assert.ok(!JSON.stringify(problems).includes('PRIVATE'));
-});
+for (const name of ['ROOTCA', 'default']) {
+  test(`decodeResource() refuses a private key by the mesh's own name ${name}, and repeats nothing of it`, () => {
+    const bytes = encodeMessage(typeNameOf('secret'), {
+      name,
+      tls_certificate: {
+        certificate_chain: { inline_string: '-----BEGIN CERTIFICATE-----' },
+        private_key: { inline_string: '-----BEGIN PRIVATE KEY-----' },
+      },
+    });
+    const { ok, problems } = decodeResource('secret', bytes);
+    assert.equal(ok, false);
+    assert.ok(!JSON.stringify(problems).includes('PRIVATE'));
+    const pair = {
+      name,
+      certificateChainPem: '-----BEGIN CERTIFICATE-----',
+      privateKeyPem: '-----BEGIN PRIVATE KEY-----',
+    };
+    assert.throws(() => encodeResource('secret', pair), /no key travels/);
+  });
+}
 
 test('encodeResource() throws for a bundle that holds no certificate', () => {
   assert.throws(
