@@ -1,6 +1,7 @@
 // What a sidecar of a mesh has its identity and configuration from: enrolment, the xDS stream, and the reports beside it.
 import { spiffeIdOf } from '@weft/model/identity';
 import type { ResourceKind } from '@weft/xds/resource';
+import type { ChannelLease } from './control-plane/shared-channel.ts';
 import { IdentityKeeper } from './enrol/identity-keeper.ts';
 import type { MeshSidecarOptions } from './options.ts';
 import type { Origin, OriginHooks } from './origin.ts';
@@ -63,6 +64,7 @@ export class MeshOrigin implements Origin {
       nodeId: `${pod}.${namespace}`,
       inbound: this.#hooks.inbound,
       edges: this.#hooks.edges,
+      onCredentials: this.#hooks.onCredentials,
       clock,
       random,
       log: log.child({ component: 'report' }),
@@ -78,6 +80,8 @@ export class MeshOrigin implements Origin {
   get isConnected(): boolean {
     return this.#xds.isConnected;
   }
+
+  readonly connect = (): ChannelLease => this.#keeper.connect();
 
   setBundle(pem: string): void {
     this.#keeper.setBundle(pem);

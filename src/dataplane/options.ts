@@ -2,6 +2,7 @@
 import type { Clock } from '@weft/model/clock';
 import type { TrustDomain } from '@weft/model/identity';
 import type { Logger } from 'pino';
+import type { CredentialsOptions } from './credentials/options.ts';
 import type { Evidence } from './enrol/evidence.ts';
 import type { CreateOrigin } from './origin.ts';
 import type { AppProbes } from './probe/app-probe.ts';
@@ -70,6 +71,8 @@ export interface RunOptions {
   /** Of the application, asked at the port of `probes`. */
   readonly appProbes: AppProbes;
   readonly accessLog: AccessLogMode;
+  /** Handing credentials to the application; absent: it gets none, though its requests may. */
+  readonly credentials?: CredentialsOptions | undefined;
   readonly drainLimitMs: number;
   /** Whether calls that the workload makes may end as well: where it is told to go at the same time as its sidecar. */
   readonly drainsOutbound: boolean;

@@ -1,5 +1,6 @@
 // Where a sidecar has its identity and its configuration from: the mesh that it is part of, or a source in its own process.
 import type { ResourceKind } from '@weft/xds/resource';
+import type { ChannelLease } from './control-plane/shared-channel.ts';
 import type { Svid } from './enrol/check-svid.ts';
 import type { EdgeCounts } from './report/edge-counts.ts';
 import type { ListenerRuntime } from './state/chain.ts';
@@ -19,6 +20,8 @@ export interface Origin extends Subscriptions, Disposable {
   setBundle(pem: string): void;
   /** The rules in force are others by now. */
   rulesChanged(): void;
+  /** A channel to the control plane, with the certificate of now; absent where there is none. */
+  readonly connect?: () => ChannelLease;
 }
 
 /** What an origin does with what it gets. */
@@ -30,6 +33,8 @@ export interface OriginHooks {
   readonly onResponse: (kind: ResourceKind, isAccepted: boolean) => void;
   readonly inbound: () => ListenerRuntime | undefined;
   readonly edges: EdgeCounts;
+  /** Something is granted to this identity: it is worth asking what. */
+  readonly onCredentials: () => void;
   /** For what it has to say of itself. */
   readonly metrics: MetricsRegistry;
 }

@@ -8,6 +8,7 @@ import {
   type AdminState,
   type Readiness,
 } from './admin/http-server.ts';
+import { CredentialsPart } from './credentials/part.ts';
 import type { Svid } from './enrol/check-svid.ts';
 import { IdentityState } from './identity-state.ts';
 import { MeshOrigin } from './mesh-origin.ts';
@@ -45,6 +46,7 @@ export interface SidecarAddresses extends TrafficAddresses {
   readonly admin: string;
   readonly probes?: string;
   readonly metrics?: string;
+  readonly credentials?: string;
 }
 
 export class Sidecar implements AsyncDisposable {
@@ -52,6 +54,7 @@ export class Sidecar implements AsyncDisposable {
   readonly #identity = new IdentityState();
   readonly #acceptors = new AcceptorPool();
   readonly #origin: Origin;
+  readonly #credentials: CredentialsPart;
   readonly #store: ConfigStore<ClusterRuntime>;
   readonly #openInbound: OpenConnections;
   readonly #openOutbound: OpenConnections;
@@ -84,6 +87,7 @@ export class Sidecar implements AsyncDisposable {
     this.#openInbound = new OpenConnections({ onCut: metrics.cut });
     this.#openOutbound = new OpenConnections({ onCut: metrics.cut });
     this.#origin = this.#createOrigin();
+    this.#credentials = this.#createCredentials();
     this.#store = new ConfigStore<ClusterRuntime>({
       clock,
       subscriptions: this.#origin,
@@ -140,6 +144,7 @@ export class Sidecar implements AsyncDisposable {
   #createOrigin(): Origin {
     const options = this.#options;
     const hooks: OriginHooks = {
+      onCredentials: () => this.#credentials.wanted(),
       apply: (update) => this.#apply(update),
       onIdentity: (svid) => this.#onIdentity(svid),
       onState: (isConnected) => this.#own.connected(isConnected),
@@ -149,6 +154,21 @@ export class Sidecar implements AsyncDisposable {
       metrics: this.#metrics,
     };
     return options.origin === undefined ? new MeshOrigin(options, hooks) : options.origin(hooks);
+  }
+
+  #createCredentials(): CredentialsPart {
+    const { pod, namespace, credentials, clock, random, log } = this.#options;
+    return new CredentialsPart({
+      options: credentials,
+      nodeId: `${pod}.${namespace}`,
+      metrics: this.#metrics,
+      identity: () => this.#identity.spiffeId,
+      connect: this.#origin.connect,
+      onChange: () => this.#checkReady(),
+      clock,
+      random,
+      log: log.child({ component: 'credentials' }),
+    });
   }
 
   #createTraffic(metrics: ReturnType<typeof createProxyMetrics>): Traffic {
@@ -162,6 +182,7 @@ export class Sidecar implements AsyncDisposable {
       isLogOff: write.isOff,
       flows: new FlowCache(metrics),
       edges: this.#edges,
+      credentials: this.#credentials,
     };
   }
 
@@ -177,6 +198,7 @@ export class Sidecar implements AsyncDisposable {
     this.#acceptors.setContexts(contexts);
     for (const cluster of this.#store.handles().values()) cluster.retireIdle();
     this.#own.certificate(svid?.notAfterMs);
+    this.#credentials.identityChanged(svid !== undefined);
     if (isOtherTrust) this.#openInbound.rejudgeAll();
     this.#checkReady();
   }
@@ -200,6 +222,7 @@ export class Sidecar implements AsyncDisposable {
           ? 'no policy from the control plane'
           : 'no configuration in force',
       );
+    reasons.push(...this.#credentials.reasons);
     reasons.push(...this.#interception.reasons);
     if (this.#draining !== undefined) reasons.push('draining');
     return { isReady: reasons.length === 0, reasons };
@@ -272,8 +295,10 @@ export class Sidecar implements AsyncDisposable {
         this.#interception.took(direction, socket, destination),
       onDirect: (direction) => this.#own.direct(direction),
     });
+    await this.#credentials.start();
+    const { address: credentials } = this.#credentials;
     this.#interception.start();
-    return { ...own, ...traffic };
+    return { ...own, ...traffic, ...(credentials !== undefined && { credentials }) };
   }
 
   #adminState(): AdminState {
@@ -288,6 +313,7 @@ export class Sidecar implements AsyncDisposable {
         spiffeId: this.#identity.svid?.spiffeId ?? null,
         connected: this.#origin.isConnected,
         ...this.#store.dump(),
+        credentials: this.#credentials.describe(),
       }),
       certificates: () => this.#identity.report(),
       clusters: () => ({ clusters: [...this.#store.handles().values()].map(describeCluster) }),
@@ -323,6 +349,7 @@ export class Sidecar implements AsyncDisposable {
     this.#stopped.abort();
     this.#interception[Symbol.dispose]();
     this.#sweep?.[Symbol.dispose]();
+    await this.#credentials[Symbol.asyncDispose]();
     this.#origin[Symbol.dispose]();
     await this.#openOutbound.drain(0);
     await this.#openInbound.drain(0);

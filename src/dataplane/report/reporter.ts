@@ -14,6 +14,8 @@ export interface ReporterOptions {
   /** The listener of which traffic is being judged, as it is held now. */
   readonly inbound: () => ListenerRuntime | undefined;
   readonly edges: EdgeCounts;
+  /** The control plane says that credentials are granted to this identity. */
+  readonly onCredentials: () => void;
   readonly clock: Clock;
   readonly random: () => number;
   readonly log: Logger;
@@ -75,6 +77,7 @@ export class Reporter implements Disposable {
   }
 
   #onReply(reply: PlainMessage): void {
+    if (reply['watches_credentials'] === true) this.#options.onCredentials();
     const seconds = reply['interval_seconds'];
     if (typeof seconds !== 'number' || seconds <= 0) return;
     this.#intervalMs = Math.min(MAX_INTERVAL_MS, Math.max(MIN_INTERVAL_MS, seconds * 1_000));

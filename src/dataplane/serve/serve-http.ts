@@ -14,6 +14,7 @@ import { DRAIN_NOTICE_MS } from '../http/h1-downstream.ts';
 import { Http1Connection, type Http1Action } from '../http/http1-proxy.ts';
 import { Http2Connection, type Http2Action } from '../http2/http2-proxy.ts';
 import type { HttpRuntime } from '../state/chain.ts';
+import { isSecured } from '../upstream/secured.ts';
 import { inboundFlow, outboundFlow } from './flow.ts';
 import type { Traffic } from './traffic.ts';
 
@@ -196,10 +197,22 @@ function serveHttp1(
   );
 }
 
-export function http1Action(
+/** Credentials that the workload's own calls are given on their way; mostly none. */
+function withCredentials(
   decision: HttpDecision,
   { traffic, isInbound }: HttpServing,
-): Http1Action {
+): HttpDecision {
+  const injections = traffic.credentials?.injections;
+  if (injections === undefined || isInbound || decision.kind === 'respond') return decision;
+  const cluster = traffic.store.cluster(decision.route.cluster);
+  return cluster === undefined
+    ? decision
+    : injections.applyTo(decision, () => isSecured(cluster.definition, cluster.endpoints));
+}
+
+export function http1Action(decided: HttpDecision, serving: HttpServing): Http1Action {
+  const { traffic, isInbound } = serving;
+  const decision = withCredentials(decided, serving);
   if (decision.kind === 'respond') return respondAction(decision);
   const cluster = traffic.store.cluster(decision.route.cluster);
   if (cluster === undefined) return noCluster(decision.requestId);
@@ -214,7 +227,9 @@ export function http1Action(
   };
 }
 
-function http2Action(decision: HttpDecision, { traffic, isInbound }: HttpServing): Http2Action {
+function http2Action(decided: HttpDecision, serving: HttpServing): Http2Action {
+  const { traffic, isInbound } = serving;
+  const decision = withCredentials(decided, serving);
   if (decision.kind === 'respond') return respondAction(decision);
   const cluster = traffic.store.cluster(decision.route.cluster);
   if (cluster === undefined) return noCluster(decision.requestId);

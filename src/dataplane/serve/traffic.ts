@@ -1,5 +1,6 @@
 // What serving a connection needs of the rest of the sidecar: configuration, telemetry and who this workload is.
 import type { SpiffeId } from '@weft/model/identity';
+import type { Injections } from '../credentials/injection.ts';
 import type { EdgeCounts } from '../report/edge-counts.ts';
 import type { ConfigStore } from '../state/config-store.ts';
 import type { AccessRecord } from '../telemetry/access-log.ts';
@@ -23,6 +24,8 @@ export interface Traffic {
   readonly flows: FlowCache;
   /** Who called this workload, for the control plane's summaries. */
   readonly edges: EdgeCounts;
+  /** What outbound requests are given on their way; absent while nothing is granted. */
+  readonly credentials?: { readonly injections: Injections | undefined };
 }
 
 /** Flows that are kept resolved; a proxy that sees more starts over. */
