@@ -121,6 +121,11 @@ export const peerAuthenticationOf = (
 export function keyOf(object: RegistryObject): string {
   if ('meta' in object) return `${object.kind}/${object.meta.namespace}/${object.meta.name}`;
   if ('policy' in object) return `${object.kind}/${object.policy.namespace}/${object.policy.name}`;
+  if ('binding' in object)
+    return `${object.kind}/${object.binding.namespace}/${object.binding.name}`;
+  if ('route' in object)
+    return `${object.route.kind}/${object.route.namespace}/${object.route.name}`;
+  if ('grant' in object) return `${object.kind}/${object.grant.namespace}/${object.grant.name}`;
   return `${object.kind}/${object.name}`;
 }
 

@@ -158,8 +158,6 @@ test('readObjects() takes objects that the mesh cannot route to for nothing, wit
   const slice = `apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\n${META}`;
   for (const [text, code] of [
     [service('  type: ExternalName'), 'external-name'],
-    [route('HTTPRoute'), 'route-not-applied'],
-    [route('GRPCRoute'), 'route-not-applied'],
     [slice, 'slice-without-service'],
   ] as const) {
     const { outcome, problems } = only(text);

@@ -14,7 +14,7 @@ import {
   readPeerAuthentication,
   readRequestAuthentication,
 } from './read-policy.ts';
-import { readRoute } from './read-route.ts';
+import { readGrpcRoute, readHttpRoute, readReferenceGrant } from './read-route.ts';
 import { readService } from './read-service.ts';
 import { closedTrafficPolicy, readTrafficPolicy } from './read-traffic-policy.ts';
 import type { Reading, Scope } from './reading.ts';
@@ -28,6 +28,8 @@ export interface Kind {
   close?(object: PlainObject): RegistryObject | undefined;
 }
 
+const GATEWAY_API = 'gateway.networking.k8s.io/v1';
+
 const CORE: ReadonlyMap<string, Kind> = new Map(
   (
     [
@@ -40,8 +42,13 @@ const CORE: ReadonlyMap<string, Kind> = new Map(
         'discovery.k8s.io/v1',
         { kind: 'EndpointSlice', scope: 'namespaced', read: readEndpointSlice },
       ],
-      ['gateway.networking.k8s.io/v1', { kind: 'HTTPRoute', scope: 'namespaced', read: readRoute }],
-      ['gateway.networking.k8s.io/v1', { kind: 'GRPCRoute', scope: 'namespaced', read: readRoute }],
+      [GATEWAY_API, { kind: 'HTTPRoute', scope: 'namespaced', read: readHttpRoute }],
+      [GATEWAY_API, { kind: 'GRPCRoute', scope: 'namespaced', read: readGrpcRoute }],
+      [GATEWAY_API, { kind: 'ReferenceGrant', scope: 'namespaced', read: readReferenceGrant }],
+      [
+        `${GATEWAY_API}beta1`,
+        { kind: 'ReferenceGrant', scope: 'namespaced', read: readReferenceGrant },
+      ],
     ] satisfies readonly (readonly [string, Kind])[]
   ).map(([apiVersion, kind]) => [`${apiVersion} ${kind.kind}`, kind]),
 );

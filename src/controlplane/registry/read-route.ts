@@ -1,23 +1,25 @@
-// Reads routes of the Gateway API as far as to say which of them ask for something that the mesh does not do.
-import { Reader, type PlainObject } from '@weft/model/policy/reader';
-import { items, mapping, outcome, readMeta, warning, type Reading } from './reading.ts';
+// Reads routes of the Gateway API that are attached to Services, and who may send requests into other namespaces.
+import { parseGrant } from '@weft/model/routes/parse-grant';
+import { parseRoute } from '@weft/model/routes/parse-route';
+import type { RouteKind } from '@weft/model/routes/types';
+import type { PlainObject } from '@weft/model/policy/reader';
+import type { Reading } from './reading.ts';
 
-/** Puts nothing in force; one that is attached to a Service says so. */
-export function readRoute(object: PlainObject): Reading {
-  const reader = new Reader();
-  readMeta(reader, object, 'namespaced');
-  const spec = mapping(reader, object['spec'], 'spec');
-  const attached = items(reader, spec['parentRefs'], 'spec.parentRefs').find(([parent]) =>
-    isService(parent),
-  );
-  if (attached === undefined) return outcome(reader, undefined);
-  const [, field] = attached;
-  const message =
-    'is attached to a Service and is not applied yet: calls go where they would without it';
-  return outcome(reader, undefined, [warning('route-not-applied', field, message)]);
+/** Puts nothing in force that is of a gateway's. One that cannot be read leaves its last good version in force. */
+function readRoute(object: PlainObject, kind: RouteKind): Reading {
+  const parsed = parseRoute(object, kind);
+  if (!parsed.ok) return { kind: 'bad', closed: undefined, problems: parsed.problems };
+  const route = parsed.value;
+  const objects = route === undefined ? [] : [{ kind: 'ServiceRoute', route } as const];
+  return { kind: 'good', objects, problems: parsed.problems };
 }
 
-/** `group` empty or `core`, both are written for it. */
-function isService({ kind, group }: PlainObject): boolean {
-  return kind === 'Service' && (group === '' || group === 'core');
+export const readHttpRoute = (object: PlainObject): Reading => readRoute(object, 'HTTPRoute');
+export const readGrpcRoute = (object: PlainObject): Reading => readRoute(object, 'GRPCRoute');
+
+export function readReferenceGrant(object: PlainObject): Reading {
+  const parsed = parseGrant(object);
+  if (!parsed.ok) return { kind: 'bad', closed: undefined, problems: parsed.problems };
+  const objects = [{ kind: 'ReferenceGrant', grant: parsed.value } as const];
+  return { kind: 'good', objects, problems: parsed.problems };
 }

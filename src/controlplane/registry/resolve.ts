@@ -179,6 +179,8 @@ function closedVersionOf(object: RegistryObject): RegistryObject | undefined {
     case 'Service':
     case 'EndpointSlice':
     case 'Pod':
+    case 'ServiceRoute':
+    case 'ReferenceGrant':
       return undefined;
     default:
       return object satisfies never;

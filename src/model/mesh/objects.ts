@@ -1,5 +1,6 @@
 // The objects a source delivers, as far as the mesh uses them: checked once, plain and immutable from then on.
 import type { CredentialBinding } from '../credentials/types.ts';
+import type { RouteGrant, ServiceRoute } from '../routes/types.ts';
 import type { BrokenPolicy } from '../policy/compile.ts';
 import type { RequestAuthentication } from '../policy/token-rules.ts';
 import type { AuthorizationPolicy, PeerAuthentication } from '../policy/types.ts';
@@ -116,6 +117,17 @@ export interface MeshConfigObject {
   readonly config: MeshConfig;
 }
 
+/** An HTTPRoute or GRPCRoute that is attached to Services. */
+export interface ServiceRouteObject {
+  readonly kind: 'ServiceRoute';
+  readonly route: ServiceRoute;
+}
+
+export interface ReferenceGrantObject {
+  readonly kind: 'ReferenceGrant';
+  readonly grant: RouteGrant;
+}
+
 export type RegistryObject =
   | NamespaceObject
   | ServiceAccountObject
@@ -128,7 +140,9 @@ export type RegistryObject =
   | TrafficPolicyObject
   | BrokenPolicyObject
   | CredentialBindingObject
-  | MeshConfigObject;
+  | MeshConfigObject
+  | ServiceRouteObject
+  | ReferenceGrantObject;
 
 /**
  * All objects in force at one revision, by a key of the source's choosing. An object that did not change is the

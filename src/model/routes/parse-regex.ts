@@ -200,9 +200,8 @@ class Parser {
       });
       return;
     }
-    this.#at++;
-    const next = this.#char ?? '';
-    this.#at++;
+    const next = this.#text[this.#at + 1] ?? '';
+    this.#at += 2;
     const from = onlyOf(set);
     const to = onlyOf(next === '\\' ? this.#escape() : single(next));
     if (from > to) refuse('has a range that runs backwards');
