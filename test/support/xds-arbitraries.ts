@@ -16,6 +16,7 @@ import type { Route, RouteConfiguration } from '@weft/xds/resources/route';
 import type { Secret } from '@weft/xds/resources/secret';
 import { type ExtAuthz, extAuthzPrefix, type HttpAuthorizer } from '@weft/xds/resources/ext-authz';
 import { DRY_RUN_PREFIXES, type ShadowRules } from '@weft/xds/resources/shadow-rules';
+import { SecretText } from '@weft/model/secret-text';
 import fc from 'fast-check';
 import { balancing, circuitBreakers, hashPolicy, retryPolicy } from './traffic-arbitraries.ts';
 import {
@@ -298,8 +299,8 @@ export const secret: fc.Arbitrary<Secret> = fc.oneof(
   record({ name: word, trustedCaPem: pem('CERTIFICATE') }),
   record({
     name: word.map((name) => `tls/${name}`),
-    certificateChainPem: pem('CERTIFICATE'),
-    privateKeyPem: pem('PRIVATE KEY'),
+    certificatePem: pem('CERTIFICATE'),
+    keyPem: pem('PRIVATE KEY').map((text) => new SecretText(text)),
   }),
 );
 

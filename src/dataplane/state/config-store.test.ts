@@ -62,7 +62,7 @@ function createRig() {
     onInboundChange: () => {
       rig.inboundChanges++;
     },
-    onSecret: () => rig.secretError,
+    onBundle: () => rig.secretError,
   });
   const put = <K extends ResourceKind>(
     kind: K,

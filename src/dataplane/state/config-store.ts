@@ -3,12 +3,13 @@ import type { Cluster } from '@weft/xds/resources/cluster';
 import type { ClusterLoadAssignment, Endpoint } from '@weft/xds/resources/endpoint';
 import type { Listener } from '@weft/xds/resources/listener';
 import type { RouteConfiguration } from '@weft/xds/resources/route';
-import type { Secret } from '@weft/xds/resources/secret';
+import { BUNDLE_SECRET, type Secret } from '@weft/xds/resources/secret';
 import type { ResourceByKind, ResourceKind } from '@weft/xds/resource';
 import type { Clock } from '@weft/model/clock';
 import type { AuthorizerUpstream } from '../ext-authz/authorizer.ts';
 import { createGates, type Gates } from '../filters/gates.ts';
 import { compileListener, referencesOf, type ListenerRuntime } from './chain.ts';
+import { fill, type Table } from './table.ts';
 
 /** The listener of the proxy's own workload. */
 export const INBOUND_LISTENER = 'inbound';
@@ -21,6 +22,8 @@ const DESTINATION_IDLE_MS = 15 * 60_000;
 export interface ClusterHandle extends Disposable {
   update(cluster: Cluster): void;
   setEndpoints(endpoints: readonly Endpoint[]): void;
+  /** Some that are not the mesh's own. */
+  secretsChanged?(): void;
 }
 
 /** The stream to the control plane, as far as the store uses it. */
@@ -39,14 +42,6 @@ export type ResourceUpdate = { [K in ResourceKind]: UpdateOf<K> }[ResourceKind];
 
 export type DestinationState = 'ready' | 'absent' | 'pending';
 
-interface Entry<T> {
-  /** Absent while asked for; `gone` when the control plane says that there is none. */
-  value: T | undefined;
-  isGone: boolean;
-}
-
-type Table<T> = Map<string, Entry<T>>;
-
 export interface ConfigStoreOptions<C extends ClusterHandle> {
   readonly clock: Clock;
   readonly subscriptions: Subscriptions;
@@ -55,8 +50,8 @@ export interface ConfigStoreOptions<C extends ClusterHandle> {
   readonly upstreamOf?: (cluster: C) => AuthorizerUpstream;
   /** Called when the inbound listener changed: open connections are to be judged again. */
   readonly onInboundChange: () => void;
-  /** Puts a secret in force. @returns why it cannot be. */
-  readonly onSecret: (secret: Secret) => string | undefined;
+  /** Puts the mesh's bundle in force. @returns why it cannot be. */
+  readonly onBundle: (secret: Secret) => string | undefined;
 }
 
 /**
@@ -142,7 +137,7 @@ export class ConfigStore<C extends ClusterHandle> {
     return errors;
   }
 
-  /** A bundle that the control plane takes back stays in force: there is no trust without one. */
+  /** The mesh's bundle stays in force when it is taken back: there is no trust without one. All else goes at once. */
   #storeSecrets(
     changed: ReadonlyMap<string, Secret>,
     removed: ReadonlySet<string>,
@@ -150,12 +145,15 @@ export class ConfigStore<C extends ClusterHandle> {
     const errors: string[] = [];
     const good = new Map<string, Secret>();
     for (const [name, secret] of changed) {
-      const error = this.#options.onSecret(secret);
+      const error = name === BUNDLE_SECRET ? this.#options.onBundle(secret) : undefined;
       if (error === undefined) good.set(name, secret);
       else errors.push(`${name}: ${error}`);
     }
-    const neverHeld = [...removed].filter((name) => this.#secrets.get(name)?.value === undefined);
-    fill(this.#secrets, good, new Set(neverHeld));
+    const gone = [...removed].filter(
+      (name) => name !== BUNDLE_SECRET || this.#secrets.get(name)?.value === undefined,
+    );
+    fill(this.#secrets, good, new Set(gone));
+    for (const handle of this.#handles.values()) handle.secretsChanged?.();
     return errors;
   }
 
@@ -184,6 +182,10 @@ export class ConfigStore<C extends ClusterHandle> {
 
   route(name: string): RouteConfiguration | undefined {
     return this.#routes.get(name)?.value;
+  }
+
+  secret(name: string): Secret | undefined {
+    return this.#secrets.get(name)?.value;
   }
 
   /** The running cluster; made when first asked for. */
@@ -360,25 +362,6 @@ export class ConfigStore<C extends ClusterHandle> {
 
   handles(): ReadonlyMap<string, C> {
     return this.#handles;
-  }
-}
-
-function fill<T>(
-  table: Table<T>,
-  changed: ReadonlyMap<string, T>,
-  removed: ReadonlySet<string>,
-): void {
-  for (const [name, value] of changed) {
-    const entry = table.get(name);
-    if (entry === undefined) continue;
-    entry.value = value;
-    entry.isGone = false;
-  }
-  for (const name of removed) {
-    const entry = table.get(name);
-    if (entry === undefined) continue;
-    entry.value = undefined;
-    entry.isGone = true;
   }
 }
 
