@@ -1,6 +1,6 @@
 // Reads which workloads a WorkloadPolicy is for, and whom it leaves out, why and for how long.
 import { isDnsLabel } from '../identity.ts';
-import { Reader, shown, type PlainObject } from '../policy/reader.ts';
+import { type PlainObject, type Reader, shown } from '../policy/reader.ts';
 import { type Exemption, WORKLOAD_KINDS, type WorkloadKind, type WorkloadMatch } from './types.ts';
 
 const MAX_NAMES = 256;

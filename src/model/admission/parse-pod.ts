@@ -1,5 +1,5 @@
 // Reads what a WorkloadPolicy asks of the fields of Pods: spec.pod.
-import { Reader, shown, type PlainObject } from '../policy/reader.ts';
+import { type PlainObject, type Reader, shown } from '../policy/reader.ts';
 import type { HostPathAllowance, PodSection, Preset, PresetLevel } from './types.ts';
 
 const MAX_VALUES = 256;
