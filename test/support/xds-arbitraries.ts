@@ -12,6 +12,7 @@ import type {
   HttpFilter,
   Listener,
 } from '@weft/xds/resources/listener';
+import type { DnsDiscovery, OriginatedTls } from '@weft/xds/resources/egress';
 import type { Route, RouteConfiguration } from '@weft/xds/resources/route';
 import type { Secret } from '@weft/xds/resources/secret';
 import { type ExtAuthz, extAuthzPrefix, type HttpAuthorizer } from '@weft/xds/resources/ext-authz';
@@ -19,6 +20,7 @@ import { DRY_RUN_PREFIXES, type ShadowRules } from '@weft/xds/resources/shadow-r
 import { SecretText } from '@weft/model/secret-text';
 import fc from 'fast-check';
 import { balancing, circuitBreakers, hashPolicy, retryPolicy } from './traffic-arbitraries.ts';
+import { terminationTls } from './termination-arbitraries.ts';
 import {
   address,
   anyText,
@@ -168,7 +170,11 @@ const httpConnectionManager: fc.Arbitrary<HttpConnectionManager> = fc
         ...all,
         { kind: 'router' as const },
       ]),
-    forwardClientCert: fc.constantFrom('sanitize' as const, 'sanitizeSet' as const),
+    forwardClientCert: fc.constantFrom(
+      'sanitize' as const,
+      'sanitizeSet' as const,
+      'sanitizeSetClient' as const,
+    ),
     trustedHops: fc.integer({ min: 0, max: 100 }),
     pathNormalization: fc.constantFrom(
       'NONE' as const,
@@ -206,7 +212,11 @@ const filterChain: fc.Arbitrary<FilterChain> = fc
         serverNames: fc.array(word, { maxLength: 2 }),
       })
       .map((match) => present<FilterChain['match']>(match)),
-    tls: fc.option(downstreamTls, { nil: undefined }),
+    secured: fc.oneof(
+      fc.constant({}),
+      downstreamTls.map((tls) => ({ tls })),
+      terminationTls.map((termination) => ({ termination })),
+    ),
     filters: fc
       .tuple(
         fc.array(fc.oneof(tcpRbac, tcpShadow), { maxLength: 2 }),
@@ -217,7 +227,7 @@ const filterChain: fc.Arbitrary<FilterChain> = fc
       )
       .map(([rbac, last]) => [...rbac, last]),
   })
-  .map((chain) => present<FilterChain>(chain));
+  .map(({ secured, ...chain }) => present<FilterChain>({ ...chain, ...secured }));
 
 export const listener: fc.Arbitrary<Listener> = fc
   .record({
@@ -234,6 +244,41 @@ export const listener: fc.Arbitrary<Listener> = fc
   })
   .map((value) => present<Listener>(value));
 
+const network = fc
+  .tuple(address, fc.integer({ min: 0, max: 32 }))
+  .map(([text, bits]) => `${text}/${bits}`);
+
+const dnsDiscovery: fc.Arbitrary<DnsDiscovery> = record({
+  kind: fc.constant('dns' as const),
+  host: fc.constantFrom('a.example', 'db.b-2.example'),
+  port,
+  minTtlMs: fc.integer({ min: 1, max: 60_000 }),
+  maxTtlMs: fc.integer({ min: 60_000, max: 600_000 }),
+  allowedNetworks: fc.array(network, { maxLength: 3 }),
+}).filter(({ port: number }) => number > 0);
+
+const originatedTls: fc.Arbitrary<OriginatedTls> = record({
+  sni: word,
+  alpn: fc.constantFrom([], ['h2'], ['http/1.1']),
+  minVersion: fc.constantFrom('TLSv1.2' as const, 'TLSv1.3' as const),
+  names: fc.array(
+    record({ kind: fc.constantFrom('dns' as const, 'uri' as const, 'ip' as const), value: word }),
+    { minLength: 1, maxLength: 3 },
+  ),
+  trust: fc.oneof(
+    fc.constant({ kind: 'system' as const }),
+    word.map((name) => ({ kind: 'secret' as const, name })),
+    word.map((name) => ({ kind: 'file' as const, path: `/${name}` })),
+  ),
+  certificate: fc.option(
+    fc.oneof(
+      word.map((name) => ({ kind: 'secret' as const, name })),
+      word.map((name) => ({ kind: 'files' as const, certificate: `/${name}`, key: `/k${name}` })),
+    ),
+    { nil: undefined },
+  ),
+}).map((value) => present<OriginatedTls>(value));
+
 export const cluster: fc.Arbitrary<Cluster> = fc
   .record({
     name: word,
@@ -243,6 +288,7 @@ export const cluster: fc.Arbitrary<Cluster> = fc
         .array(socketAddress, { maxLength: 3 })
         .map((endpoints) => ({ kind: 'static' as const, endpoints })),
       fc.constant({ kind: 'originalDst' as const }),
+      dnsDiscovery,
     ),
     connectTimeoutMs: durationMs,
     balancing,
@@ -259,6 +305,7 @@ export const cluster: fc.Arbitrary<Cluster> = fc
     ),
     circuitBreakers: fc.option(circuitBreakers, { nil: undefined }),
     meshTls: fc.option(upstreamTls, { nil: undefined }),
+    originatedTls: fc.option(originatedTls, { nil: undefined }),
     destination: fc.option(record({ service: anyText, namespace: word, name: word }), {
       nil: undefined,
     }),
@@ -266,6 +313,7 @@ export const cluster: fc.Arbitrary<Cluster> = fc
   .map((value) =>
     value.discovery.kind === 'originalDst' ? { ...value, balancing: 'roundRobin' as const } : value,
   )
+  .map((value) => (value.meshTls === undefined ? value : { ...value, originatedTls: undefined }))
   .map((value) => present<Cluster>(value));
 
 const endpoint: fc.Arbitrary<Endpoint> = fc

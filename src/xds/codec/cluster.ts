@@ -21,6 +21,14 @@ import {
 } from './fields.ts';
 import { encodeBalancing, readBalancing } from './balancing.ts';
 import { encodeCircuitBreakers, readCircuitBreakers } from './circuit-breakers.ts';
+import {
+  EGRESS_METADATA,
+  encodeDns,
+  encodeDnsMetadata,
+  readDns,
+  withDnsMetadata,
+} from './dns-discovery.ts';
+import { encodeOriginatedTls, optionalOriginatedTls } from './originated-tls.ts';
 import { encodeOutlierDetection, readOutlierDetection } from './outlier-detection.ts';
 import {
   isMeshMatch,
@@ -53,7 +61,7 @@ const PROTOCOLS: { readonly [K in Cluster['protocol']]: PlainMessage } = {
 };
 
 export function encodeCluster(cluster: Cluster): PlainMessage {
-  const { circuitBreakers, destination, meshTls, outlierDetection } = cluster;
+  const { circuitBreakers, meshTls, originatedTls, outlierDetection } = cluster;
   return {
     name: cluster.name,
     ...encodeDiscovery(cluster),
@@ -62,17 +70,26 @@ export function encodeCluster(cluster: Cluster): PlainMessage {
     circuit_breakers: circuitBreakers && encodeCircuitBreakers(circuitBreakers),
     outlier_detection: outlierDetection && encodeOutlierDetection(outlierDetection),
     transport_socket_matches: meshTls && encodeSocketMatches(meshTls),
+    transport_socket: originatedTls && encodeOriginatedTls(originatedTls),
     typed_extension_protocol_options: {
       [HTTP_OPTIONS]: encodeAny(HTTP_OPTIONS, PROTOCOLS[cluster.protocol]),
     },
-    metadata: destination && {
-      filter_metadata: {
+    metadata: encodeMetadata(cluster),
+  };
+}
+
+function encodeMetadata({ destination, discovery }: Cluster): PlainMessage | undefined {
+  if (destination === undefined && discovery.kind !== 'dns') return undefined;
+  return {
+    filter_metadata: {
+      ...(destination && {
         [WEFT_METADATA]: encodeTexts({
           service: destination.service,
           namespace: destination.namespace,
           name: destination.name,
         }),
-      },
+      }),
+      ...(discovery.kind === 'dns' && { [EGRESS_METADATA]: encodeDnsMetadata(discovery) }),
     },
   };
 }
@@ -98,6 +115,8 @@ function encodeDiscovery({ name, discovery, meshTls }: Cluster): PlainMessage {
     }
     case 'originalDst':
       return { type: 'ORIGINAL_DST' };
+    case 'dns':
+      return encodeDns(name, discovery);
     default:
       return discovery satisfies never;
   }
@@ -113,13 +132,22 @@ export const readCluster: Read<Cluster> = (fields) => {
   const name = requiredText(fields, 'name');
   const hasTls = isSet(fields, 'transport_socket_matches');
   const meshTls = readSocketMatches(fields);
-  const discovery = readDiscovery(fields, { name, hasTls });
+  const hasOriginated = isSet(fields, 'transport_socket');
+  const originatedTls = optionalOriginatedTls(fields);
+  if (hasTls && hasOriginated)
+    report(fields, 'transport_socket', 'not-supported', 'is set beside transport_socket_matches');
+  const metadata = message(fields, 'metadata', readMetadata);
+  const discovery = readDiscovery(fields, { name, hasTls, metadata });
   const connectTimeoutMs = requiredDurationMs(fields, 'connect_timeout');
   const balancing = readBalancing(fields, discovery?.kind);
   const outlierDetection = message(fields, 'outlier_detection', readOutlierDetection);
   const circuitBreakers = message(fields, 'circuit_breakers', readCircuitBreakers);
   const protocol = readProtocol(fields);
-  const destination = message(fields, 'metadata', readDestination);
+  const destination = metadata && readDestination(fields, metadata);
+  if (metadata?.has(EGRESS_METADATA) === true && discovery?.kind !== 'dns')
+    report(fields, 'metadata', 'not-supported', `${EGRESS_METADATA} is for names alone`);
+  // TLS that could not be read must never be taken for none.
+  if (hasOriginated && originatedTls === undefined) return undefined;
   if (discovery === undefined || balancing === undefined || protocol === undefined)
     return undefined;
   return {
@@ -131,19 +159,25 @@ export const readCluster: Read<Cluster> = (fields) => {
     ...(outlierDetection && { outlierDetection }),
     ...(circuitBreakers && { circuitBreakers }),
     ...(meshTls && { meshTls }),
+    ...(originatedTls && { originatedTls }),
     ...(destination && { destination }),
   };
 };
 
 function readDiscovery(
   fields: Fields,
-  cluster: { readonly name: string; readonly hasTls: boolean },
+  cluster: {
+    readonly name: string;
+    readonly hasTls: boolean;
+    readonly metadata: Metadata | undefined;
+  },
 ): Cluster['discovery'] | undefined {
   oneOf(fields, 'cluster_discovery_type');
   const kind = choose(fields, 'type', {
     EDS: 'eds',
     STATIC: 'static',
     ORIGINAL_DST: 'originalDst',
+    STRICT_DNS: 'dns',
   } as const);
   switch (kind) {
     case 'eds': {
@@ -161,6 +195,10 @@ function readDiscovery(
     }
     case 'originalDst':
       return { kind };
+    case 'dns': {
+      const dns = readDns(fields, cluster.name);
+      return dns && withDnsMetadata(fields, dns, cluster.metadata?.get(EGRESS_METADATA));
+    }
     default:
       return undefined;
   }
@@ -254,19 +292,26 @@ function readEmptyOptions(fields: Fields): void {
   message(fields, 'http2_protocol_options', () => true);
 }
 
-const readDestination: Read<NonNullable<Cluster['destination']>> = (fields) => {
-  const metadata = readMetadata(fields);
-  const labels = metadata?.get(WEFT_METADATA);
+type Metadata = ReadonlyMap<string, ReadonlyMap<string, string>>;
+
+/** `undefined` for none, and with a problem. */
+function readDestination(fields: Fields, metadata: Metadata): Cluster['destination'] {
+  const labels = metadata.get(WEFT_METADATA);
+  const others = [...metadata.keys()].filter(
+    (key) => key !== WEFT_METADATA && key !== EGRESS_METADATA,
+  );
   const service = labels?.get('service');
   const namespace = labels?.get('namespace');
   const name = labels?.get('name');
-  const isWhole = metadata?.size === 1 && labels?.size === 3;
+  const isEgressAlone = labels === undefined && metadata.has(EGRESS_METADATA);
+  if (others.length === 0 && isEgressAlone) return undefined;
+  const isWhole = others.length === 0 && labels?.size === 3;
   if (isWhole && service !== undefined && namespace !== undefined && name !== undefined)
     return { service, namespace, name };
   return report(
     fields,
-    '',
+    'metadata',
     'not-supported',
     `must be ${WEFT_METADATA} with service, namespace, name`,
   );
-};
+}

@@ -263,9 +263,9 @@ const REFUSED: readonly Refusal[] = [
   {
     kind: 'cluster',
     what: 'a kind of discovery that is not known',
-    message: { ...good, type: 'STRICT_DNS' },
+    message: { ...good, type: 'LOGICAL_DNS' },
     problem:
-      'type: is STRICT_DNS, not one of EDS, STATIC, ORIGINAL_DST|lb_policy: is CLUSTER_PROVIDED, not one of ROUND_ROBIN, LEAST_REQUEST, RANDOM, RING_HASH',
+      'type: is LOGICAL_DNS, not one of EDS, STATIC, ORIGINAL_DST, STRICT_DNS|lb_policy: is CLUSTER_PROVIDED, not one of ROUND_ROBIN, LEAST_REQUEST, RANDOM, RING_HASH',
   },
   {
     kind: 'cluster',

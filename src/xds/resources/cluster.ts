@@ -1,4 +1,5 @@
 // What a destination is made of: clusters and how connections to it are secured, as Weft emits and reads them.
+import type { DnsDiscovery, OriginatedTls } from './egress.ts';
 
 /** `envoy.config.cluster.v3.Cluster`. Names: `outbound|PORT||HOST`, `endpoint|PORT||IP`, `inbound|PORT||`, `passthrough`, `blackhole`. */
 export interface Cluster {
@@ -10,7 +11,8 @@ export interface Cluster {
         readonly endpoints: readonly { readonly address: string; readonly port: number }[];
       }
     /** Where the client was going in the first place. */
-    | { readonly kind: 'originalDst' };
+    | { readonly kind: 'originalDst' }
+    | DnsDiscovery;
   readonly connectTimeoutMs: number;
   /** Of no meaning where the client has chosen the endpoint (`originalDst`); read as `roundRobin` there. */
   readonly balancing: Balancing;
@@ -26,6 +28,8 @@ export interface Cluster {
    * Endpoints written into a `static` cluster are all in the mesh when this is set.
    */
   readonly meshTls?: UpstreamTls;
+  /** TLS to a host outside the mesh; never beside `meshTls`. */
+  readonly originatedTls?: OriginatedTls;
   /** Labels for telemetry. */
   readonly destination?: {
     readonly service: string;
