@@ -1,6 +1,7 @@
 // Route configurations on the wire.
 import type { PlainMessage } from '../registry.ts';
 import type { Route, RouteConfiguration, VirtualHost } from '../resources/route.ts';
+import type { RouteRule } from '../resources/route-rule.ts';
 import {
   type Fields,
   message,
@@ -11,12 +12,21 @@ import {
   report,
   requiredMessage,
   requiredText,
-  shown,
   text,
   texts,
 } from './fields.ts';
 import { encodeHashPolicy, readHashPolicy } from './hash-policy.ts';
 import { encodeRetries, readRetries } from './retry.ts';
+import { readRouteMatch, encodeRouteMatch } from './route-match.ts';
+import {
+  encodeAnswer,
+  encodeRouteAction,
+  encodeRouteHeaders,
+  readRedirect,
+  readResponse,
+  readRouteAction,
+  readRouteRule,
+} from './route-rule.ts';
 import {
   boolValue,
   encodeBool,
@@ -40,15 +50,25 @@ const encodeVirtualHost = ({ name, domains, routes }: VirtualHost): PlainMessage
   routes: routes.map(encodeRoute),
 });
 
-const encodeRoute = (route: Route): PlainMessage => ({
-  match: { [route.match.kind]: route.match.value },
-  route: {
-    cluster: route.cluster,
-    timeout: encodeDuration(route.timeoutMs),
-    retry_policy: encodeRetries(route),
-    hash_policy: route.hashPolicies?.map(encodeHashPolicy),
-  },
-});
+function encodeRoute(route: Route): PlainMessage {
+  const { cluster, rule = NOTHING_MORE } = route;
+  const match = encodeRouteMatch(route.match);
+  if (rule.answer !== undefined) {
+    return { match, ...encodeAnswer(rule.answer), ...encodeRouteHeaders(rule) };
+  }
+  return {
+    match,
+    route: {
+      ...encodeRouteAction(rule, cluster),
+      timeout: encodeDuration(route.timeoutMs),
+      retry_policy: encodeRetries(route),
+      hash_policy: route.hashPolicies?.map(encodeHashPolicy),
+    },
+    ...encodeRouteHeaders(rule),
+  };
+}
+
+const NOTHING_MORE: RouteRule = {};
 
 export const readRouteConfiguration: Read<RouteConfiguration> = (fields) => {
   if (boolValue(fields, 'validate_clusters') === true)
@@ -72,28 +92,35 @@ const readVirtualHost: Read<VirtualHost> = (fields) => {
 
 const readRoute: Read<Route> = (fields) => {
   const match = requiredMessage(fields, 'match', readRouteMatch);
-  oneOf(fields, 'action');
-  const action = requiredMessage(fields, 'route', readRouteAction);
-  return match && action && { match, ...action };
+  const action = readAction(fields);
+  if (match === undefined || action === undefined) return undefined;
+  const { rule: ruled, ...more } = action;
+  const rule = readRouteRule(fields, ruled);
+  return { match, ...more, ...(rule && { rule }) };
 };
 
-const readRouteMatch: Read<Route['match']> = (fields) => {
-  const kind = oneOf(fields, 'path_specifier');
-  if (kind !== 'prefix' && kind !== 'path') return undefined;
-  const value = requiredText(fields, kind);
-  if (!value.startsWith('/'))
-    report(fields, kind, 'out-of-range', `is ${shown(value)}, not a path`);
-  return { kind, value };
-};
+type Action = Omit<Route, 'match' | 'rule'> & { readonly rule: RouteRule };
 
-const readRouteAction: Read<Omit<Route, 'match'>> = (fields) => {
-  const cluster = readClusterName(fields);
+function readAction(fields: Fields): Action | undefined {
+  const kind = oneOf(fields, 'action');
+  if (kind === 'route') return requiredMessage(fields, kind, readForward);
+  if (kind === undefined) return undefined;
+  const answer = requiredMessage<RouteAnswer>(
+    fields,
+    kind,
+    kind === 'redirect' ? readRedirect : readResponse,
+  );
+  return answer && { cluster: '', timeoutMs: 0, connectRetries: 0, rule: { answer } };
+}
+
+type RouteAnswer = NonNullable<RouteRule['answer']>;
+
+const readForward: Read<Action> = (fields) => {
+  const specifier = oneOf(fields, 'cluster_specifier');
+  const cluster = specifier === 'cluster' ? requiredText(fields, 'cluster') : '';
+  const rule = readRouteAction(fields);
   const timeoutMs = requiredDurationMs(fields, 'timeout');
   const retries = message(fields, 'retry_policy', readRetries) ?? { connectRetries: 0 };
   const hashPolicies = messages(fields, 'hash_policy', readHashPolicy);
-  return { cluster, timeoutMs, ...retries, ...(hashPolicies.length > 0 && { hashPolicies }) };
+  return { cluster, timeoutMs, ...retries, ...(hashPolicies.length > 0 && { hashPolicies }), rule };
 };
-
-function readClusterName(fields: Fields): string {
-  return oneOf(fields, 'cluster_specifier') === 'cluster' ? requiredText(fields, 'cluster') : '';
-}

@@ -1,5 +1,6 @@
 // Where an HTTP request goes: route configurations, as Weft emits and reads them.
 import type { RetryPolicy } from './retry.ts';
+import { type RouteRule, type TextMatcher, UNRESOLVED_CLUSTER } from './route-rule.ts';
 
 /** `envoy.config.route.v3.RouteConfiguration`; its name is that of the destination, `outbound|PORT||HOST`. */
 export interface RouteConfiguration {
@@ -15,8 +16,19 @@ export interface VirtualHost {
   readonly routes: readonly Route[];
 }
 
+export interface RouteMatch {
+  /** `separatedPrefix` ends at a `/`, and its value does not; `regex` as in {@link TextMatcher}, without the query. */
+  readonly kind: 'prefix' | 'path' | 'separatedPrefix' | 'regex';
+  readonly value: string;
+  /** All of them, each with all values of its name joined by `,`. Absent: none. */
+  readonly headers?: readonly TextMatcher[];
+  /** All of them, each with the first value of its name. Absent: none. */
+  readonly query?: readonly TextMatcher[];
+}
+
 export interface Route {
-  readonly match: { readonly kind: 'prefix' | 'path'; readonly value: string };
+  readonly match: RouteMatch;
+  /** Empty where `rule` says otherwise. */
   readonly cluster: string;
   /** Whole request, 0: no limit. Default 0, as in Istio. */
   readonly timeoutMs: number;
@@ -26,6 +38,21 @@ export interface Route {
   readonly retry?: RetryPolicy;
   /** What of a request chooses the endpoint, where the cluster hashes. Absent: nothing does. */
   readonly hashPolicies?: readonly HashPolicy[];
+  /** Absent: nothing more. */
+  readonly rule?: RouteRule;
+}
+
+/** Every cluster that a configuration may send requests to, copies as well. */
+export function* clustersOf(configuration: RouteConfiguration): Iterable<string> {
+  for (const { routes } of configuration.virtualHosts) {
+    for (const { cluster, rule } of routes) {
+      if (cluster !== '' && cluster !== UNRESOLVED_CLUSTER) yield cluster;
+      for (const one of rule?.clusters ?? []) {
+        if (one.cluster !== UNRESOLVED_CLUSTER) yield one.cluster;
+      }
+      for (const one of rule?.mirrors ?? []) yield one.cluster;
+    }
+  }
 }
 
 /** `envoy.config.route.v3.RouteAction.HashPolicy`; all that find something count, one after the other. */
