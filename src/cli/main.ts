@@ -23,6 +23,7 @@ const COMMANDS: ReadonlyMap<string, () => Promise<Register>> = new Map([
   ['uninject', async () => (await import('./commands/inject.ts')).addInjectCommands],
   ['install', async () => (await import('./commands/install.ts')).addInstallCommand],
   ['check', async () => (await import('./commands/check.ts')).addCheckCommand],
+  ['exec', async () => (await import('./commands/exec.ts')).addExecCommand],
   ['upgrade', async () => (await import('./commands/install.ts')).addUpgradeCommand],
   ['uninstall', async () => (await import('./commands/uninstall.ts')).addUninstallCommand],
 ]);

@@ -13,6 +13,11 @@ import type { AccessLogMode } from '@weft/dataplane/telemetry/access-log';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import type { Logger } from 'pino';
 import {
+  addCredentialsOptions,
+  type CredentialsFlags,
+  credentialsOptionsOf,
+} from './credentials-options.ts';
+import {
   collect,
   type HostPort,
   type InboundMapping,
@@ -25,7 +30,7 @@ import {
 } from './parse.ts';
 import { VERSION } from './version.ts';
 
-export interface SidecarFlags {
+export interface SidecarFlags extends CredentialsFlags {
   readonly pod: string;
   readonly namespace: string;
   readonly podIp: string;
@@ -73,7 +78,7 @@ const fromPod = (flags: string, description: string, variable: string): Option =
   new Option(flags, description).env(variable).makeOptionMandatory();
 
 export function addSidecarOptions(command: Command): Command {
-  return command
+  return addCredentialsOptions(command)
     .addOption(fromPod('--pod <name>', 'name of the Pod (workload)', 'WEFT_POD'))
     .addOption(fromPod('--namespace <name>', 'its namespace', 'WEFT_NAMESPACE'))
     .addOption(
@@ -239,6 +244,7 @@ export async function sidecarOptionsOf(
     metrics: flags.metrics,
     appProbes: flags.appProbes ?? new Map(),
     accessLog: flags.accessLog,
+    credentials: credentialsOptionsOf(flags),
     drainLimitMs: flags.drainLimit,
     drainsOutbound: flags.drainOutbound ?? flags.serviceAccountTokenFile !== undefined,
     version: VERSION,

@@ -57,8 +57,7 @@ export class Credentials implements AsyncDisposable {
       this.#owned.use(await FileDelivery.open({ ...this.#parts, files }));
     }
     if (url !== undefined) {
-      const isForced = files?.isForced ?? false;
-      this.#url = this.#owned.use(await UrlServer.open({ ...this.#parts, url, isForced }));
+      this.#url = this.#owned.use(await UrlServer.open({ ...this.#parts, url }));
     }
     if (feed !== undefined) {
       this.#owned.use(

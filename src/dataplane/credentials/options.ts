@@ -23,6 +23,8 @@ export interface UrlDelivery {
   readonly tokenFile:
     | { readonly path: string; readonly mode: number; readonly owner?: Owner }
     | undefined;
+  /** Write the token to a file system that is not in memory. */
+  readonly isForced: boolean;
 }
 
 export interface Owner {

@@ -23,8 +23,6 @@ import {
 
 export interface UrlServerOptions {
   readonly url: UrlDelivery;
-  /** Whether the token's file may be on a disk. */
-  readonly isForced: boolean;
   readonly store: CredentialStore;
   readonly handOvers: HandOvers;
   readonly metrics: CredentialMetrics;
@@ -52,14 +50,13 @@ export class UrlServer implements AsyncDisposable {
 
   /** @throws Error that names what cannot be had: the address, the kernel's word, the token's file. */
   static async open(options: UrlServerOptions): Promise<UrlServer> {
-    const { listen, tokenFile } = options.url;
+    const { listen, tokenFile, isForced } = options.url;
     if (listen.kind === 'tcp' && tokenFile === undefined) {
       throw new Error(
         'Cannot serve credentials at a port: nobody says who calls; give a token file',
       );
     }
     const peerOf = listen.kind === 'unix' ? await loadPeerCredentials() : undefined;
-    const { isForced } = options;
     const token = tokenFile && (await writeStartUpToken(tokenFile, { isForced }));
     const server = new UrlServer(options, peerOf, token);
     try {
@@ -210,7 +207,13 @@ export class UrlServer implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#stopped.abort();
-    await this.#token?.[Symbol.asyncDispose]();
+    try {
+      await this.#token?.[Symbol.asyncDispose]();
+    } catch (error) {
+      /** Its folder may be another user's by now. The token is good for nothing any more. */
+      const reason = error instanceof Error ? error.message : String(error);
+      this.#options.log.warn({ reason }, 'cannot remove the start-up token');
+    }
     if (!this.#server.listening) return;
     const closed = once(this.#server, 'close');
     this.#server.close();
