@@ -1,5 +1,4 @@
 // Decides which credentials a workload is granted: by its own namespace's bindings, its service account and its labels. Pure.
-import { isDeepStrictEqual } from 'node:util';
 import { matchesLabels } from '../policy/select.ts';
 import { type CredentialBinding, type CredentialSpec, MAX_CREDENTIALS } from './types.ts';
 
@@ -31,6 +30,9 @@ export const selectsWorkload = (
   serviceAccounts.includes(workload.serviceAccount) &&
   matchesLabels(selector, workload.labels);
 
+/** The same for equal ones: the parser writes their fields in one order. */
+export const credentialText = (credential: CredentialSpec): string => JSON.stringify(credential);
+
 /**
  * Of several that give one name the oldest holds, then the first by name: whoever comes later takes nothing away from a
  * workload that counts on it. Equal ones do not clash.
@@ -48,7 +50,7 @@ export function grantsOf(
       if (holder === undefined && byName.size >= MAX_CREDENTIALS) {
         refused.push({ binding, credential, reason: 'too-many' });
       } else if (holder === undefined) byName.set(credential.name, { binding, credential });
-      else if (!isDeepStrictEqual(holder.credential, credential)) {
+      else if (credentialText(holder.credential) !== credentialText(credential)) {
         refused.push({ binding, credential, reason: 'name-taken' });
       }
     }
