@@ -97,7 +97,31 @@ export const VALIDATING_WEBHOOKS = resource(
   'validatingwebhookconfigurations',
   'cluster',
 );
+export const VALIDATING_ADMISSION_POLICIES = resource(
+  'admissionregistration.k8s.io/v1',
+  'ValidatingAdmissionPolicy',
+  'validatingadmissionpolicies',
+  'cluster',
+);
+export const VALIDATING_ADMISSION_BINDINGS = resource(
+  'admissionregistration.k8s.io/v1',
+  'ValidatingAdmissionPolicyBinding',
+  'validatingadmissionpolicybindings',
+  'cluster',
+);
 
+export const WORKLOAD_POLICIES = resource(
+  'security.weft.dev/v1',
+  'WorkloadPolicy',
+  'workloadpolicies',
+  'namespaced',
+);
+export const CLUSTER_WORKLOAD_POLICIES = resource(
+  'security.weft.dev/v1',
+  'ClusterWorkloadPolicy',
+  'clusterworkloadpolicies',
+  'cluster',
+);
 export const AUTHORIZATION_POLICIES = resource(
   'security.weft.dev/v1',
   'AuthorizationPolicy',

@@ -85,7 +85,7 @@ function policySpec(policy: WorkloadPolicy, context: CheckContext): PlainObject 
         expression: 'variables.skipped || variables.found.size() == 0',
         message: `${message}: more was found than a message holds`,
         messageExpression: `${quote(`${message} `)} + request.kind.kind + ": " + (${lines}.size() > ${MAX_MESSAGE} ? ${lines}.substring(0, ${MAX_MESSAGE}) + "…" : ${lines})`,
-        reason: 'Forbidden',
+        reason: 'Invalid',
       },
     ],
   };
