@@ -32,6 +32,8 @@ export interface ClientCertificate {
   /** As RFC 4514 writes them. */
   readonly subjectText: string;
   readonly issuerText: string;
+  /** The issuer's name as DER, in hex: what lists of revoked certificates are found by. */
+  readonly issuerHex: string;
   readonly dnsNames: readonly string[];
   readonly uris: readonly string[];
   readonly emails: readonly string[];
@@ -67,7 +69,8 @@ function readFacts(der: Buffer): ClientCertificate {
   if (tbs.peekTag() === EXPLICIT_0) tbs.next();
   const serialHex = withoutLeadingZeros(tbs.next(INTEGER).content.toString('hex'));
   tbs.next(SEQUENCE);
-  const issuer = readDistinguishedName(tbs.next(SEQUENCE).content);
+  const issuerName = tbs.next(SEQUENCE);
+  const issuer = readDistinguishedName(issuerName.content);
   tbs.next(SEQUENCE);
   const subject = readDistinguishedName(tbs.next(SEQUENCE).content);
   const spki = tbs.next(SEQUENCE).whole;
@@ -77,6 +80,7 @@ function readFacts(der: Buffer): ClientCertificate {
     issuer,
     subjectText: formatDistinguishedName(subject),
     issuerText: formatDistinguishedName(issuer),
+    issuerHex: issuerName.whole.toString('hex'),
     ...readAltNames(extensions.get(OID_SAN)),
     extendedKeyUsages: readUsages(extensions.get(OID_EKU)),
     serialHex,
@@ -151,26 +155,16 @@ export type ClientRefusal =
   | 'client-certificate-key'
   | 'client-certificate-serial'
   | 'client-certificate-pin'
-  | 'client-identity-of-mesh';
+  | 'client-identity-unexpected';
 
-/**
- * What a verified certificate lacks; `undefined` when it is good.
- * @param meshDomains no certificate of a foreign authority may carry an identity of these: who sees it in
- *   X-Forwarded-Client-Cert would take it for one of the mesh.
- */
+/** What a verified certificate lacks; `undefined` when it is good. */
 export function judgeClientCertificate(
   certificate: ClientCertificate,
   constraints: ClientConstraints,
-  meshDomains: readonly string[],
 ): ClientRefusal | undefined {
   const { extendedKeyUsages: usages } = certificate;
-  const isOfMesh = (uri: string): boolean =>
-    meshDomains.some((domain) => {
-      const id = `spiffe://${domain}`;
-      const text = uri.toLowerCase();
-      return text === id || text.startsWith(`${id}/`);
-    });
-  if (certificate.uris.some(isOfMesh)) return 'client-identity-of-mesh';
+  if (certificate.uris.some((uri) => isUnexpectedIdentity(uri, constraints)))
+    return 'client-identity-unexpected';
   if (![CLIENT_AUTH, ...constraints.extendedKeyUsages].every((usage) => usages.includes(usage)))
     return 'client-certificate-eku';
   const isOneOf = <T>(list: readonly T[], fits: (entry: T) => boolean): boolean =>
@@ -190,18 +184,37 @@ export function judgeClientCertificate(
   return undefined;
 }
 
+/**
+ * A SPIFFE id that a foreign authority wrote is taken only where a constraint names its trust domain: an application
+ * that reads X-Forwarded-Client-Cert would take any other for one of the mesh. That no constraint names the mesh's own
+ * is seen to where they are compiled.
+ */
+function isUnexpectedIdentity(uri: string, { subjectAltNames }: ClientConstraints): boolean {
+  if (!uri.toLowerCase().startsWith(SPIFFE)) return false;
+  return !subjectAltNames.some((name) => namesTrustDomain(name) && fitsText(name, uri));
+}
+
+const SPIFFE = 'spiffe://';
+
+/** @returns the trust domain whose identities a pattern takes; `undefined` when it names none. */
+export function trustDomainOf({ type, match, value }: AltNamePattern): string | undefined {
+  if (type !== 'URI' || match === 'suffix' || !value.startsWith(SPIFFE)) return undefined;
+  const end = value.indexOf('/', SPIFFE.length);
+  return end === -1 ? undefined : value.slice(SPIFFE.length, end);
+}
+
+const namesTrustDomain = (name: AltNamePattern): boolean => trustDomainOf(name) !== undefined;
+
+function fitsText({ match, value }: AltNamePattern, text: string): boolean {
+  if (match === 'exact') return text === value;
+  if (text.length <= value.length) return false;
+  return match === 'prefix' ? text.startsWith(value) : text.endsWith(value);
+}
+
 const NAMES_OF = { DNS: 'dnsNames', URI: 'uris', EMAIL: 'emails' } as const;
 
-function hasAltName(
-  certificate: ClientCertificate,
-  { type, match, value }: AltNamePattern,
-): boolean {
-  return certificate[NAMES_OF[type]].some((name) => {
-    if (match === 'exact') return name === value;
-    if (name.length <= value.length) return false;
-    return match === 'prefix' ? name.startsWith(value) : name.endsWith(value);
-  });
-}
+const hasAltName = (certificate: ClientCertificate, name: AltNamePattern): boolean =>
+  certificate[NAMES_OF[name.type]].some((text) => fitsText(name, text));
 
 function fitsKey(rule: KeyRule, { type, bits, curve }: ClientCertificate['key']): boolean {
   if (rule.kind === 'Ed25519') return type === 'ed25519';

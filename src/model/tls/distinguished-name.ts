@@ -119,13 +119,23 @@ export const formatDistinguishedName = (name: DistinguishedName): string =>
     .map(({ type, value }) => `${SHORT_BY_OID.get(type) ?? type}=${escapeValue(value)}`)
     .join(',');
 
+/** ASCII alone: whatever is not goes as the bytes of its UTF-8, which no header can mistake for something else. */
 function escapeValue(value: string): string {
-  const escaped = Array.from(value, (char) => (ESCAPED.includes(char) ? `\\${char}` : char));
+  const escaped = Array.from(value, (char) => {
+    if (char > '\u007e') return hexPairs(char);
+    return ESCAPED.includes(char) ? `\\${char}` : char;
+  });
   const last = escaped.length - 1;
   if (escaped[0] === ' ' || escaped[0] === '#') escaped[0] = `\\${escaped[0]}`;
   if (last > 0 && escaped[last] === ' ') escaped[last] = '\\ ';
   return escaped.join('');
 }
+
+const hexPairs = (char: string): string =>
+  Array.from(
+    Buffer.from(char, 'utf8'),
+    (byte) => `\\${byte.toString(16).padStart(2, '0').toUpperCase()}`,
+  ).join('');
 
 /** @returns `undefined` for what is no whole name. A value of `*` alone stands for any. */
 export function parseNamePattern(text: string): NamePattern | undefined {
@@ -169,14 +179,27 @@ function splitUnescaped(text: string): readonly string[] {
 }
 
 function unescapeValue(text: string): string | undefined {
-  let value = '';
+  const bytes: Buffer[] = [];
   for (let at = 0; at < text.length; at++) {
-    if (text[at] !== '\\') value += text[at];
-    else if (++at < text.length) value += text[at];
+    const char = String.fromCodePoint(text.codePointAt(at) ?? 0);
+    if (char.length > 1) at++;
+    if (char !== '\\') bytes.push(Buffer.from(char, 'utf8'));
+    else if (isHex(text[at + 1]) && isHex(text[at + 2])) {
+      bytes.push(Buffer.from(text.slice(at + 1, at + 3), 'hex'));
+      at += 2;
+    } else if (at + 1 < text.length) bytes.push(Buffer.from(text[++at] ?? '', 'utf8'));
     else return undefined;
   }
-  return value;
+  try {
+    return utf8.decode(Buffer.concat(bytes));
+  } catch (error) {
+    if (error instanceof TypeError) return undefined;
+    throw error;
+  }
 }
+
+const isHex = (char: string | undefined): boolean =>
+  char !== undefined && char !== '' && '0123456789abcdefABCDEF'.includes(char);
 
 /** Attribute by attribute, each value exactly: what differs in case is another name. */
 export const fitsName = ({ attributes }: NamePattern, name: DistinguishedName): boolean =>

@@ -133,11 +133,25 @@ const pathModeOf = ({ pathNormalization, filters }: HttpConnectionManager): Plai
 
 export function encodeHttpConnectionManager(http: HttpConnectionManager): PlainMessage {
   const { routes } = http;
-  const sets = http.forwardClientCert === 'sanitizeSet';
   return {
     stat_prefix: http.statPrefix,
     ...(routes.kind === 'rds'
       ? { rds: { config_source: ADS_SOURCE, route_config_name: routes.name } }
+/** Envoy would show any URI of a client's certificate, also one that looks like an identity of the mesh: it shows none. */
+const CLIENT_CERT_MODES: {
+  readonly [K in HttpConnectionManager['forwardClientCert']]: PlainMessage;
+} = {
+  sanitize: {},
+  sanitizeSet: {
+    forward_client_cert_details: 'SANITIZE_SET',
+    set_current_client_cert_details: { uri: true },
+  },
+  sanitizeSetClient: {
+    forward_client_cert_details: 'SANITIZE_SET',
+    set_current_client_cert_details: { subject: encodeBool(true), dns: true },
+  },
+};
+
       : { route_config: encodeRouteConfiguration(routes.config) }),
     http_filters: http.filters.map(encodeHttpFilter),
     // The application's own Server header passes.
@@ -145,8 +159,7 @@ export function encodeHttpConnectionManager(http: HttpConnectionManager): PlainM
     // The peer's address is what X-Forwarded-For is judged from, hop by trusted hop.
     use_remote_address: encodeBool(true),
     xff_num_trusted_hops: nonZero(http.trustedHops),
-    forward_client_cert_details: sets ? 'SANITIZE_SET' : undefined,
-    set_current_client_cert_details: sets ? { uri: true } : undefined,
+    ...CLIENT_CERT_MODES[http.forwardClientCert],
     upgrade_configs: http.upgrades.map((upgrade) => ({ upgrade_type: upgrade })),
     local_reply_config: encodeLocalReplies(http.denials),
     ...pathModeOf(http),
@@ -268,12 +281,15 @@ function readClientCert(fields: Fields): HttpConnectionManager['forwardClientCer
     SANITIZE: 'sanitize',
     SANITIZE_SET: 'sanitizeSet',
   } as const);
-  const details = 'set_current_client_cert_details';
-  if (mode === 'sanitizeSet') {
-    const isUri = requiredMessage(fields, details, (set) => flag(set, 'uri'));
-    if (isUri === false) report(fields, `${details}.uri`, 'missing', 'must be true');
-  }
-  return mode;
+  if (mode !== 'sanitizeSet') return mode;
+  return requiredMessage(fields, 'set_current_client_cert_details', (set) => {
+    const hasSubject = boolValue(set, 'subject') ?? false;
+    const hasDns = flag(set, 'dns');
+    const hasUri = flag(set, 'uri');
+    if (hasUri && !hasSubject && !hasDns) return 'sanitizeSet';
+    if (!hasUri && hasSubject && hasDns) return 'sanitizeSetClient';
+    return report(set, 'uri', 'missing', 'must be true');
+  });
 }
 
 function readPathMode(fields: Fields, isRefusing: boolean): PathNormalization | undefined {

@@ -27,7 +27,7 @@ import { encodeHttpConnectionManager, readHttpConnectionManager } from './http.t
 import { encodeRbac, readRbac } from './rbac.ts';
 import { encodeShadowRules, hasShadowRules, readShadowRules } from './shadow-rules.ts';
 import { encodeCidr, MAX_PORT, readCidr } from './request-match.ts';
-import { encodeDownstreamTls, readDownstreamTls } from './tls.ts';
+import { encodeDownstreamTls, encodeTerminationTls, readDownstreamTls } from './tls.ts';
 import {
   boolValue,
   encodeBool,
@@ -120,9 +120,17 @@ function encodeFilterChain(chain: FilterChain): PlainMessage {
   return {
     filter_chain_match: encodeMatch(chain.match),
     filters: chain.filters.map(encodeNetworkFilter),
-    transport_socket: chain.tls && encodeDownstreamTls(chain.tls),
+    transport_socket: encodeTls(chain),
     name: nonEmpty(chain.name),
   };
+}
+
+/** @throws {TypeError} for a chain that would take TLS in two ways. */
+function encodeTls({ name, tls, termination }: FilterChain): PlainMessage | undefined {
+  if (termination === undefined) return tls && encodeDownstreamTls(tls);
+  if (tls !== undefined)
+    throw new TypeError(`Cannot encode filter chain ${name}: it takes TLS in two ways`);
+  return encodeTerminationTls(termination);
 }
 
 function encodeMatch(match: FilterChainMatch): PlainMessage {
@@ -202,7 +210,7 @@ const readFilterChain: Read<FilterChain> = (fields) => {
   const filters = readNetworkFilters(fields);
   // A chain whose TLS could not be read must never be taken for one without.
   if (hasTls && tls === undefined) return undefined;
-  return { name, match, ...(tls && { tls }), filters };
+  return { name, match, ...tls, filters };
 };
 
 const EMPTY_MATCH: FilterChainMatch = {

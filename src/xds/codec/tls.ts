@@ -1,6 +1,7 @@
 // Mutual TLS on the wire: both contexts with TLS 1.3 only, certificates by SDS, and the identities a peer may have.
 import type { UpstreamTls } from '../resources/cluster.ts';
 import type { DownstreamTls } from '../resources/listener.ts';
+import type { TerminationTls } from '../resources/termination.ts';
 import type { StringMatcher } from '@weft/model/policy/rbac';
 import type { PlainMessage } from '../registry.ts';
 import {
@@ -16,6 +17,7 @@ import {
   texts,
 } from './fields.ts';
 import { encodeStringMatcher, readStringMatcher } from './string-match.ts';
+import { encodeTermination, isTermination, readTermination } from './termination.ts';
 import {
   boolValue,
   encodeBool,
@@ -135,13 +137,21 @@ const readValidation: Read<Pick<CommonTls<StringMatcher>, 'validationSecret' | '
     : { validationSecret, peerUris };
 };
 
-const DOWNSTREAM_TLS: Extension<DownstreamTls> = {
+/** How a filter chain takes TLS: that of the mesh, or that of clients outside it. */
+export type ChainTls = { readonly tls: DownstreamTls } | { readonly termination: TerminationTls };
+
+const DOWNSTREAM_TLS: Extension<ChainTls> = {
   name: TLS_SOCKET,
   typeName: `${TLS_TYPES}.DownstreamTlsContext`,
   read: (fields) => {
+    if (isTermination(fields)) {
+      const termination = readTermination(fields);
+      return termination && { termination };
+    }
     if (boolValue(fields, 'require_client_certificate') !== true)
       report(fields, 'require_client_certificate', 'missing', 'must be true');
-    return requiredMessage(fields, 'common_tls_context', readCommonTls);
+    const tls = requiredMessage(fields, 'common_tls_context', readCommonTls);
+    return tls && { tls };
   },
 };
 
@@ -152,7 +162,11 @@ export const encodeDownstreamTls = (tls: DownstreamTls): PlainMessage =>
     require_client_certificate: encodeBool(true),
   });
 
-export const readDownstreamTls: Read<DownstreamTls> = (fields) =>
+/** The same for clients outside the mesh. */
+export const encodeTerminationTls = (tls: TerminationTls): PlainMessage =>
+  encodeExtension(DOWNSTREAM_TLS, encodeTermination(tls));
+
+export const readDownstreamTls: Read<ChainTls> = (fields) =>
   readExtension(fields, [DOWNSTREAM_TLS]);
 
 const UPSTREAM_TLS: Extension<UpstreamTls> = {

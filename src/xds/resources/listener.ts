@@ -6,6 +6,8 @@ import type { JwtAuthentication } from './jwt-authn.ts';
 import type { ExtAuthz } from './ext-authz.ts';
 import type { RouteConfiguration } from './route.ts';
 import type { ShadowRules } from './shadow-rules.ts';
+import type { TerminationTls } from './termination.ts';
+import type { FloodsConfig, LimitsConfig, TrafficControl } from './traffic.ts';
 
 export interface SocketAddress {
   readonly address: string;
@@ -48,6 +50,8 @@ export interface FilterChain {
   readonly match: FilterChainMatch;
   /** Absent: the bytes are passed to the filters as they are. */
   readonly tls?: DownstreamTls;
+  /** TLS of clients outside the mesh; never beside `tls`. */
+  readonly termination?: TerminationTls;
   /** In order; the last one is terminal (`http` or `tcpProxy`). */
   readonly filters: readonly NetworkFilter[];
 }
@@ -91,9 +95,10 @@ export interface HttpConnectionManager {
   readonly filters: readonly HttpFilter[];
   /**
    * X-Forwarded-Client-Cert: `sanitizeSet` strips what came and sets the verified peer's URI (mTLS chains),
-   * `sanitize` strips only (plaintext and outbound).
+   * `sanitize` strips only (plaintext and outbound), `sanitizeSetClient` sets subject and names of a verified client
+   * outside the mesh.
    */
-  readonly forwardClientCert: 'sanitize' | 'sanitizeSet';
+  readonly forwardClientCert: 'sanitize' | 'sanitizeSet' | 'sanitizeSetClient';
   /** Trusted hops in X-Forwarded-For; 0: the peer's address is the client's. */
   readonly trustedHops: number;
   /** Envoy's normalize_path, merge_slashes and path_with_escaped_slashes_action together. */
