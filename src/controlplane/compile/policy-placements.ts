@@ -56,7 +56,7 @@ interface Asked extends Omit<PolicyPlacement, 'workloads'> {
   /** It holds for no sidecar: a dry run, one for gateways, or one that loses to an older one. */
   readonly isIdle: boolean;
   /** Where a selector does not say it all. */
-  holdsFor?(workload: Workload): boolean;
+  readonly holdsFor?: (this: void, workload: Workload) => boolean;
 }
 
 /** Places policies again and again; of those that hold for what they held before nothing is made anew. */
@@ -168,7 +168,7 @@ function askedOf({
     ...traffic.map((policy) => {
       const { namespace, name, selector } = policy;
       const holdsFor = ({ inbound }: Workload): boolean =>
-        inbound.traffic?.sources.has(policy) === true;
+        inbound.traffic?.sources.includes(`${namespace}/${name}`) === true;
       const kind = 'TrafficPolicy' as const;
       return [policy, { kind, namespace, name, selector, isIdle: false, holdsFor }] as const;
     }),

@@ -2,10 +2,14 @@
 import type { MeshSettings } from '@weft/model/mesh/mesh';
 import type { PodObject } from '@weft/model/mesh/objects';
 import { type FetchedKeys, NO_KEYS } from '@weft/model/policy/token-rules';
+import type { WorkloadRef } from '@weft/model/policy/select';
+import { composeTraffic, type WorkloadTraffic } from '@weft/model/traffic/compose';
+import type { TrafficPolicy } from '@weft/model/traffic/types';
 import type { Difference } from '../registry/persistent-map.ts';
 import { type Authorizers, authorizersOf, findAuthorizers } from './authorizers.ts';
 import { type ObjectIndex, type Place, placeOf } from './object-index.ts';
 import type { PolicyObject, PolicyScope, PolicyTable } from './policy-table.ts';
+import { TrafficTargets } from './traffic-targets.ts';
 import { createTokenComposer } from './workload-tokens.ts';
 import type { WorkloadRules } from './workloads.ts';
 
@@ -27,6 +31,7 @@ export class RuleBook {
   #composer = createTokenComposer(NO_KEYS);
   #authorizers: Authorizers | undefined;
   #settings: MeshSettings | undefined;
+  readonly #targets = new TrafficTargets();
 
   constructor(policies: PolicyTable) {
     this.#policies = policies;
@@ -48,10 +53,15 @@ export class RuleBook {
     const areOthers = after.reachable !== before?.reachable || settings !== this.#settings;
     this.#settings = settings;
     if (areOthers) this.#authorizers = after;
-    if (!areTokensNew && !areOthers) return [];
+    const retargeted = this.#targets.refresh(this.#policies.all.traffic, index);
+    if (!areTokensNew && !areOthers && retargeted.size === 0) return [];
     this.#known = new WeakMap();
     if (before !== undefined && areOthers) return index.pods.keys();
-    return areKeysNew ? this.#podsWithTokens(index) : [];
+    const again = new Set(areKeysNew ? this.#podsWithTokens(index) : []);
+    for (const namespace of retargeted) {
+      for (const place of index.podsIn(namespace).keys()) again.add(place);
+    }
+    return again;
   }
 
   *#podsWithTokens(index: ObjectIndex): Iterable<Place> {
@@ -67,13 +77,13 @@ export class RuleBook {
     this.#known.set(scope, byLabels);
     const known = byLabels.get(labelText);
     if (known !== undefined) return known;
-    const rules = this.#compose(scope, labels);
+    const rules = this.#compose(scope, { namespace, labels });
     byLabels.set(labelText, rules);
     return rules;
   }
 
-  #compose(scope: PolicyScope, labels: ReadonlyMap<string, string>): WorkloadRules {
-    const { authorization, broken, tokens: policies } = scope.select(labels);
+  #compose(scope: PolicyScope, workload: WorkloadRef): WorkloadRules {
+    const { authorization, broken, tokens: policies } = scope.select(workload.labels);
     const tokens = this.#composer.compose(policies);
     return {
       policies: authorization,
@@ -81,7 +91,20 @@ export class RuleBook {
       tokens: tokens.spec.tokens,
       authorizers:
         this.#authorizers === undefined ? [] : authorizersOf(authorization, this.#authorizers),
+      traffic:
+        scope.traffic.length === 0 ? undefined : this.#composeTraffic(scope.traffic, workload),
       problems: tokens.problems,
     };
+  }
+
+  #composeTraffic(
+    policies: readonly TrafficPolicy[],
+    workload: WorkloadRef,
+  ): WorkloadTraffic | undefined {
+    const rootNamespace = this.#settings?.rootNamespace ?? '';
+    return composeTraffic(policies, workload, {
+      rootNamespace,
+      selectorOf: this.#targets.selectorOf,
+    });
   }
 }

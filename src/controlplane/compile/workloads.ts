@@ -9,6 +9,7 @@ import type { ExtAuthzProvider } from '@weft/model/policy/ext-authz';
 import { composePeerAuthentication, modeOfPort, type MtlsModes } from '@weft/model/policy/select';
 import type { AuthorizationPolicy, PeerAuthentication } from '@weft/model/policy/types';
 import type { Problem } from '@weft/model/problem';
+import type { WorkloadTraffic } from '@weft/model/traffic/compose';
 import { ANNOTATIONS } from '../inject/annotations.ts';
 import type { Membership } from './mesh-settings.ts';
 import { readPathOptions } from './path-options.ts';
@@ -27,6 +28,7 @@ export interface WorkloadRules {
   readonly broken: readonly BrokenPolicy[];
   readonly tokens: InboundSpec['tokens'];
   readonly authorizers: readonly ExtAuthzProvider[];
+  readonly traffic: WorkloadTraffic | undefined;
   /** Of its token rules. */
   readonly problems: readonly Problem[];
 }
@@ -95,18 +97,19 @@ export function compileWorkload(pod: PodObject, input: WorkloadInput): CompiledW
   return { workload, problems: [...unnamed, ...clashes, ...options.problems] };
 }
 
-type RuleParts = Pick<InboundSpec, 'policies' | 'broken' | 'tokens' | 'authorizers'>;
+type RuleParts = Pick<InboundSpec, 'policies' | 'broken' | 'tokens' | 'authorizers' | 'traffic'>;
 
-const partsOf = ({ policies, broken, tokens, authorizers }: WorkloadRules): RuleParts => ({
+const partsOf = ({ policies, broken, tokens, authorizers, traffic }: WorkloadRules): RuleParts => ({
   policies,
   broken,
   ...(tokens && { tokens }),
   ...(authorizers.length > 0 && { authorizers }),
+  ...(traffic && { traffic }),
 });
 
 /** What is let in by other rules, all else being the same. */
 export function withRules(spec: InboundSpec, rules: WorkloadRules): InboundSpec {
-  const { tokens: _tokens, authorizers: _authorizers, ...others } = spec;
+  const { tokens: _tokens, authorizers: _authorizers, traffic: _traffic, ...others } = spec;
   return { ...others, ...partsOf(rules) };
 }
 

@@ -13,6 +13,7 @@ import {
 import { BUNDLE_SECRET, OWN_CERTIFICATE_SECRET } from '@weft/xds/resources/secret';
 import { DRY_RUN_PREFIXES, type ShadowRules } from '@weft/xds/resources/shadow-rules';
 import { buildExtAuthzFilters } from './ext-authz-filters.ts';
+import { buildTrafficFilters } from './traffic-filters.ts';
 import { REQUEST_HEADERS_TIMEOUT_MS, STREAM_IDLE_TIMEOUT_MS, UPGRADES } from './http-limits.ts';
 
 type Security = 'mesh' | 'plain';
@@ -36,6 +37,7 @@ export function createChainParts(spec: InboundSpec): ChainParts {
       authorizers: buildExtAuthzFilters(spec, options),
       rules: compilePolicies(spec.policies, spec.broken, options),
       candidates: compileCandidates(spec.policies, options).flatMap(dryRunOf),
+      traffic: buildTrafficFilters(spec, options),
     };
   };
   const statPrefix = 'inbound';
@@ -48,10 +50,12 @@ export function createChainParts(spec: InboundSpec): ChainParts {
   const { refused } = pathsOf(spec);
   const httpFilters: readonly HttpFilter[] = [
     ...(refused.length === 0 ? [] : [{ kind: 'refusePaths', refused } as const]),
+    ...http.traffic.before,
     ...http.authorizers,
     ...jwtOf(spec),
     ...http.candidates.map((shadow) => ({ kind: 'shadowRbac', shadow }) as const),
     ...http.rules.map((rules) => ({ kind: 'rbac', rules }) as const),
+    ...http.traffic.behind,
     { kind: 'router' },
   ];
   return {

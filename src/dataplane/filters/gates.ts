@@ -2,15 +2,22 @@
 import type { RbacRules } from '@weft/model/policy/rbac';
 import type { ExtAuthz } from '@weft/xds/resources/ext-authz';
 import type { JwtAuthentication } from '@weft/xds/resources/jwt-authn';
+import type { LimitsConfig, TrafficControl } from '@weft/xds/resources/traffic';
 import { LRUCache } from 'lru-cache';
 import type { AuthorizerUpstream } from '../ext-authz/authorizer.ts';
 import { createExtAuthzGate } from '../ext-authz/ext-authz-gate.ts';
 import { createJwtGate } from '../jwt/jwt-gate.ts';
+import { createFaultGate } from '../traffic/fault-gate.ts';
+import type { LateGate } from '../traffic/late-gate.ts';
+import { createLimitsGate } from '../traffic/limits-gate.ts';
+import { createThrottleGate } from '../traffic/throttle-gate.ts';
 import type { RequestGate } from './request-gate.ts';
 
 export interface Gates {
   extAuthz(authz: ExtAuthz, rules: RbacRules): RequestGate;
   jwt(config: JwtAuthentication): RequestGate;
+  limits(config: LimitsConfig): RequestGate;
+  traffic(config: TrafficControl): readonly LateGate[];
 }
 
 /** A sidecar has one workload, whose ports have the same filters; some more while they change. */
@@ -21,9 +28,25 @@ export function createGates(
   upstream: (cluster: string) => AuthorizerUpstream | undefined = () => undefined,
 ): Gates {
   const kept = new LRUCache<string, RequestGate>({ max: MAX_KEPT });
+  const keptLate = new LRUCache<string, LateGate>({ max: MAX_KEPT });
+  const keepLate = <T>(
+    config: readonly T[],
+    make: (config: readonly T[]) => LateGate,
+  ): LateGate => {
+    const key = JSON.stringify(config);
+    const gate = keptLate.get(key) ?? make(config);
+    keptLate.set(key, gate);
+    return gate;
+  };
   return {
     extAuthz: (authz, rules) =>
       createExtAuthzGate({ authz, rules, upstream: () => upstream(authz.cluster) }),
+    limits: createLimitsGate,
+    /** All ports share their buckets, and new listeners that say the same go on with them. */
+    traffic: ({ throttles, faults }) => [
+      ...(throttles.length === 0 ? [] : [keepLate(throttles, createThrottleGate)]),
+      ...(faults.length === 0 ? [] : [keepLate(faults, createFaultGate)]),
+    ],
     jwt(config) {
       const key = JSON.stringify(config);
       const gate = kept.get(key) ?? createJwtGate(config);

@@ -9,6 +9,7 @@ import type { Route, RouteConfiguration } from '@weft/xds/resources/route';
 import type { HttpRuntime } from '../state/chain.ts';
 import type { ConnectionFacts, RequestHead } from './connection-facts.ts';
 import { HeadEdits } from './head-edits.ts';
+import { waitOut } from '../traffic/wait-out.ts';
 import { markRequest, withAuthorizers, type PolicyMarks } from './policy-marks.ts';
 import type { AuthorizerMark, GateOutcome, GateRefusal, GateRequest } from './request-gate.ts';
 import { requestIdOf } from './request-id.ts';
@@ -81,6 +82,9 @@ export function isRemovedOutbound(name: string): boolean {
   return isReservedHeader(name) || name === 'x-request-id';
 }
 
+/** `again`: it is under way, and has been counted and held up where it had to be. */
+export type Purpose = 'first' | 'again';
+
 /** One request on its way through the filters. */
 class Passage implements GateRequest {
   readonly context: HttpContext;
@@ -88,6 +92,7 @@ class Passage implements GateRequest {
   readonly facts: ConnectionFacts;
   readonly requestId: string;
   readonly atMs: number;
+  readonly purpose: Purpose;
   /** X-Forwarded-For to send on. */
   readonly forwardedLine: string;
   #edits: HeadEdits | undefined;
@@ -97,7 +102,7 @@ class Passage implements GateRequest {
   constructor(
     context: HttpContext,
     facts: ConnectionFacts,
-    known: Pick<Passage, 'requestId' | 'forwardedLine' | 'atMs'>,
+    known: Pick<Passage, 'requestId' | 'forwardedLine' | 'atMs' | 'purpose'>,
   ) {
     this.context = context;
     this.runtime = context.runtime;
@@ -105,6 +110,7 @@ class Passage implements GateRequest {
     this.requestId = known.requestId;
     this.forwardedLine = known.forwardedLine;
     this.atMs = known.atMs;
+    this.purpose = known.purpose;
   }
 
   edits(): HeadEdits {
@@ -138,7 +144,8 @@ class Passage implements GateRequest {
  * 2. client address: X-Forwarded-For as far as hops are trusted, because rules may ask for it
  * 3. gates, in the listener's order: external authorization, then tokens, whose claims the rules read
  * 4. rbac: before anything that costs an upstream; AUDIT marks what it decides on, allowed or not
- * 5. route: last, it ends the chain
+ * 5. route: it says where the request goes, if anywhere
+ * 6. throttles, then faults: only what may go on takes a token from others, or is disturbed
  * @param atMs as of when; now, unless a request under way is judged again: what was good when it came stays so.
  * @returns a promise only where a gate has to wait for something.
  */
@@ -146,6 +153,7 @@ export function runHttpFilters(
   context: HttpContext,
   head: RequestHead,
   atMs: number = context.runtime.gates.length === 0 ? 0 : Date.now(),
+  purpose: Purpose = 'first',
 ): HttpDecision | Promise<HttpDecision> {
   const { facts, runtime } = context;
   const requestId = requestIdOf(head.header('x-request-id')?.[0]);
@@ -167,7 +175,7 @@ export function runHttpFilters(
     text: facts.sourceText,
   });
   facts.setRequest(head, pathOnly(target), target, forwarded.client);
-  const known = { requestId, forwardedLine: forwarded.line, atMs };
+  const known = { requestId, forwardedLine: forwarded.line, atMs, purpose };
   return passGates(new Passage(context, facts, known), 0);
 }
 
@@ -179,12 +187,40 @@ function passGates(passage: Passage, from: number): HttpDecision | Promise<HttpD
     const refusal = takeOutcome(passage, outcome);
     if (refusal !== undefined) return refusal;
   }
-  return decide(passage);
+  return passLateGates(passage, decide(passage));
 }
 
 async function passLater(passage: Passage, at: number): Promise<HttpDecision> {
   const outcome = (await passage.runtime.gates[at]?.checkLater(passage)) ?? REFUSED_BY_NOBODY;
   return takeOutcome(passage, outcome) ?? passGates(passage, at + 1);
+}
+
+function passLateGates(
+  passage: Passage,
+  decision: HttpDecision,
+): HttpDecision | Promise<HttpDecision> {
+  const { late } = passage.runtime;
+  if (late === undefined || decision.kind !== 'forward' || passage.purpose === 'again') {
+    return decision;
+  }
+  for (const gate of late) {
+    const outcome = gate.check(passage);
+    if (outcome.kind === 'pass') continue;
+    if (outcome.kind === 'wait') {
+      return waitOut(outcome, (then) =>
+        then.kind === 'pass' ? decision : answerAs(then, decision),
+      );
+    }
+    return answerAs(outcome, decision);
+  }
+  return decision;
+}
+
+/** For one that the rules allow and that is answered here all the same. */
+function answerAs(refusal: GateRefusal, { requestId, verdict, marks }: Forward): LocalAnswer {
+  const { status, body, reasonCode, headers, isBodyWhole } = refusal;
+  const answered = answer(status, body, reasonCode, { requestId, verdict, marks });
+  return { ...answered, headers, isBodyWhole };
 }
 
 /** There is a gate at every index; were there none, nothing would pass it. */

@@ -6,7 +6,13 @@ import type { EdgeCounts } from '../report/edge-counts.ts';
 import type { AccessRecord } from '../telemetry/access-log.ts';
 import type { FlowMetrics } from '../telemetry/proxy-metrics.ts';
 import type { ConnectionFacts, RequestHead } from './connection-facts.ts';
-import { runHttpFilters, undecided, type HttpContext, type HttpDecision } from './http-filters.ts';
+import {
+  type HttpContext,
+  type HttpDecision,
+  type Purpose,
+  runHttpFilters,
+  undecided,
+} from './http-filters.ts';
 import type { PolicyMarks } from './policy-marks.ts';
 import { requestIdOf } from './request-id.ts';
 
@@ -79,8 +85,12 @@ export class HttpSession implements HttpContext {
   }
 
   /** @param atMs of a request under way: as of when it was decided first. */
-  decide(head: RequestHead, atMs?: number): HttpDecision | Promise<HttpDecision> {
-    const decision = runHttpFilters(this, head, atMs);
+  decide(
+    head: RequestHead,
+    atMs?: number,
+    purpose: Purpose = 'first',
+  ): HttpDecision | Promise<HttpDecision> {
+    const decision = runHttpFilters(this, head, atMs, purpose);
     return decision instanceof Promise ? this.#settle(head, decision, atMs) : decision;
   }
 
@@ -95,7 +105,8 @@ export class HttpSession implements HttpContext {
       const runtime = this.#runtime;
       const decided = await decision;
       if (this.#runtime === runtime) return decided;
-      decision = runHttpFilters(this, head, atMs);
+      // Once is enough to be counted and held up.
+      decision = runHttpFilters(this, head, atMs, 'again');
     }
     return undecided(requestIdOf(head.header('x-request-id')?.[0]));
   }
@@ -104,7 +115,7 @@ export class HttpSession implements HttpContext {
   isStillAllowed(head: RequestHead, earlier: HttpDecision | undefined): boolean | Promise<boolean> {
     if (earlier?.kind === 'forward' && earlier.runtime === this.#runtime) return true;
     const atMs = earlier?.kind === 'forward' && earlier.atMs !== 0 ? earlier.atMs : undefined;
-    const decision = this.decide(head, atMs);
+    const decision = this.decide(head, atMs, 'again');
     if (!(decision instanceof Promise)) return decision.kind === 'forward';
     return decision.then(({ kind }) => kind === 'forward');
   }

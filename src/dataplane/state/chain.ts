@@ -14,6 +14,8 @@ import { isDryRun } from '@weft/xds/resources/shadow-rules';
 import { compileCidr, parseIp } from '@weft/model/ip';
 import { createGates, type Gates } from '../filters/gates.ts';
 import type { RequestGate } from '../filters/request-gate.ts';
+import { type BodyLimits, bodyLimitsOf } from '../traffic/body-limits.ts';
+import type { LateGate } from '../traffic/late-gate.ts';
 
 /** What became of a connection's first bytes, as far as chains are chosen by it. */
 export interface ConnectionTraits {
@@ -40,6 +42,10 @@ export interface HttpRuntime {
   readonly refusedPaths: readonly AmbiguousPath[];
   /** What a request must pass before it is judged, in order; mostly none. */
   readonly gates: readonly RequestGate[];
+  /** What a request that is allowed must pass besides; absent: nothing. */
+  readonly late?: readonly LateGate[];
+  /** How large and slow a body may be; absent: as it likes. */
+  readonly body?: BodyLimits;
   /** Judges each request; absent when no policy speaks of the workload. */
   readonly evaluator: Evaluator | undefined;
 }
@@ -71,6 +77,7 @@ function compileRules(filters: readonly (HttpFilter | NetworkFilter)[]): Evaluat
 function compileGates(filters: readonly HttpFilter[], makers: Gates): readonly RequestGate[] {
   return filters.flatMap((filter, index): readonly RequestGate[] => {
     if (filter.kind === 'jwt') return [makers.jwt(filter.jwt)];
+    if (filter.kind === 'requestLimits') return [makers.limits(filter.limits)];
     if (filter.kind !== 'extAuthz') return [];
     const before = filters[index - 1];
     if (before?.kind !== 'shadowRbac') {
@@ -78,6 +85,17 @@ function compileGates(filters: readonly HttpFilter[], makers: Gates): readonly R
     }
     return [makers.extAuthz(filter.authz, before.shadow.rules)];
   });
+}
+
+function trafficOf(
+  filters: readonly HttpFilter[],
+  makers: Gates,
+): Pick<HttpRuntime, 'late' | 'body'> {
+  const late = filters.flatMap((one) =>
+    one.kind === 'traffic' ? makers.traffic(one.traffic) : [],
+  );
+  const body = bodyLimitsOf(filters);
+  return { ...(late.length > 0 && { late }), ...(body && { body }) };
 }
 
 function compileChain(chain: FilterChain, makers: Gates): ChainRuntime {
@@ -91,7 +109,14 @@ function compileChain(chain: FilterChain, makers: Gates): ChainRuntime {
         one.kind === 'refusePaths' ? one.refused : [],
       );
       const gates = compileGates(filters, makers);
-      http = { manager: filter.http, refusedPaths, gates, evaluator: compileRules(filters) };
+      const evaluator = compileRules(filters);
+      http = {
+        manager: filter.http,
+        refusedPaths,
+        gates,
+        evaluator,
+        ...trafficOf(filters, makers),
+      };
     }
   }
   if ((http === undefined) === (tcpCluster === undefined)) {

@@ -113,6 +113,21 @@ export function compileCustom(
   });
 }
 
+/**
+ * Rules by which something else than access is chosen.
+ * @param action which way a doubtful reading goes: DENY matches more, ALLOW less.
+ */
+export function compileMatch(
+  policy: Named,
+  rules: readonly Rule[],
+  action: 'ALLOW' | 'DENY',
+  options: CompileOptions,
+): RbacRules {
+  const unselected = { createdAtMs: 0, selector: undefined, provider: undefined, targetRefs: [] };
+  const whole = { ...policy, ...unselected, action, rules, isDryRun: false };
+  return { action, policies: inOrder(compilePolicy(whole, options)) };
+}
+
 const isAsked = ({ provider }: AuthorizationPolicy, { providers }: CompileOptions): boolean =>
   provider !== undefined && providers?.has(provider) === true;
 

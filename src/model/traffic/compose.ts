@@ -13,8 +13,8 @@ export interface WorkloadTraffic {
   readonly throttling: readonly (Throttle & From)[];
   readonly floods: Floods | undefined;
   readonly limits: (RequestLimits & From) | undefined;
-  /** The policies that any of it is from. */
-  readonly sources: ReadonlySet<TrafficPolicy>;
+  /** `NAMESPACE/NAME` of the policies that any of it is from, sorted. */
+  readonly sources: readonly string[];
 }
 
 /** The labels that Pods behind a Service have; absent: the Service is not there, or selects nothing. */
@@ -62,7 +62,7 @@ export function composeTraffic(
     .sort((a, b) => b.level - a.level || byAge(a.policy, b.policy))
     .map(({ policy }) => policy);
   const sources = new Set<TrafficPolicy>();
-  const whole = <K extends 'faults' | 'throttling' | 'floods'>(section: K) => {
+  const whole = (section: 'faults' | 'throttling' | 'floods'): TrafficPolicy | undefined => {
     const found = nearest.find((policy) => policy[section] !== undefined);
     if (found !== undefined) sources.add(found);
     return found;
@@ -77,7 +77,7 @@ export function composeTraffic(
     throttling: (throttled?.throttling ?? []).map((one) => ({ ...one, policy: nameOf(throttled) })),
     floods: flooded?.floods,
     limits,
-    sources,
+    sources: [...sources].map(({ namespace, name }) => `${namespace}/${name}`).sort(),
   };
 }
 

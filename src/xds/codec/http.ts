@@ -33,6 +33,13 @@ import { encodeLocalReplies, readLocalReplies } from './local-replies.ts';
 import { encodeRbac, readRbac } from './rbac.ts';
 import { encodeRouteConfiguration, readRouteConfiguration } from './route.ts';
 import { encodeShadowRules, hasShadowRules, readShadowRules } from './shadow-rules.ts';
+import {
+  checkTwins,
+  encodeTrafficFilter,
+  isOwnFilter,
+  takeTwin,
+  TRAFFIC_FILTERS,
+} from './traffic-filters.ts';
 import { ADS_SOURCE, checkAdsSource } from './tls.ts';
 import {
   boolValue,
@@ -131,12 +138,6 @@ const pathModeOf = ({ pathNormalization, filters }: HttpConnectionManager): Plai
     ? REFUSING_SLASHES
     : PATH_MODES[pathNormalization];
 
-export function encodeHttpConnectionManager(http: HttpConnectionManager): PlainMessage {
-  const { routes } = http;
-  return {
-    stat_prefix: http.statPrefix,
-    ...(routes.kind === 'rds'
-      ? { rds: { config_source: ADS_SOURCE, route_config_name: routes.name } }
 /** Envoy would show any URI of a client's certificate, also one that looks like an identity of the mesh: it shows none. */
 const CLIENT_CERT_MODES: {
   readonly [K in HttpConnectionManager['forwardClientCert']]: PlainMessage;
@@ -152,8 +153,14 @@ const CLIENT_CERT_MODES: {
   },
 };
 
+export function encodeHttpConnectionManager(http: HttpConnectionManager): PlainMessage {
+  const { routes } = http;
+  return {
+    stat_prefix: http.statPrefix,
+    ...(routes.kind === 'rds'
+      ? { rds: { config_source: ADS_SOURCE, route_config_name: routes.name } }
       : { route_config: encodeRouteConfiguration(routes.config) }),
-    http_filters: http.filters.map(encodeHttpFilter),
+    http_filters: http.filters.flatMap(encodeHttpFilter),
     // The application's own Server header passes.
     server_header_transformation: 'PASS_THROUGH',
     // The peer's address is what X-Forwarded-For is judged from, hop by trusted hop.
@@ -168,7 +175,7 @@ const CLIENT_CERT_MODES: {
   };
 }
 
-function encodeHttpFilter(filter: HttpFilter): PlainMessage {
+function encodeHttpFilter(filter: HttpFilter): PlainMessage | readonly PlainMessage[] {
   switch (filter.kind) {
     case 'rbac':
       return encodeExtension(HTTP_RBAC, { rules: encodeRbac(filter.rules) });
@@ -180,6 +187,10 @@ function encodeHttpFilter(filter: HttpFilter): PlainMessage {
       return encodeExtension(EXT_AUTHZ, encodeExtAuthz(filter.authz));
     case 'refusePaths':
       return encodeExtension(HTTP_RBAC, { rules: encodeRbac(ambiguousPathRules(filter.refused)) });
+    case 'requestLimits':
+    case 'floods':
+    case 'traffic':
+      return encodeTrafficFilter(filter);
     case 'router':
       return encodeExtension(ROUTER);
     default:
@@ -237,12 +248,19 @@ function readRoutes(fields: Fields): HttpConnectionManager['routes'] | undefined
   }
 }
 
+const KNOWN_FILTERS = [HTTP_RBAC, HTTP_JWT, EXT_AUTHZ, ROUTER, ...TRAFFIC_FILTERS];
+
 /** The router ends the chain: a filter behind it would never run. */
 function readHttpFilters(fields: Fields): readonly HttpFilter[] {
   const before = fields.reading.problems.length;
-  const filters = messages(fields, 'http_filters', (filter) =>
-    readExtension(filter, [HTTP_RBAC, HTTP_JWT, EXT_AUTHZ, ROUTER]),
-  );
+  const twins: Parameters<typeof takeTwin>[1] = [];
+  const filters = messages(fields, 'http_filters', (filter) => {
+    if (takeTwin(filter, twins)) return undefined;
+    if (isOwnFilter(filter) && !flag(filter, 'is_optional'))
+      return report(filter, 'is_optional', 'missing', 'must be true');
+    return readExtension(filter, KNOWN_FILTERS);
+  });
+  checkTwins(fields, filters, twins);
   const isComplete = fields.reading.problems.length === before;
   if (isComplete && filters.findIndex(({ kind }) => kind === 'router') !== filters.length - 1)
     report(fields, 'http_filters', 'missing', 'must end in the one router');

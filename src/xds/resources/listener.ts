@@ -81,6 +81,11 @@ export type HttpFilter =
   | { readonly kind: 'extAuthz'; readonly authz: ExtAuthz }
   /** Refuses paths that can be read in several ways, with 400: before everything else, by the path as it came. */
   | { readonly kind: 'refusePaths'; readonly refused: readonly AmbiguousPath[] }
+  /** Before all others that look at requests. */
+  | { readonly kind: 'requestLimits'; readonly limits: LimitsConfig }
+  | { readonly kind: 'floods'; readonly floods: FloodsConfig }
+  /** Behind the rules. */
+  | { readonly kind: 'traffic'; readonly traffic: TrafficControl }
   | { readonly kind: 'router' };
 
 export type PathNormalization = 'NONE' | 'BASE' | 'MERGE_SLASHES' | 'DECODE_AND_MERGE_SLASHES';
