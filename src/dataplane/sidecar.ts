@@ -101,6 +101,8 @@ export class Sidecar implements AsyncDisposable {
             this.#own.ejected();
             log.warn({ cluster: name, endpoint }, 'endpoint ejected: it keeps failing');
           },
+          onOverflow: (name, limit) => this.#own.overflow(name, limit),
+          onRetry: (name, isAllowed) => this.#own.retry(name, isAllowed),
         }),
       upstreamOf: ({ definition, http1, http2 }) => ({
         isHttp2: definition.protocol === 'http2',

@@ -60,7 +60,7 @@ export async function createRig(
             kind: 'forward',
             edits: EDITS,
             upstream: {
-              pick: (tried) => (tried.has(sessions) ? undefined : sessions),
+              pick: ({ tried }) => (tried.has(sessions) ? undefined : sessions),
               report: () => undefined,
               connectRetries: 1,
             },

@@ -60,7 +60,12 @@ class Question {
   readonly #onAbort = (): void => this.#fail('authorizer-timeout');
 
   #acquire(): void {
-    const want = { tried: this.#tried, mustBeFresh: this.#isStaleRetried };
+    const want = {
+      tried: this.#tried,
+      mustBeFresh: this.#isStaleRetried,
+      mayRepeat: false,
+      hash: undefined,
+    };
     const acquisition = this.#upstream.acquire(want, {
       onConnection: (connection) => this.#onConnection(connection),
       onFailure: (reasonCode, address) => this.#onNoConnection(reasonCode, address),
@@ -179,7 +184,7 @@ class Question {
       headers.push([block.lowerName(index), block.value(index)]);
     }
     const connection = this.#letGo(this.#connection);
-    connection?.report(true);
+    connection?.report(status);
     if (canReuse) connection?.release();
     else connection?.discard();
     const body = Buffer.concat(this.#parts);
@@ -188,7 +193,7 @@ class Question {
 
   #fail(reasonCode: string): void {
     const connection = this.#letGo(this.#connection);
-    connection?.report(false);
+    connection?.report(0);
     connection?.discard();
     this.#settle(failed(reasonCode));
   }

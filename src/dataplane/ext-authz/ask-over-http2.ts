@@ -21,7 +21,7 @@ export async function askOverHttp2(
 ): Promise<Asked> {
   const tried = new Set<UpstreamSessions>();
   for (let attempt = 0; attempt <= upstream.connectRetries; attempt++) {
-    const sessions = upstream.pick(tried);
+    const sessions = upstream.pick({ tried, mayRepeat: false, hash: undefined });
     if (sessions === undefined) break;
     tried.add(sessions);
     const conversation = await begin(sessions, question, signal);
@@ -30,11 +30,11 @@ export async function askOverHttp2(
       return failed('authorizer-timeout');
     }
     if (conversation === undefined) {
-      upstream.report(sessions, false);
+      upstream.report(sessions, 0);
       continue;
     }
     const asked = await conversation.run(signal);
-    upstream.report(sessions, asked.ok);
+    upstream.report(sessions, asked.ok ? asked.reply.status : 0);
     return asked;
   }
   return failed(tried.size === 0 ? 'no-healthy-upstream' : 'upstream-connect-failed');

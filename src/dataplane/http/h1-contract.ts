@@ -1,6 +1,7 @@
 // What the HTTP/1 engine asks of its caller: where requests go, and what is to be done with each.
 import type { Socket } from 'node:net';
 import type { RequestHead } from '../filters/connection-facts.ts';
+import type { RetryPlan } from '../upstream/retries.ts';
 import type { Http1Edits } from './h1-edit.ts';
 import type { HeadLimits } from './h1-head.ts';
 
@@ -37,8 +38,8 @@ export interface UpstreamConnection {
   /** Back to the pool: the engine has removed listeners of its own, and there are no unread bytes. */
   release(): void;
   discard(): void;
-  /** Whether the endpoint did its work, for ejection: an answer's head came, or it failed. */
-  report(isSuccess: boolean): void;
+  /** Of the endpoint, for ejection: the status that it answered with, or 0 when it failed. */
+  report(status: number): void;
 }
 
 export interface AcquireWant {
@@ -46,6 +47,9 @@ export interface AcquireWant {
   readonly tried: ReadonlySet<string>;
   /** Not from the pool. */
   readonly mustBeFresh: boolean;
+  /** Whether those that were tried may be used when there are no others. */
+  readonly mayRepeat: boolean;
+  readonly hash: bigint | undefined;
 }
 
 export interface AcquireHandlers {
@@ -68,7 +72,15 @@ export type Http1Action =
       /** `[name, value, …]`. */
       readonly headers: readonly string[];
     }
-  | { readonly kind: 'forward'; readonly upstream: Http1Upstream; readonly edits: Http1Edits };
+  | {
+      readonly kind: 'forward';
+      readonly upstream: Http1Upstream;
+      readonly edits: Http1Edits;
+      /** When it is sent again although an application may have got it; absent: never. */
+      readonly retry?: RetryPlan | undefined;
+      /** What chooses the endpoint, where the upstream hashes. */
+      readonly hash?: bigint | undefined;
+    };
 
 /** For a request of which nobody could say what is to be done with it. */
 export const UNDECIDED: Http1Action = {

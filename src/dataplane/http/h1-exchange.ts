@@ -9,22 +9,21 @@ import {
   type UpstreamUser,
 } from './h1-contract.ts';
 import { Body } from './h1-body.ts';
-import { writeRequestHead } from './h1-edit.ts';
 import type { ExchangeOwner } from './h1-exchange-owner.ts';
 import type { HeadLimits } from './h1-head.ts';
 import { Input } from './h1-input.ts';
+import { Replay } from './h1-replay.ts';
+import { sendRequest } from './h1-send.ts';
 import type { BodyPart } from './h1-request-body.ts';
 import { type Http1RequestHead, IDEMPOTENT } from './h1-request.ts';
 import { Http1ResponseHead } from './h1-response.ts';
+import { Tries } from './h1-tries.ts';
+import { MAX_RETRY_BODY_BYTES, Retries, type AttemptEnd } from '../upstream/retries.ts';
 
 /** More interim answers (1xx) than this to one request are nobody's. */
 const MAX_INTERIM_ANSWERS = 32;
-/** Bodies up to this are put into one string with their head: one write is cheaper than the copy. */
-const SMALL_BODY_BYTES = 16_384;
 
 const Phase = { None: 0, Acquiring: 1, Head: 2, Body: 3 } as const;
-
-const NONE_TRIED: ReadonlySet<string> = new Set();
 
 /** One for each downstream connection; `begin` uses it again. */
 export class UpstreamExchange implements AcquireHandlers, UpstreamUser {
@@ -47,12 +46,10 @@ export class UpstreamExchange implements AcquireHandlers, UpstreamUser {
   #upgrade = '';
   #acquisition: Disposable | undefined;
   #upstream: UpstreamConnection | undefined;
-  #tried: Set<string> | undefined;
-  /** Why the endpoint that was tried last did not take the request; '' when none was. */
-  #failure = '';
-  #hasRetriedStale = false;
-  #mustBeFresh = false;
-  #first: BodyPart | undefined;
+  readonly #tries = new Tries();
+  readonly #replay = new Replay();
+  /** Absent where the route asks for none. */
+  #retries: Retries | undefined;
   #isWaitingForDrain = false;
   /** Of the request's body, behind its first bytes. */
   readonly #pieces = new GatheredWrites();
@@ -67,11 +64,10 @@ export class UpstreamExchange implements AcquireHandlers, UpstreamUser {
     this.#request = request;
     this.#action = action;
     this.#upgrade = upgrade;
-    this.#tried = undefined;
-    this.#failure = '';
-    this.#hasRetriedStale = false;
-    this.#mustBeFresh = false;
-    this.#first = first;
+    const isRetried = action.retry !== undefined && upgrade === '';
+    this.#retries = isRetried ? new Retries(action.retry, request.method, false) : undefined;
+    this.#tries.reset(action.hash, isRetried);
+    this.#replay.begin(first, isRetried ? MAX_RETRY_BODY_BYTES : 0);
     this.isRequestSent = false;
     this.isUndelivered = false;
     this.address = '';
@@ -92,10 +88,7 @@ export class UpstreamExchange implements AcquireHandlers, UpstreamUser {
     const action = this.#action;
     if (action === undefined) return;
     this.#phase = Phase.Acquiring;
-    const acquisition = action.upstream.acquire(
-      { tried: this.#tried ?? NONE_TRIED, mustBeFresh: this.#mustBeFresh },
-      this,
-    );
+    const acquisition = action.upstream.acquire(this.#tries, this);
     if (this.#phase === Phase.Acquiring) this.#acquisition = acquisition;
   }
 
@@ -104,24 +97,20 @@ export class UpstreamExchange implements AcquireHandlers, UpstreamUser {
     this.#acquisition = undefined;
     if (address !== undefined) {
       this.address = address;
-      this.#failure = reasonCode;
+      this.#tries.failure = reasonCode;
       if (this.#mayTryAnother(address)) {
         this.#acquire();
         return;
       }
     }
-    this.#phase = Phase.None;
+    this.#detach();
     this.isUndelivered = true;
     /** That nobody is left says less than why the last one is not. */
-    this.#owner.onNoAnswer(503, this.#failure || reasonCode);
+    this.#owner.onNoAnswer(503, this.#tries.failure || reasonCode);
   }
 
   #mayTryAnother(address: string): boolean {
-    const retries = this.#action?.upstream.connectRetries ?? 0;
-    this.#tried ??= new Set();
-    if (this.#tried.size >= retries || this.#tried.has(address)) return false;
-    this.#tried.add(address);
-    return true;
+    return this.#tries.mayGoOn(address, this.#action?.upstream.connectRetries ?? 0);
   }
 
   onConnection(connection: UpstreamConnection): void {
@@ -149,13 +138,12 @@ export class UpstreamExchange implements AcquireHandlers, UpstreamUser {
 
   /** Closed before anything was sent on it: another is asked for, whatever the method. */
   #onDeadOnArrival(connection: UpstreamConnection): void {
-    if (connection.isReused && !this.#hasRetriedStale) {
-      this.#hasRetriedStale = true;
-      this.#mustBeFresh = true;
+    if (connection.isReused && !this.#tries.hasMetStale) {
+      this.#tries.mustBeFresh = true;
       this.#acquire();
       return;
     }
-    this.#phase = Phase.None;
+    this.#detach();
     this.isUndelivered = true;
     this.#owner.onNoAnswer(503, 'upstream-reset');
   }
@@ -163,25 +151,14 @@ export class UpstreamExchange implements AcquireHandlers, UpstreamUser {
   #send(socket: Socket): void {
     const request = this.#request;
     const action = this.#action;
-    const first = this.#first;
+    const first = this.#replay.part;
     if (request === undefined || action === undefined || first === undefined) return;
-    const text = writeRequestHead(request, action.edits, this.#upgrade);
-    const { bytes, tail } = first;
     this.isRequestSent = first.isLast;
-    let isRoomy: boolean;
-    if (bytes === undefined || bytes.length <= SMALL_BODY_BYTES) {
-      const small = bytes === undefined ? '' : bytes.toString('latin1');
-      isRoomy = socket.write(text + small + tail, 'latin1');
-    } else {
-      socket.cork();
-      socket.write(text, 'latin1');
-      isRoomy = socket.write(bytes);
-      if (tail !== '') isRoomy = socket.write(tail, 'latin1');
-      socket.uncork();
-    }
-    /** Of a longer body nothing is kept: it cannot be sent again. */
-    if (!first.isLast && bytes !== undefined) this.#first = undefined;
+    const { edits } = action;
+    const isRoomy = sendRequest(socket, { head: request, edits, upgrade: this.#upgrade, first });
+    this.#replay.noteSent();
     this.#isWaitingForDrain = !isRoomy;
+    this.#retries?.beginTry(this.#onTryTimeout);
     this.#owner.onSending();
   }
 
@@ -189,7 +166,7 @@ export class UpstreamExchange implements AcquireHandlers, UpstreamUser {
   writeBody(part: BodyPart): boolean {
     const socket = this.#upstream?.socket;
     if (socket === undefined) return true;
-    this.#first = undefined;
+    this.#replay.noteMore(part);
     let isRoomy = part.bytes === undefined || this.#pieces.write(part.bytes);
     if (part.isLast) {
       this.#pieces.flush();
@@ -260,10 +237,12 @@ export class UpstreamExchange implements AcquireHandlers, UpstreamUser {
       return true;
     }
     if (status === 503 && this.#movesOn()) return false;
+    if (this.#isFollowed({ kind: 'answer', status, grpcStatus: undefined })) return false;
+    this.#endRetries();
     this.#phase = Phase.Body;
-    this.#first = undefined;
+    this.#replay.forget();
     this.#input.clear();
-    this.#upstream?.report(true);
+    this.#upstream?.report(status);
     this.body.begin(head.facts.framing, head.facts.contentLength);
     this.#owner.onAnswer(head, bytes, end);
     return false;
@@ -272,16 +251,38 @@ export class UpstreamExchange implements AcquireHandlers, UpstreamUser {
   /** The endpoint's sidecar has not reached its application: @returns whether another is asked instead. */
   #movesOn(): boolean {
     const upstream = this.#upstream;
-    const first = this.#first;
-    if (upstream?.isMesh !== true || first === undefined) return false;
+    if (upstream?.isMesh !== true || this.#replay.part === undefined) return false;
     if (this.head.facts.nominated?.includes(UNDELIVERED) !== true) return false;
     if (!this.#mayTryAnother(upstream.address)) return false;
-    this.#failure = 'upstream-undelivered';
-    upstream.report(false);
-    this.#detach()?.discard();
-    this.#first = first;
+    this.#tries.failure = 'upstream-undelivered';
+    upstream.report(0);
+    this.#unlink()?.discard();
     this.#acquire();
     return true;
+  }
+
+  /** @returns whether the route has it sent again, as it then is. */
+  #isFollowed(end: AttemptEnd): boolean {
+    const upstream = this.#upstream;
+    const retries = this.#retries;
+    if (upstream === undefined || retries === undefined) return false;
+    if (this.#replay.part === undefined || !retries.mayFollow(end)) return false;
+    upstream.report(end.kind === 'answer' ? end.status : 0);
+    this.#tries.beginAnew(upstream.address);
+    this.#unlink()?.discard();
+    this.#phase = Phase.Acquiring;
+    this.#acquisition = retries.wait(() => this.#acquire());
+    return true;
+  }
+
+  readonly #onTryTimeout = (): void => {
+    if (this.#phase !== Phase.Head || this.#isFollowed({ kind: 'try-timeout' })) return;
+    this.#failHead(504, 'upstream-try-timeout');
+  };
+
+  #endRetries(): void {
+    this.#retries?.[Symbol.dispose]();
+    this.#retries = undefined;
   }
 
   #onSwitch(bytes: Buffer, end: number): void {
@@ -295,7 +296,7 @@ export class UpstreamExchange implements AcquireHandlers, UpstreamUser {
     }
     const upstream = this.#detach();
     if (upstream === undefined) return;
-    upstream.report(true);
+    upstream.report(101);
     this.#owner.onUpgraded(this.head, upstream, bytes.subarray(end));
   }
 
@@ -328,14 +329,20 @@ export class UpstreamExchange implements AcquireHandlers, UpstreamUser {
 
   /** As `abort`, and it is the endpoint's fault. */
   blame(): void {
-    this.#upstream?.report(false);
+    this.#upstream?.report(0);
     this.abort();
   }
 
   #detach(): UpstreamConnection | undefined {
+    this.#replay.forget();
+    this.#endRetries();
+    return this.#unlink();
+  }
+
+  #unlink(): UpstreamConnection | undefined {
     this.#phase = Phase.None;
     this.#input.clear();
-    this.#first = undefined;
+    this.#retries?.endTry();
     const upstream = this.#upstream;
     if (upstream === undefined) return undefined;
     this.#upstream = undefined;
@@ -367,14 +374,12 @@ export class UpstreamExchange implements AcquireHandlers, UpstreamUser {
       return;
     }
     if (this.#isStale(upstream)) {
-      const first = this.#first;
-      this.#detach()?.discard();
-      this.#first = first;
-      this.#hasRetriedStale = true;
-      this.#mustBeFresh = true;
+      this.#unlink()?.discard();
+      this.#tries.mustBeFresh = true;
       this.#acquire();
       return;
     }
+    if (this.#isFollowed({ kind: 'reset' })) return;
     this.#failHead(503, 'upstream-reset');
   }
 
@@ -382,10 +387,10 @@ export class UpstreamExchange implements AcquireHandlers, UpstreamUser {
   #isStale(upstream: UpstreamConnection): boolean {
     return (
       upstream.isReused &&
-      !this.#hasRetriedStale &&
+      !this.#tries.hasMetStale &&
       this.#input.isEmpty &&
       this.#interimAnswers === 0 &&
-      this.#first !== undefined &&
+      this.#replay.part !== undefined &&
       IDEMPOTENT.has(this.#request?.method ?? '')
     );
   }

@@ -51,7 +51,7 @@ for (const [title, head] of BROKEN) {
     assert.ok(!client.text.endsWith('0\r\n\r\n'));
     assert.equal(rig.completions[0]?.reasonCode, 'upstream-reset');
     assert.equal(rig.completions[0]?.status, 200);
-    assert.deepEqual(rig.upstream.reports, [true, false]);
+    assert.deepEqual(rig.upstream.reports, [200, 0]);
   });
 }
 
@@ -76,7 +76,7 @@ test('that nothing was delivered is believed of sidecars alone: an application t
   await rig.completed(1);
   assert.equal(backend.sockets.size, 1);
   assert.equal(client.text.includes('weft-undelivered'), false);
-  assert.deepEqual(rig.upstream.reports, [true]);
+  assert.deepEqual(rig.upstream.reports, [503]);
 });
 
 for (const tellsUndelivered of [false, true]) {
@@ -104,7 +104,7 @@ test('an upstream that closes before it answers is a 503, and the connection goe
   await client.until((text) => text.includes('503') && text.endsWith('upstream-reset\n'));
   client.write(GET);
   await client.until((text) => text.endsWith('ok'));
-  assert.deepEqual(rig.upstream.reports, [false, true]);
+  assert.deepEqual(rig.upstream.reports, [0, 200]);
   assert.deepEqual(
     rig.completions.map(({ status, reasonCode }) => [status, reasonCode]),
     [

@@ -70,7 +70,7 @@ test('an upstream that does not answer in time is a 504 and is blamed', async ()
   await client.until(
     (text) => text.includes('504 Gateway Timeout') && text.endsWith('upstream-timeout\n'),
   );
-  assert.deepEqual(rig.upstream.reports, [false]);
+  assert.deepEqual(rig.upstream.reports, [0]);
   assert.equal(rig.completions[0]?.reasonCode, 'upstream-timeout');
 });
 

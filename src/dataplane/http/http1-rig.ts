@@ -34,7 +34,7 @@ export async function listen(server: Server): Promise<number> {
 export class TestUpstream implements Http1Upstream {
   connectRetries = 1;
   readonly idle: Socket[] = [];
-  readonly reports: boolean[] = [];
+  readonly reports: number[] = [];
   readonly wants: AcquireWant[] = [];
   readonly all = new Set<Socket>();
   /** The port for an attempt; later attempts may get another. */
@@ -47,7 +47,7 @@ export class TestUpstream implements Http1Upstream {
   }
 
   acquire(want: AcquireWant, handlers: AcquireHandlers): Disposable {
-    this.wants.push(want);
+    this.wants.push({ ...want, tried: new Set(want.tried), mustBeFresh: want.mustBeFresh });
     const pooled = want.mustBeFresh ? undefined : this.idle.pop();
     if (pooled !== undefined) {
       handlers.onConnection(this.#wrap(pooled, true));
@@ -103,7 +103,7 @@ export class TestUpstream implements Http1Upstream {
         this.discarded++;
         socket.destroy();
       },
-      report: (isSuccess) => this.reports.push(isSuccess),
+      report: (status) => this.reports.push(status),
     };
   }
 }

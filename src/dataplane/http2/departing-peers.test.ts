@@ -42,7 +42,7 @@ async function createRig(backendPort: number): Promise<Rig> {
           kind: 'forward',
           edits: { path: undefined, isRemoved: () => false, added: [] },
           upstream: {
-            pick: (tried) => (tried.has(sessions) ? undefined : sessions),
+            pick: ({ tried }) => (tried.has(sessions) ? undefined : sessions),
             report: () => undefined,
             connectRetries: 1,
           },

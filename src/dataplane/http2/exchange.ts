@@ -12,10 +12,11 @@ import {
   type Http2Action,
   type Http2Answer,
   type Http2Completion,
-  type Http2Upstream,
 } from './http2-contract.ts';
+import { Retries, type AttemptEnd } from '../upstream/retries.ts';
 import { UpstreamLeg, type LegOwner } from './upstream-leg.ts';
-import type { ConnectionWaiter, UpstreamSessions } from './upstream-sessions.ts';
+import { UpstreamChoice } from './upstream-choice.ts';
+import type { ConnectionWaiter } from './upstream-sessions.ts';
 
 /** The downstream connection. */
 export interface ExchangeHost {
@@ -30,9 +31,6 @@ type Forward = Extract<Http2Action, { readonly kind: 'forward' }>;
 
 /** 64 KiB: what a peer that says nothing lets a stream send before it answers. Longer bodies are not sent twice. */
 const MAX_KEPT_BYTES = 65_536;
-/** New connections that a request may be moved to when streams are refused. */
-const MAX_REFUSALS = 3;
-const NONE: ReadonlySet<UpstreamSessions> = new Set();
 
 export class Exchange implements StreamUser, LegOwner, ConnectionWaiter {
   readonly stream: H2Stream;
@@ -60,12 +58,12 @@ export class Exchange implements StreamUser, LegOwner, ConnectionWaiter {
   #forward: Forward | undefined;
   #fields: Fields | undefined;
   #leg: UpstreamLeg | undefined;
-  #sessions: UpstreamSessions | undefined;
+  #choice: UpstreamChoice | undefined;
   #isWaiting = false;
-  #failures = 0;
-  #refusals = 0;
-  #tried: Set<UpstreamSessions> | undefined;
-  #refusedBy: Set<UpstreamSessions> | undefined;
+  /** Absent where the route asks for none. */
+  #retries: Retries | undefined;
+  /** Before the next attempt. */
+  #pause: Disposable | undefined;
 
   /** @param head absent where it cannot be served. @param fields without a flaw. */
   constructor(
@@ -118,6 +116,9 @@ export class Exchange implements StreamUser, LegOwner, ConnectionWaiter {
     this.#forward = action;
     const raw = editHeaders(head, action.edits);
     this.#fields = { raw, neverIndexed: keepNeverIndexed(head.raw, this.#neverIndexed, raw) };
+    const { retry } = action;
+    if (retry !== undefined) this.#retries = new Retries(retry, head.method, isGrpc(head));
+    this.#choice = new UpstreamChoice(action.upstream, action.hash, retry !== undefined);
     this.#next();
   }
 
@@ -167,33 +168,18 @@ export class Exchange implements StreamUser, LegOwner, ConnectionWaiter {
   }
 
   #next(): void {
-    const forward = this.#forward;
-    if (forward === undefined) return;
-    const { upstream } = forward;
-    const sessions = this.#canTryAgain(upstream) ? this.#pick(upstream) : undefined;
+    const choice = this.#choice;
+    if (choice === undefined) return;
+    const sessions = choice.next();
     if (sessions === undefined) {
-      this.#giveUp();
+      this.#giveUp(choice.reasonCode);
       return;
     }
-    this.#sessions = sessions;
     this.#isWaiting = true;
     sessions.take(this);
   }
 
-  #canTryAgain(upstream: Http2Upstream): boolean {
-    return this.#failures <= upstream.connectRetries && this.#refusals <= MAX_REFUSALS;
-  }
-
-  /** Who refused is going away; asked again only when there is nobody else. */
-  #pick(upstream: Http2Upstream): UpstreamSessions | undefined {
-    const tried = this.#tried ?? NONE;
-    const others = this.#refusedBy && upstream.pick(tried.union(this.#refusedBy));
-    return others ?? upstream.pick(tried);
-  }
-
-  #giveUp(): void {
-    const otherwise = this.#failures > 0 ? 'upstream-connect-failed' : 'no-healthy-upstream';
-    const reasonCode = this.#refusals > 0 ? 'upstream-refused-stream' : otherwise;
+  #giveUp(reasonCode: string): void {
     if (this.#host.refusesUndelivered) {
       /** Nothing of it was processed (RFC 9113 §8.7): the client may send it elsewhere, whatever its method. */
       this.#status = 503;
@@ -208,11 +194,7 @@ export class Exchange implements StreamUser, LegOwner, ConnectionWaiter {
 
   onNoConnection(): void {
     this.#isWaiting = false;
-    const sessions = this.#sessions;
-    if (sessions === undefined) return;
-    this.#failures++;
-    (this.#tried ??= new Set()).add(sessions);
-    this.#forward?.upstream.report(sessions, false);
+    this.#choice?.noteUnreachable();
     if (!this.stream.isClosed) this.#next();
   }
 
@@ -225,6 +207,7 @@ export class Exchange implements StreamUser, LegOwner, ConnectionWaiter {
     const isEnd = isWhole && (body === undefined || body.bytes === 0);
     const leg = new UpstreamLeg(this, connection, fields, isEnd);
     this.#leg = leg;
+    this.#retries?.beginTry(this.#onTryTimeout);
     if (isEnd) return;
     if (body !== undefined) {
       for (let at = 0; at < body.length; at++) {
@@ -290,10 +273,13 @@ export class Exchange implements StreamUser, LegOwner, ConnectionWaiter {
   }
 
   onAnswer(status: number, fields: Fields, isEnd: boolean): void {
-    this.#report(true);
+    const grpcStatus = grpcStatusIn(fields.raw);
+    if (this.#isFollowed({ kind: 'answer', status, grpcStatus })) return;
+    this.#choice?.report(status);
     this.#forget();
+    this.#endRetries();
     this.#status = status;
-    this.#grpcStatus = grpcStatusIn(fields.raw);
+    this.#grpcStatus = grpcStatus;
     this.stream.sendHead(fields, isEnd);
   }
 
@@ -311,12 +297,38 @@ export class Exchange implements StreamUser, LegOwner, ConnectionWaiter {
     this.#leg?.stream.credit(bytes);
   }
 
-  #report(isSuccess: boolean): void {
-    if (this.#sessions !== undefined) this.#forward?.upstream.report(this.#sessions, isSuccess);
+  /** @returns whether the route has it sent again, as it then is. */
+  #isFollowed(end: AttemptEnd): boolean {
+    const retries = this.#retries;
+    if (retries === undefined || !this.#isKeeping || this.#status !== 0) return false;
+    if (!retries.mayFollow(end)) return false;
+    this.#choice?.report(end.kind === 'answer' ? end.status : 0);
+    this.#choice?.beginAnew();
+    this.#leg?.abandon(ERROR.cancel);
+    this.#leg = undefined;
+    retries.endTry();
+    this.#pause = retries.wait(() => {
+      this.#pause = undefined;
+      this.#next();
+    });
+    return true;
+  }
+
+  readonly #onTryTimeout = (): void => {
+    if (this.#status !== 0 || this.#isFollowed({ kind: 'try-timeout' })) return;
+    this.#choice?.report(0);
+    this.#leg?.abandon(ERROR.cancel);
+    this.#failAnswer(504, 'upstream-try-timeout', ERROR.cancel);
+  };
+
+  #endRetries(): void {
+    this.#pause?.[Symbol.dispose]();
+    this.#retries?.[Symbol.dispose]();
+    this.#retries = undefined;
   }
 
   onBadAnswer(reasonCode: string): void {
-    this.#report(false);
+    this.#choice?.report(0);
     this.#failAnswer(502, reasonCode, ERROR.internal);
   }
 
@@ -329,7 +341,8 @@ export class Exchange implements StreamUser, LegOwner, ConnectionWaiter {
       this.#onRefused();
       return;
     }
-    if (this.#status === 0) this.#report(false);
+    if (this.#isFollowed({ kind: 'reset' })) return;
+    if (this.#status === 0) this.#choice?.report(0);
     /** A reset without an error is no end: what was cut must not look whole. */
     this.#failAnswer(503, 'upstream-reset', code === ERROR.none ? ERROR.internal : code);
   }
@@ -342,10 +355,8 @@ export class Exchange implements StreamUser, LegOwner, ConnectionWaiter {
   }
 
   #onRefused(): void {
-    const sessions = this.#sessions;
     this.#leg = undefined;
-    this.#refusals++;
-    if (sessions !== undefined) (this.#refusedBy ??= new Set()).add(sessions);
+    this.#choice?.noteRefusal();
     this.#next();
   }
 
@@ -359,10 +370,11 @@ export class Exchange implements StreamUser, LegOwner, ConnectionWaiter {
   }
 
   onClose(_stream: H2Stream, code: number): void {
-    if (this.#isWaiting) this.#sessions?.cancel(this);
+    if (this.#isWaiting) this.#choice?.current?.cancel(this);
     this.#leg?.abandon(code === ERROR.none ? ERROR.cancel : code);
     this.#leg = undefined;
     this.#body = undefined;
+    this.#endRetries();
     this.#host.onComplete({
       head: this.head,
       upstream: '',

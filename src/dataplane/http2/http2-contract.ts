@@ -1,13 +1,23 @@
 // What the HTTP/2 engine asks of its caller: where requests go, and what is to be done with each.
 import type { HeaderEdits, Http2RequestHead, RawHeaders } from './header-list.ts';
+import type { RetryPlan } from '../upstream/retries.ts';
 import type { UpstreamSessions } from './upstream-sessions.ts';
+
+export interface PickWant {
+  /** Not to be used again. */
+  readonly tried: ReadonlySet<UpstreamSessions>;
+  /** Whether they may be when there are no others. */
+  readonly mayRepeat: boolean;
+  /** What chooses the endpoint, where the upstream hashes. */
+  readonly hash: bigint | undefined;
+}
 
 /** Where a request may go; asked again when a connection could not be made. */
 export interface Http2Upstream {
-  /** @returns sessions of an endpoint not in `tried`, or `undefined` when there is none. */
-  pick(tried: ReadonlySet<UpstreamSessions>): UpstreamSessions | undefined;
-  /** Whether the endpoint did its work, for ejection. */
-  report(sessions: UpstreamSessions, isSuccess: boolean): void;
+  /** @returns sessions of an endpoint, or `undefined` when there is none. */
+  pick(want: PickWant): UpstreamSessions | undefined;
+  /** Of the endpoint, for ejection: the status that it answered with, or 0 when it failed. */
+  report(sessions: UpstreamSessions, status: number): void;
   readonly connectRetries: number;
 }
 
@@ -22,7 +32,14 @@ export interface Http2Answer {
 
 export type Http2Action =
   | Http2Answer
-  | { readonly kind: 'forward'; readonly upstream: Http2Upstream; readonly edits: HeaderEdits };
+  | {
+      readonly kind: 'forward';
+      readonly upstream: Http2Upstream;
+      readonly edits: HeaderEdits;
+      /** When it is sent again although an application may have got it; absent: never. */
+      readonly retry?: RetryPlan | undefined;
+      readonly hash?: bigint | undefined;
+    };
 
 export interface Http2Completion {
   readonly head: Http2RequestHead | undefined;

@@ -34,6 +34,11 @@ export class UpstreamSessions implements Disposable {
     this.#open = open;
   }
 
+  /** Open, or being opened. */
+  get connections(): number {
+    return this.#connections.length + this.#retired.size + (this.#isOpening ? 1 : 0);
+  }
+
   /** Streams in flight over all connections. */
   get inFlight(): number {
     let sum = 0;

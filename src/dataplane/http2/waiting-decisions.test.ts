@@ -57,7 +57,7 @@ async function createRig(): Promise<Rig> {
     kind: 'forward',
     edits: { path: undefined, isRemoved: () => false, added: [] },
     upstream: {
-      pick: (tried) => (tried.has(sessions) ? undefined : sessions),
+      pick: ({ tried }) => (tried.has(sessions) ? undefined : sessions),
       report: () => undefined,
       connectRetries: 0,
     },

@@ -29,6 +29,16 @@ export function createSidecarMetrics(registry: MetricsRegistry) {
       labels: [],
     })
     .labels();
+  const overflows = registry.counter({
+    name: 'weft_upstream_overflows_total',
+    help: 'Requests and connections beyond what a destination is asked to do at once, by the limit: cx, pending, rq',
+    labels: ['cluster', 'limit'],
+  });
+  const retries = registry.counter({
+    name: 'weft_upstream_retries_total',
+    help: 'Requests sent again, and those that the retry budget forbade to be',
+    labels: ['cluster', 'result'],
+  });
   const direct = registry.counter({
     name: 'weft_direct_connections_refused_total',
     help: 'Connections to the ports of interception that nobody redirected',
@@ -50,6 +60,9 @@ export function createSidecarMetrics(registry: MetricsRegistry) {
       open.labels('outbound').set(outbound);
     },
     ejected: () => ejections.inc(),
+    overflow: (cluster: string, limit: string) => overflows.labels(cluster, limit).inc(),
+    retry: (cluster: string, isAllowed: boolean) =>
+      retries.labels(cluster, isAllowed ? 'sent' : 'over_budget').inc(),
     interception: (direction: 'inbound' | 'outbound', isProven: boolean) =>
       interception.labels(direction).set(isProven ? 1 : 0),
     direct: (direction: 'inbound' | 'outbound') => direct.labels(direction).inc(),

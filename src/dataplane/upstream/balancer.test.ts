@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Endpoint } from '@weft/xds/resources/endpoint';
-import { chooseEndpoint } from './balancer.ts';
+import { Balancer } from './balancer.ts';
 import { UpstreamEndpoint } from './endpoint.ts';
 
 const NONE: ReadonlySet<string> = new Set();
@@ -16,6 +16,20 @@ const endpointOf = (port: number, more: Partial<Endpoint> = {}): UpstreamEndpoin
     tlsMode: 'disabled',
     ...more,
   });
+
+function chooseEndpoint(
+  endpoints: readonly UpstreamEndpoint[],
+  choice: {
+    readonly tried?: ReadonlySet<string>;
+    readonly now?: number;
+    readonly random: () => number;
+  },
+): UpstreamEndpoint | undefined {
+  const { tried = NONE, now = 0, random } = choice;
+  const balancer = new Balancer(random);
+  balancer.setEndpoints(endpoints);
+  return balancer.choose({ tried, now, hash: undefined });
+}
 
 /** Deterministic and even: a linear congruential generator. */
 function createRandom(): () => number {
@@ -31,7 +45,7 @@ function spread(endpoints: readonly UpstreamEndpoint[], requests: number): Map<n
   const random = createRandom();
   const counts = new Map<number, number>();
   for (let count = 0; count < requests; count++) {
-    const chosen = chooseEndpoint(endpoints, { tried: NONE, now: 0, random });
+    const chosen = chooseEndpoint(endpoints, { random });
     assert.ok(chosen);
     chosen.active++;
     counts.set(chosen.definition.port, (counts.get(chosen.definition.port) ?? 0) + 1);
@@ -39,33 +53,33 @@ function spread(endpoints: readonly UpstreamEndpoint[], requests: number): Map<n
   return counts;
 }
 
-test('chooseEndpoint() of two takes the one with less under way', () => {
+test('Balancer.choose() of two takes the one with less under way', () => {
   const [busy, free] = [endpointOf(1), endpointOf(2)];
   busy.active = 3;
   free.active = 2;
   for (const value of [0, 0.3, 0.6, 0.99]) {
-    const choice = { tried: NONE, now: 0, random: () => value };
+    const choice = { random: () => value };
     assert.equal(chooseEndpoint([busy, free], choice), free);
     assert.equal(chooseEndpoint([free, busy], choice), free);
   }
 });
 
-test('chooseEndpoint() spreads evenly over endpoints that are alike', () => {
+test('Balancer.choose() spreads evenly over endpoints that are alike', () => {
   const counts = spread([endpointOf(1), endpointOf(2), endpointOf(3)], 3_000);
   for (const [port, count] of counts) assert.ok(Math.abs(count - 1_000) < 30, `${port}: ${count}`);
 });
 
-test('chooseEndpoint() gives an endpoint of twice the weight twice the work', () => {
+test('Balancer.choose() gives an endpoint of twice the weight twice the work', () => {
   const counts = spread([endpointOf(1), endpointOf(2, { weight: 2 })], 3_000);
   assert.ok(Math.abs((counts.get(2) ?? 0) - 2_000) < 30, String(counts.get(2)));
 });
 
-test('chooseEndpoint() takes a weight of 0 for 1, and divides by nothing', () => {
+test('Balancer.choose() takes a weight of 0 for 1, and divides by nothing', () => {
   const counts = spread([endpointOf(1, { weight: 0 }), endpointOf(2)], 100);
   assert.equal(counts.get(1), 50);
 });
 
-test('chooseEndpoint() avoids what is unhealthy or ejected while another is well', () => {
+test('Balancer.choose() avoids what is unhealthy or ejected while another is well', () => {
   const [ill, ejected, well] = [
     endpointOf(1, { health: 'unhealthy' }),
     endpointOf(2),
@@ -75,14 +89,14 @@ test('chooseEndpoint() avoids what is unhealthy or ejected while another is well
   well.active = 100;
   const random = createRandom();
   for (let count = 0; count < 50; count++) {
-    const chosen = chooseEndpoint([ill, ejected, well], { tried: NONE, now: 999, random });
+    const chosen = chooseEndpoint([ill, ejected, well], { now: 999, random });
     assert.equal(chosen, well);
   }
-  const later = chooseEndpoint([ill, ejected, well], { tried: NONE, now: 1_000, random });
+  const later = chooseEndpoint([ill, ejected, well], { now: 1_000, random });
   assert.equal(later, ejected, 'the ejection is over');
 });
 
-test('chooseEndpoint() takes a bad chance rather than none, but never what drains or was tried', () => {
+test('Balancer.choose() takes a bad chance rather than none, but never what drains or was tried', () => {
   const [draining, ejected, tried] = [
     endpointOf(1, { health: 'draining' }),
     endpointOf(2),

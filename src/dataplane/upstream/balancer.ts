@@ -1,41 +1,112 @@
-// Chooses an endpoint: the least loaded of two taken at random, among those that are well.
+// Chooses an endpoint among those that are well, in the way the cluster asks for.
+import type { Balancing } from '@weft/xds/resources/cluster';
 import type { UpstreamEndpoint } from './endpoint.ts';
+import { HashRing } from './hash-ring.ts';
 
 export interface Choice {
   /** Addresses that failed for this request already. */
   readonly tried: ReadonlySet<string>;
   readonly now: number;
-  readonly random: () => number;
+  /** What the route has hashed of the request; nothing chooses at random. */
+  readonly hash: bigint | undefined;
 }
 
-/**
- * Healthy and not ejected first; when none is, any that is not draining (better a bad chance than none); never one
- * that was tried. @returns `undefined` when there is nothing to try.
- */
-export function chooseEndpoint(
-  endpoints: readonly UpstreamEndpoint[],
-  choice: Choice,
-): UpstreamEndpoint | undefined {
-  const only = endpoints[0];
-  if (endpoints.length === 1 && only !== undefined) {
-    const isUsable = only.definition.health !== 'draining' && !choice.tried.has(only.key);
-    return isUsable ? only : undefined;
+type Pick = (usable: readonly UpstreamEndpoint[]) => UpstreamEndpoint | undefined;
+
+export class Balancer {
+  readonly #random: () => number;
+  #balancing: Balancing = 'leastRequest';
+  #endpoints: readonly UpstreamEndpoint[] = [];
+  /** Of all endpoints, made when it is first asked for. */
+  #ring: HashRing | undefined;
+  #turn: number;
+
+  constructor(random: () => number) {
+    this.#random = random;
+    /** Proxies that start together do not all begin with the same endpoint. */
+    this.#turn = Math.floor(random() * TURNS);
   }
-  const { now, tried } = choice;
-  const usable = endpoints.filter(
-    (endpoint) => endpoint.definition.health !== 'draining' && !tried.has(endpoint.key),
-  );
-  const well = usable.filter(
-    (endpoint) => endpoint.definition.health === 'healthy' && endpoint.ejectedUntil <= now,
-  );
-  return leastLoadedOfTwo(well.length > 0 ? well : usable, choice.random);
+
+  setBalancing(balancing: Balancing): void {
+    this.#balancing = balancing;
+    this.#ring = undefined;
+  }
+
+  setEndpoints(endpoints: readonly UpstreamEndpoint[]): void {
+    this.#endpoints = endpoints;
+    this.#ring = undefined;
+  }
+
+  /**
+   * Healthy and not ejected first; when none is, any that is not draining (better a bad chance than none); never one
+   * that was tried. @returns `undefined` when there is nothing to try.
+   */
+  choose({ now, tried, hash }: Choice): UpstreamEndpoint | undefined {
+    const endpoints = this.#endpoints;
+    const only = endpoints[0];
+    if (endpoints.length === 1 && only !== undefined) {
+      const isUsable = only.definition.health !== 'draining' && !tried.has(only.key);
+      return isUsable ? only : undefined;
+    }
+    const usable = endpoints.filter(
+      (endpoint) => endpoint.definition.health !== 'draining' && !tried.has(endpoint.key),
+    );
+    const well = usable.filter(
+      (endpoint) => endpoint.definition.health === 'healthy' && endpoint.ejectedUntil <= now,
+    );
+    return this.#pick(well.length > 0 ? well : usable, hash);
+  }
+
+  #pick(
+    among: readonly UpstreamEndpoint[],
+    hash: bigint | undefined,
+  ): UpstreamEndpoint | undefined {
+    if (among.length < 2) return among[0];
+    const balancing = this.#balancing;
+    if (typeof balancing === 'object') {
+      this.#ring ??= new HashRing(this.#endpoints, balancing);
+      return this.#ring.find(hash ?? this.#randomHash(), new Set(among));
+    }
+    return this.#ways[balancing](among);
+  }
+
+  readonly #ways: { readonly [K in Extract<Balancing, string>]: Pick } = {
+    leastRequest: (among) => leastLoadedOfTwo(among, this.#random),
+    random: (among) => among[Math.floor(this.#random() * among.length)],
+    roundRobin: (among) => nextInTurn(among) ?? this.#nextOfEqual(among),
+  };
+
+  #nextOfEqual(among: readonly UpstreamEndpoint[]): UpstreamEndpoint | undefined {
+    this.#turn = (this.#turn + 1) % TURNS;
+    return among[this.#turn % among.length];
+  }
+
+  #randomHash(): bigint {
+    return BigInt(Math.floor(this.#random() * Number.MAX_SAFE_INTEGER)) << 11n;
+  }
+}
+
+const TURNS = 0x4000_0000;
+
+/** Each is credited by its weight, and the richest pays for all. @returns `undefined` where weights are equal. */
+function nextInTurn(among: readonly UpstreamEndpoint[]): UpstreamEndpoint | undefined {
+  const weight = among[0]?.definition.weight;
+  if (among.every(({ definition }) => definition.weight === weight)) return undefined;
+  let richest: UpstreamEndpoint | undefined;
+  let total = 0;
+  for (const endpoint of among) {
+    endpoint.credit += endpoint.definition.weight;
+    total += endpoint.definition.weight;
+    if (richest === undefined || endpoint.credit > richest.credit) richest = endpoint;
+  }
+  if (richest !== undefined) richest.credit -= total;
+  return richest;
 }
 
 function leastLoadedOfTwo(
   endpoints: readonly UpstreamEndpoint[],
   random: () => number,
 ): UpstreamEndpoint | undefined {
-  if (endpoints.length < 2) return endpoints[0];
   const first = Math.floor(random() * endpoints.length);
   const step = 1 + Math.floor(random() * (endpoints.length - 1));
   const a = endpoints[first];

@@ -3,12 +3,15 @@ import type { Clock } from '@weft/model/clock';
 import type { Cluster } from '@weft/xds/resources/cluster';
 import type { Endpoint } from '@weft/xds/resources/endpoint';
 import type { UpstreamConnection } from '../http/http1-proxy.ts';
+import type { PickWant } from '../http2/http2-contract.ts';
+import type { UpstreamSessions } from '../http2/upstream-sessions.ts';
 import type { MeshContexts } from '../tls/credentials.ts';
 import { type Address, ClusterRuntime } from './cluster.ts';
 
 export interface ClusterRig extends Disposable {
   readonly cluster: ClusterRuntime;
   readonly ejected: readonly string[];
+  readonly overflows: readonly string[];
   contexts: MeshContexts | undefined;
   nowMs: number;
 }
@@ -49,6 +52,7 @@ export function createRig(
   appAddress: (address: Address) => Address = (address) => address,
 ): ClusterRig {
   const ejected: string[] = [];
+  const overflows: string[] = [];
   const clock: Clock = {
     now: () => rig.nowMs,
     setTimeout: () => ({ [Symbol.dispose]: () => undefined }),
@@ -59,10 +63,13 @@ export function createRig(
     contexts: () => rig.contexts,
     appAddress,
     onEjected: (_cluster, endpoint) => ejected.push(endpoint),
+    onOverflow: (_cluster, limit) => overflows.push(limit),
+    onRetry: () => undefined,
   });
   const rig: ClusterRig = {
     cluster,
     ejected,
+    overflows,
     contexts: undefined,
     nowMs: 0,
     [Symbol.dispose]: () => cluster[Symbol.dispose](),
@@ -84,12 +91,17 @@ export class Refusal extends Error {
 /** A connection for one HTTP/1 exchange. @throws Refusal */
 export function acquire(
   { cluster }: ClusterRig,
-  want: { readonly tried?: readonly string[]; readonly mustBeFresh?: boolean } = {},
+  want: {
+    readonly tried?: readonly string[];
+    readonly mustBeFresh?: boolean;
+    readonly mayRepeat?: boolean;
+    readonly hash?: bigint;
+  } = {},
 ): Promise<UpstreamConnection> {
-  const { tried = [], mustBeFresh = false } = want;
+  const { tried = [], mustBeFresh = false, mayRepeat = false, hash } = want;
   return new Promise((resolve, reject) => {
     cluster.http1.acquire(
-      { tried: new Set(tried), mustBeFresh },
+      { tried: new Set(tried), mustBeFresh, mayRepeat, hash },
       {
         onConnection: resolve,
         onFailure: (reasonCode, address) => reject(new Refusal(reasonCode, address)),
@@ -109,3 +121,10 @@ export function openTcp(
     });
   });
 }
+
+/** For HTTP/2. */
+export const pickOf = (...tried: readonly UpstreamSessions[]): PickWant => ({
+  tried: new Set(tried),
+  mayRepeat: false,
+  hash: undefined,
+});

@@ -12,6 +12,7 @@ import {
   endpointOf,
   meshClusterOf,
   openTcp,
+  pickOf,
 } from './cluster-rig.ts';
 
 const pki = createTestPki();
@@ -122,27 +123,27 @@ test('failures that the exchange reports count for ejection, and successes again
   using rig = createRig(EJECTING, [endpointOf(server.port), endpointOf(1)]);
   rig.cluster.endpoints[1]!.active = 50;
   const lent = await acquire(rig);
-  lent.report(false);
-  lent.report(true);
-  lent.report(false);
+  lent.report(0);
+  lent.report(200);
+  lent.report(0);
   assert.deepEqual(rig.ejected, []);
   lent.release();
   assert.equal(rig.cluster.endpoints[0]?.idle.length, 1);
   const again = await acquire(rig);
-  again.report(false);
+  again.report(0);
   assert.deepEqual(rig.ejected, [`127.0.0.1:${server.port}`]);
 });
 
 test('HTTP/2 sessions of an endpoint are shared, and new ones are made for new certificates', () => {
   using rig = createRig(meshClusterOf([PRICES]), [endpointOf(1, { tlsMode: 'mesh' })]);
   rig.contexts = pki.contexts('shop/web');
-  const first = rig.cluster.http2.pick(new Set());
+  const first = rig.cluster.http2.pick(pickOf());
   assert.ok(first);
-  assert.equal(rig.cluster.http2.pick(new Set()), first);
+  assert.equal(rig.cluster.http2.pick(pickOf()), first);
   rig.contexts = pki.contexts('shop/web');
-  const second = rig.cluster.http2.pick(new Set());
+  const second = rig.cluster.http2.pick(pickOf());
   assert.notEqual(second, first);
-  assert.equal(rig.cluster.http2.pick(new Set([first])), undefined, 'the endpoint was tried');
+  assert.equal(rig.cluster.http2.pick(pickOf(first)), undefined, 'the endpoint was tried');
 });
 
 const good = pki.issue({ uris: [PRICES] });
@@ -261,7 +262,7 @@ test('who waits for an endpoint that is withdrawn is told at once, and asks the 
     endpointOf(silent.port, { tlsMode: 'mesh' }),
   ]);
   rig.contexts = pki.contexts('shop/web');
-  const sessions = rig.cluster.http2.pick(new Set());
+  const sessions = rig.cluster.http2.pick(pickOf());
   assert.ok(sessions);
   const http1 = assert.rejects(acquire(rig), { message: 'upstream-withdrawn' });
   const http2 = new Promise<void>((resolve, reject) => {

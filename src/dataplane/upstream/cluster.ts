@@ -1,33 +1,31 @@
 // Runs one cluster: its endpoints as they come and go, and connections to them for HTTP/1, HTTP/2 and TCP.
 import type { Socket } from 'node:net';
 import type { Clock } from '@weft/model/clock';
-import type { SpiffeId } from '@weft/model/identity';
 import type { Cluster } from '@weft/xds/resources/cluster';
 import type { Endpoint } from '@weft/xds/resources/endpoint';
-import { MESH_ALPN } from '@weft/xds/resources/listener';
+import type { RetryPolicy } from '@weft/xds/resources/retry';
 import type { Http1Upstream } from '../http/http1-proxy.ts';
-import type { Http2Upstream } from '../http2/http2-proxy.ts';
+import type { Http2Upstream, PickWant } from '../http2/http2-contract.ts';
 import { UpstreamSessions } from '../http2/upstream-sessions.ts';
 import type { ClusterHandle } from '../state/config-store.ts';
-import { ConnectFailure, connectMesh, connectPlain, type ConnectHandlers } from '../tls/client.ts';
-import type { MeshContexts } from '../tls/credentials.ts';
-import { chooseEndpoint } from './balancer.ts';
+import { Balancer } from './balancer.ts';
+import { CircuitBreaker, type Overflow } from './breaker.ts';
 import { PooledConnection } from './connection.ts';
+import { Connector, type Address, type ConnectorOptions } from './connector.ts';
 import { noteResult } from './ejection.ts';
 import { endpointKey, UpstreamEndpoint } from './endpoint.ts';
+import type { RetryPlan } from './retries.ts';
+import { RetryAllowance } from './retry-budget.ts';
 
-export interface Address {
-  readonly address: string;
-  readonly port: number;
-}
+export type { Address } from './connector.ts';
 
-export interface ClusterOptions {
+export interface ClusterOptions extends ConnectorOptions {
   readonly clock: Clock;
   readonly random: () => number;
-  readonly contexts: () => MeshContexts | undefined;
-  /** Where the application really listens, for clusters of the proxy's own ports. */
-  readonly appAddress: (address: Address) => Address;
   readonly onEjected: (cluster: string, endpoint: string) => void;
+  readonly onOverflow: (cluster: string, limit: Overflow) => void;
+  /** A request is sent again, or would be if the budget allowed it. */
+  readonly onRetry: (cluster: string, isAllowed: boolean) => void;
 }
 
 /** A connection for a tunnel; `done` once it has ended. */
@@ -42,12 +40,14 @@ const MAX_TCP_ATTEMPTS = 3;
 /** HTTP requests try so many endpoints before they fail. */
 const CONNECT_RETRIES = 2;
 
-type MeshProtocol = keyof typeof MESH_ALPN;
-
 export class ClusterRuntime implements ClusterHandle {
   readonly #options: ClusterOptions;
   #cluster: Cluster;
   #endpoints: readonly UpstreamEndpoint[] = [];
+  readonly #connector: Connector;
+  readonly #balancer: Balancer;
+  readonly #allowance: RetryAllowance;
+  readonly breaker: CircuitBreaker;
   readonly #bySessions = new WeakMap<UpstreamSessions, UpstreamEndpoint>();
   readonly http1: Http1Upstream;
   readonly http2: Http2Upstream;
@@ -55,16 +55,22 @@ export class ClusterRuntime implements ClusterHandle {
   constructor(cluster: Cluster, options: ClusterOptions) {
     this.#options = options;
     this.#cluster = cluster;
+    this.#connector = new Connector(options, () => this.#cluster);
+    this.#balancer = new Balancer(options.random);
+    this.#allowance = new RetryAllowance(() => sumOf(this.#endpoints, ({ load }) => load));
+    this.breaker = new CircuitBreaker(options.clock, (limit) =>
+      options.onOverflow(this.name, limit),
+    );
     this.http1 = {
       connectRetries: CONNECT_RETRIES,
       acquire: (want, handlers) => this.#acquireHttp1(want, handlers),
     };
     this.http2 = {
       connectRetries: CONNECT_RETRIES,
-      pick: (tried) => this.#pickSessions(tried),
-      report: (sessions, isSuccess) => {
+      pick: (want) => this.#pickSessions(want),
+      report: (sessions, status) => {
         const endpoint = this.#bySessions.get(sessions);
-        if (endpoint !== undefined) this.#note(endpoint, isSuccess);
+        if (endpoint !== undefined) this.#note(endpoint, status);
       },
     };
     this.update(cluster);
@@ -86,6 +92,9 @@ export class ClusterRuntime implements ClusterHandle {
     const isSecuredOtherwise =
       JSON.stringify(cluster.meshTls) !== JSON.stringify(this.#cluster.meshTls);
     this.#cluster = cluster;
+    this.#balancer.setBalancing(cluster.balancing);
+    this.#allowance.setBudget(cluster.circuitBreakers?.retryBudget);
+    this.breaker.setLimits(cluster.circuitBreakers);
     if (isSecuredOtherwise) for (const endpoint of this.#endpoints) endpoint.closeIdle();
     const { discovery, meshTls } = cluster;
     if (discovery.kind === 'static') {
@@ -106,7 +115,7 @@ export class ClusterRuntime implements ClusterHandle {
     const known = new Map(this.#endpoints.map((endpoint) => [endpoint.key, endpoint]));
     this.#endpoints = definitions.map((definition) => {
       const endpoint = known.get(endpointKey(definition));
-      if (endpoint === undefined) return new UpstreamEndpoint(definition);
+      if (endpoint === undefined) return new UpstreamEndpoint(definition, this.#onFree);
       known.delete(endpoint.key);
       const old = endpoint.definition;
       /** Another workload may answer at the same address: nothing that was opened to the old one is used again. */
@@ -116,6 +125,7 @@ export class ClusterRuntime implements ClusterHandle {
       endpoint.definition = definition;
       return endpoint;
     });
+    this.#balancer.setEndpoints(this.#endpoints);
     for (const gone of known.values()) {
       gone.isRemoved = true;
       gone.closeIdle();
@@ -125,17 +135,46 @@ export class ClusterRuntime implements ClusterHandle {
 
   /** After new certificates: connections that were made with the old ones take no new requests. */
   retireIdle(): void {
-    for (const endpoint of this.#endpoints) if (this.#isMesh(endpoint)) endpoint.closeIdle();
+    for (const endpoint of this.#endpoints)
+      if (this.#connector.isMesh(endpoint)) endpoint.closeIdle();
   }
 
-  #choose(tried: ReadonlySet<string>): UpstreamEndpoint | undefined {
-    const { clock, random } = this.#options;
-    return chooseEndpoint(this.#endpoints, { tried, now: clock.now(), random });
+  /** For requests of a route with a retry policy. */
+  retryPlan(policy: RetryPolicy): RetryPlan {
+    const { clock, random, onRetry } = this.#options;
+    const allowance = this.#allowance;
+    return {
+      policy,
+      allowance,
+      clock,
+      random,
+      onRetry: (isAllowed) => onRetry(this.name, isAllowed),
+    };
   }
 
-  #note(endpoint: UpstreamEndpoint, isSuccess: boolean): void {
+  #choose(
+    tried: ReadonlySet<string>,
+    { mayRepeat, hash }: { readonly mayRepeat: boolean; readonly hash: bigint | undefined } = PLAIN,
+  ): UpstreamEndpoint | undefined {
+    const now = this.#options.clock.now();
+    const chosen = this.#balancer.choose({ tried, now, hash });
+    if (chosen !== undefined || !mayRepeat || tried.size === 0) return chosen;
+    return this.#balancer.choose({ tried: NONE, now, hash });
+  }
+
+  readonly #onFree = (): void => this.breaker.onFree();
+
+  /** With none to this endpoint there may always be one: else others could keep it from ever being reached. */
+  #mayConnect(endpoint: UpstreamEndpoint): boolean {
+    return (
+      endpoint.connections === 0 ||
+      this.breaker.mayConnect(() => sumOf(this.#endpoints, ({ connections }) => connections))
+    );
+  }
+
+  #note(endpoint: UpstreamEndpoint, status: number): void {
     if (endpoint.isRemoved) return;
-    const isEjected = noteResult(endpoint, isSuccess, {
+    const isEjected = noteResult(endpoint, status, {
       rules: this.#cluster.outlierDetection,
       all: this.#endpoints,
       now: this.#options.clock.now(),
@@ -145,36 +184,30 @@ export class ClusterRuntime implements ClusterHandle {
     this.#options.onEjected(this.name, endpoint.key);
   }
 
-  #generation(endpoint: UpstreamEndpoint): MeshContexts | undefined {
-    return this.#isMesh(endpoint) ? this.#options.contexts() : undefined;
-  }
-
-  #isMesh(endpoint: UpstreamEndpoint): boolean {
-    return this.#cluster.meshTls !== undefined && endpoint.definition.tlsMode === 'mesh';
-  }
-
   #acquireHttp1(
     want: Parameters<Http1Upstream['acquire']>[0],
     handlers: Parameters<Http1Upstream['acquire']>[1],
   ): Disposable {
-    const endpoint = this.#choose(want.tried);
+    const endpoint = this.#choose(want.tried, want);
     if (endpoint === undefined) {
       handlers.onFailure('no-healthy-upstream', undefined);
       return NOTHING;
     }
-    const generation = this.#generation(endpoint);
+    const generation = this.#connector.generation(endpoint);
     const pooled = want.mustBeFresh ? undefined : takeIdle(endpoint, generation);
     const { epoch } = endpoint;
-    endpoint.active++;
     if (pooled !== undefined) {
+      endpoint.active++;
       handlers.onConnection(pooled);
       return NOTHING;
     }
+    if (!this.#mayConnect(endpoint)) return this.#waitForHttp1(want, handlers);
+    endpoint.active++;
     let isCancelled = false;
-    this.#connect(endpoint, 'http1', {
+    this.#connector.connect(endpoint, 'http1', {
       onConnect: (socket) => {
         if (isCancelled) {
-          endpoint.active--;
+          endpoint.end();
           socket.destroy();
           return;
         }
@@ -184,13 +217,13 @@ export class ClusterRuntime implements ClusterHandle {
             endpoint,
             epoch,
             generation,
-            onResult: (isSuccess) => this.#note(endpoint, isSuccess),
+            onResult: (status) => this.#note(endpoint, status),
           }),
         );
       },
       onFailure: (failure) => {
-        endpoint.active--;
-        this.#note(endpoint, false);
+        endpoint.end();
+        this.#note(endpoint, 0);
         if (!isCancelled) handlers.onFailure(failure.code, endpoint.key);
       },
     });
@@ -201,18 +234,37 @@ export class ClusterRuntime implements ClusterHandle {
     };
   }
 
-  #pickSessions(tried: ReadonlySet<UpstreamSessions>): UpstreamSessions | undefined {
+  #waitForHttp1(
+    want: Parameters<Http1Upstream['acquire']>[0],
+    handlers: Parameters<Http1Upstream['acquire']>[1],
+  ): Disposable {
+    let acquisition: Disposable | undefined;
+    acquisition = this.breaker.wait(
+      () => {
+        acquisition = this.#acquireHttp1(want, handlers);
+      },
+      () => handlers.onFailure('upstream-overflow', undefined),
+      this.#cluster.connectTimeoutMs,
+    );
+    if (acquisition === undefined) {
+      handlers.onFailure('upstream-overflow', undefined);
+      return NOTHING;
+    }
+    return { [Symbol.dispose]: () => acquisition?.[Symbol.dispose]() };
+  }
+
+  #pickSessions(want: PickWant): UpstreamSessions | undefined {
     const addresses = new Set<string>();
-    for (const sessions of tried) {
+    for (const sessions of want.tried) {
       const endpoint = this.#bySessions.get(sessions);
       if (endpoint !== undefined) addresses.add(endpoint.key);
     }
-    const endpoint = this.#choose(addresses);
+    const endpoint = this.#choose(addresses, want);
     return endpoint && this.#sessionsOf(endpoint);
   }
 
   #sessionsOf(endpoint: UpstreamEndpoint): UpstreamSessions {
-    const generation = this.#generation(endpoint);
+    const generation = this.#connector.generation(endpoint);
     if (endpoint.sessions !== undefined && endpoint.sessionsGeneration === generation) {
       return endpoint.sessions;
     }
@@ -220,7 +272,7 @@ export class ClusterRuntime implements ClusterHandle {
     const sessions = new UpstreamSessions(
       () =>
         new Promise<Socket>((resolve, reject) => {
-          this.#connect(endpoint, 'http2', { onConnect: resolve, onFailure: reject });
+          this.#connector.connect(endpoint, 'http2', { onConnect: resolve, onFailure: reject });
         }),
     );
     endpoint.sessions = sessions;
@@ -252,21 +304,26 @@ export class ClusterRuntime implements ClusterHandle {
         return;
       }
       tried.add(endpoint.key);
+      if (!this.#mayConnect(endpoint)) {
+        this.breaker.refuseConnection();
+        handlers.onFailure('upstream-overflow', undefined);
+        return;
+      }
       endpoint.active++;
-      this.#connect(endpoint, 'tcp', {
+      this.#connector.connect(endpoint, 'tcp', {
         onConnect: (socket) => {
-          this.#note(endpoint, true);
+          this.#note(endpoint, CONNECTED);
           handlers.onConnection({
             socket,
             address: endpoint.key,
             done: () => {
-              endpoint.active--;
+              endpoint.end();
             },
           });
         },
         onFailure: (failure) => {
-          endpoint.active--;
-          this.#note(endpoint, false);
+          endpoint.end();
+          this.#note(endpoint, 0);
           const isLeft = this.#endpoints.some(({ key }) => !tried.has(key));
           const isLast = tried.size >= MAX_TCP_ATTEMPTS || !isLeft;
           if (isLast) handlers.onFailure(failure.code, endpoint.key);
@@ -279,69 +336,10 @@ export class ClusterRuntime implements ClusterHandle {
 
   #openDirect(destination: Address, handlers: Parameters<ClusterRuntime['openTcp']>[1]): void {
     const address = endpointKey(destination);
-    connectPlain(
-      {
-        host: destination.address,
-        port: destination.port,
-        timeoutMs: this.#cluster.connectTimeoutMs,
-      },
-      {
-        onConnect: (socket) => handlers.onConnection({ socket, address, done: () => undefined }),
-        onFailure: (failure) => handlers.onFailure(failure.code, address),
-      },
-    );
-  }
-
-  #connect(
-    endpoint: UpstreamEndpoint,
-    protocol: MeshProtocol,
-    asked: ConnectHandlers<Socket>,
-  ): void {
-    const handlers = endpoint.attempts.begin(asked);
-    const { connectTimeoutMs: timeoutMs, meshTls, discovery } = this.#cluster;
-    if (meshTls === undefined || endpoint.definition.tlsMode !== 'mesh') {
-      const { address: host, port } =
-        discovery.kind === 'static'
-          ? this.#options.appAddress(endpoint.definition)
-          : endpoint.definition;
-      connectPlain({ host, port, timeoutMs }, handlers);
-      return;
-    }
-    const { address: host, port, identity } = endpoint.definition;
-    const { sni, peerUris } = meshTls;
-    const expected = new Set(peerUris);
-    const isExpected = (id: SpiffeId): boolean =>
-      expected.has(id) && (identity === undefined || identity === id);
-    const target = { host, port, timeoutMs, sni, alpn: [MESH_ALPN[protocol]], isExpected };
-    this.#connectMesh(target, handlers, MAX_STALE_HANDSHAKES);
-  }
-
-  /** A handshake that ends under other roots or another certificate than it began with is made again: trust is of now. */
-  #connectMesh(
-    target: Omit<Parameters<typeof connectMesh>[0], 'contexts'>,
-    handlers: ConnectHandlers<Socket>,
-    staleLeft: number,
-  ): void {
-    const contexts = this.#options.contexts();
-    if (contexts === undefined || staleLeft === 0) {
-      const why = contexts === undefined ? 'no certificate or bundle yet' : 'it always changes';
-      handlers.onFailure(new ConnectFailure('no-certificate', why));
-      return;
-    }
-    connectMesh(
-      { ...target, contexts },
-      {
-        onFailure: (failure) => handlers.onFailure(failure),
-        onConnect: (socket) => {
-          if (this.#options.contexts() === contexts) {
-            handlers.onConnect(socket);
-            return;
-          }
-          socket.destroy();
-          this.#connectMesh(target, handlers, staleLeft - 1);
-        },
-      },
-    );
+    this.#connector.connectDirect(destination, {
+      onConnect: (socket) => handlers.onConnection({ socket, address, done: () => undefined }),
+      onFailure: (failure) => handlers.onFailure(failure.code, address),
+    });
   }
 
   [Symbol.dispose](): void {
@@ -350,11 +348,19 @@ export class ClusterRuntime implements ClusterHandle {
       endpoint.closeIdle();
     }
     this.#endpoints = [];
+    this.#balancer.setEndpoints(this.#endpoints);
   }
 }
 
-/** Certificates change once in hours; more often within one connect something is wrong with them. */
-const MAX_STALE_HANDSHAKES = 3;
+const NONE: ReadonlySet<string> = new Set();
+const PLAIN = { mayRepeat: false, hash: undefined };
+/** What a connection that came about is noted as: no failure. */
+const CONNECTED = 200;
+
+const sumOf = (
+  endpoints: readonly UpstreamEndpoint[],
+  count: (endpoint: UpstreamEndpoint) => number,
+): number => endpoints.reduce((sum, endpoint) => sum + count(endpoint), 0);
 
 const NOTHING: Disposable = { [Symbol.dispose]: () => undefined };
 

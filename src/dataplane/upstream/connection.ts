@@ -8,7 +8,7 @@ export class PooledConnection {
   readonly generation: object | undefined;
   readonly #endpoint: UpstreamEndpoint;
   readonly #epoch: number;
-  readonly #onResult: (isSuccess: boolean) => void;
+  readonly #onResult: (status: number) => void;
   #isIdle = false;
   #isLent = true;
   #user: UpstreamUser | undefined;
@@ -20,7 +20,7 @@ export class PooledConnection {
     /** The endpoint's when connecting began. */
     readonly epoch: number;
     readonly generation: object | undefined;
-    readonly onResult: (isSuccess: boolean) => void;
+    readonly onResult: (status: number) => void;
   }) {
     this.socket = options.socket;
     this.generation = options.generation;
@@ -74,30 +74,29 @@ export class PooledConnection {
     if (!this.#isLent) return;
     this.#isLent = false;
     this.#user = undefined;
-    this.#endpoint.active--;
     const { socket } = this;
     const { idle, isRemoved, epoch } = this.#endpoint;
     const isOutdated = isRemoved || epoch !== this.#epoch;
     if (isOutdated || idle.length >= MAX_IDLE || !isOpen(socket)) {
       socket.destroy();
-      return;
+    } else {
+      this.#isIdle = true;
+      idle.push(this);
+      if (socket.isPaused()) socket.resume();
     }
-    this.#isIdle = true;
-    idle.push(this);
-    if (socket.isPaused()) socket.resume();
+    this.#endpoint.end();
   }
 
   discard(): void {
     this.#user = undefined;
-    if (this.#isLent) {
-      this.#isLent = false;
-      this.#endpoint.active--;
-    }
     this.socket.destroy();
+    if (!this.#isLent) return;
+    this.#isLent = false;
+    this.#endpoint.end();
   }
 
-  report(isSuccess: boolean): void {
-    this.#onResult(isSuccess);
+  report(status: number): void {
+    this.#onResult(status);
   }
 
   #dropIdle(): void {

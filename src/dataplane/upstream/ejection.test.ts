@@ -29,8 +29,9 @@ function failTimes(
   endpoint: UpstreamEndpoint,
   times: number,
   context: Parameters<typeof noteResult>[2],
+  status = 0,
 ): readonly boolean[] {
-  return Array.from({ length: times }, () => noteResult(endpoint, false, context));
+  return Array.from({ length: times }, () => noteResult(endpoint, status, context));
 }
 
 test('noteResult() ejects at the limit of failures in a row, not before', () => {
@@ -46,7 +47,7 @@ test('noteResult() begins to count again after a success', () => {
   assert.ok(a);
   const context = { rules: RULES, all: [a, ...rest], now: 0 };
   failTimes(a, 2, context);
-  noteResult(a, true, context);
+  noteResult(a, 200, context);
   assert.deepEqual(failTimes(a, 2, context), [false, false]);
 });
 
@@ -63,7 +64,7 @@ test('noteResult() ejects longer each time, up to five minutes, and shorter agai
   assert.deepEqual(lengths.slice(0, 3), [30_000, 60_000, 90_000]);
   assert.equal(lengths.at(-1), 300_000);
   const before = a.ejections;
-  noteResult(a, true, { rules: RULES, all: [a, ...rest], now });
+  noteResult(a, 200, { rules: RULES, all: [a, ...rest], now });
   assert.equal(a.ejections, before - 1);
   assert.equal(a.ejectedUntil, 0);
 });

@@ -20,10 +20,15 @@ export class UpstreamEndpoint {
   definition: Endpoint;
   /** HTTP/1 requests and TCP connections under way. */
   active = 0;
+  /** In a row: failed connections, resets and answers of gateways. */
   failures = 0;
+  /** In a row: failures, and any 5xx. */
+  errors = 0;
   /** Ejections so far: each lasts longer than the one before. */
   ejections = 0;
   ejectedUntil = 0;
+  /** Towards its next turn, where endpoints of different weights take turns. */
+  credit = 0;
   readonly idle: PooledConnection[] = [];
   /** Counted up when what was opened until then is not to be used again, be it idle, lent or still on its way. */
   epoch = 0;
@@ -33,8 +38,12 @@ export class UpstreamEndpoint {
   /** Connections that are being opened. */
   readonly attempts = new Attempts();
 
-  constructor(definition: Endpoint) {
+  /** Told when a connection has come free, or has ended. */
+  readonly #onFree: () => void;
+
+  constructor(definition: Endpoint, onFree: () => void = () => undefined) {
     this.definition = definition;
+    this.#onFree = onFree;
     this.key = endpointKey(definition);
   }
 
@@ -45,6 +54,17 @@ export class UpstreamEndpoint {
   /** Everything under way: HTTP/2 streams are counted by their sessions. */
   get load(): number {
     return this.active + (this.sessions?.inFlight ?? 0);
+  }
+
+  /** Open, or being opened. */
+  get connections(): number {
+    return this.active + this.idle.length + (this.sessions?.connections ?? 0);
+  }
+
+  /** A request or a tunnel is over; what it used may be idle now, or gone. */
+  end(): void {
+    this.active--;
+    this.#onFree();
   }
 
   /** Ends what is idle; what is in flight goes on, and its connection ends after it. */
