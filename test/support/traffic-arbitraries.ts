@@ -7,7 +7,6 @@ import { durationMs, present, record, word } from './rbac-arbitraries.ts';
 
 export const hashPolicy: fc.Arbitrary<HashPolicy> = fc.oneof(
   record({ kind: fc.constant('header' as const), name: word }),
-  fc.constant({ kind: 'sourceIp' as const }),
   record({
     kind: fc.constant('cookie' as const),
     name: word,

@@ -129,7 +129,9 @@ class ForwarderConnection {
     } else session.setRuntime(runtime);
     this.#sessionOf.set(head, session);
     const serving = { traffic: this.#options.traffic, isInbound: false };
-    return onDecision(session, this.#decisions, head, (decided) => http1Action(decided, serving));
+    return onDecision(session, this.#decisions, head, (decided) =>
+      http1Action(decided, serving, head),
+    );
   }
 
   #facts(port: number): ConnectionFacts {

@@ -5,6 +5,7 @@ import { forwardedClientCert, type RequestHead } from '../filters/connection-fac
 import {
   isRemovedInbound,
   isRemovedOutbound,
+  undecided,
   type Forward,
   type HttpDecision,
   type LocalAnswer,
@@ -16,6 +17,8 @@ import { Http2Connection, type Http2Action } from '../http2/http2-proxy.ts';
 import type { HttpRuntime } from '../state/chain.ts';
 import { isSecured } from '../upstream/secured.ts';
 import { inboundFlow, outboundFlow } from './flow.ts';
+import { hashRequest } from './request-hash.ts';
+import { beginRequest, endRequest } from './request-limits.ts';
 import type { Traffic } from './traffic.ts';
 
 export interface HttpServing {
@@ -73,7 +76,9 @@ export function onDecision<Action>(
   }
   decisions.set(head, 'pending');
   return decision.then((decided) => {
-    if (decisions.has(head)) decisions.set(head, decided);
+    /** Who has gone meanwhile gets nothing, and holds nothing. */
+    if (!decisions.has(head)) return act(undecided(decided.requestId));
+    decisions.set(head, decided);
     return act(decided);
   });
 }
@@ -180,7 +185,7 @@ function serveHttp1(
     admitted.socket,
     {
       onRequest: (head) =>
-        onDecision(session, decisions, head, (decision) => http1Action(decision, serving)),
+        onDecision(session, decisions, head, (decision) => http1Action(decision, serving, head)),
       isStillAllowed: (head) => session.isStillAllowed(head, decidedOf(decisions, head)),
       onComplete: (completion) =>
         session.finish(finishedOf(completion, takeDecision(decisions, completion.head))),
@@ -210,12 +215,17 @@ function withCredentials(
     : injections.applyTo(decision, () => isSecured(cluster.definition, cluster.endpoints));
 }
 
-export function http1Action(decided: HttpDecision, serving: HttpServing): Http1Action {
+export function http1Action(
+  decided: HttpDecision,
+  serving: HttpServing,
+  head: RequestHead,
+): Http1Action {
   const { traffic, isInbound } = serving;
   const decision = withCredentials(decided, serving);
   if (decision.kind === 'respond') return respondAction(decision);
   const cluster = traffic.store.cluster(decision.route.cluster);
   if (cluster === undefined) return noCluster(decision.requestId);
+  if (!beginRequest(head, cluster.breaker)) return overloaded(decision.requestId);
   return {
     kind: 'forward',
     upstream: cluster.http1,
@@ -224,15 +234,18 @@ export function http1Action(decided: HttpDecision, serving: HttpServing): Http1A
       isRemoved: removalOf(decision, isInbound),
       added: decision.added,
     },
+    retry: decision.route.retry && cluster.retryPlan(decision.route.retry),
+    hash: decision.route.hashPolicies && hashRequest(decision.route.hashPolicies, head).hash,
   };
 }
 
-function http2Action(decided: HttpDecision, serving: HttpServing): Http2Action {
+function http2Action(decided: HttpDecision, serving: HttpServing, head: RequestHead): Http2Action {
   const { traffic, isInbound } = serving;
   const decision = withCredentials(decided, serving);
   if (decision.kind === 'respond') return respondAction(decision);
   const cluster = traffic.store.cluster(decision.route.cluster);
   if (cluster === undefined) return noCluster(decision.requestId);
+  if (!beginRequest(head, cluster.breaker)) return overloaded(decision.requestId);
   return {
     kind: 'forward',
     upstream: cluster.http2,
@@ -241,6 +254,8 @@ function http2Action(decided: HttpDecision, serving: HttpServing): Http2Action {
       isRemoved: removalOf(decision, isInbound),
       added: decision.added,
     },
+    retry: decision.route.retry && cluster.retryPlan(decision.route.retry),
+    hash: decision.route.hashPolicies && hashRequest(decision.route.hashPolicies, head).hash,
   };
 }
 
@@ -260,7 +275,7 @@ function serveHttp2(
     admitted.socket,
     {
       onRequest: (head) =>
-        onDecision(session, decisions, head, (decision) => http2Action(decision, serving)),
+        onDecision(session, decisions, head, (decision) => http2Action(decision, serving, head)),
       isStillAllowed: (head) => session.isStillAllowed(head, decidedOf(decisions, head)),
       onComplete: (completion) =>
         session.finish(
@@ -287,14 +302,14 @@ function respondAction(decision: LocalAnswer) {
   } as const;
 }
 
-const noCluster = (requestId: string) =>
-  ({
-    kind: 'respond',
-    status: 503,
-    body: 'no-cluster\n',
-    reasonCode: 'no-cluster',
-    headers: ['x-request-id', requestId],
-  }) as const;
+const unavailable = (reasonCode: string, headers: readonly string[]) =>
+  ({ kind: 'respond', status: 503, body: `${reasonCode}\n`, reasonCode, headers }) as const;
+
+const noCluster = (requestId: string) => unavailable('no-cluster', ['x-request-id', requestId]);
+
+/** Told as Envoy tells it. */
+const overloaded = (requestId: string) =>
+  unavailable('upstream-overflow', ['x-request-id', requestId, 'x-envoy-overloaded', 'true']);
 
 type Taken = ReturnType<typeof takeDecision>;
 
@@ -320,6 +335,7 @@ export const finishedOf = (
 });
 
 export function takeDecision(decisions: Decisions, head: RequestHead | undefined) {
+  endRequest(head);
   const decision = head === undefined ? undefined : decidedOf(decisions, head);
   if (head !== undefined) decisions.delete(head);
   return {

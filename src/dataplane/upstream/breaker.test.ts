@@ -98,8 +98,8 @@ test('a tunnel beyond the limit of connections is refused, but each endpoint may
   const tunnels = [await openTcp(rig), await openTcp(rig)];
   await assert.rejects(openTcp(rig), { message: 'upstream-overflow' });
   assert.deepEqual(rig.overflows, ['cx']);
-  for (const { socket, done } of tunnels) {
-    socket.destroy();
-    done();
+  for (const tunnel of tunnels) {
+    tunnel.socket.destroy();
+    tunnel.done();
   }
 });

@@ -7,6 +7,7 @@ import type { RetryPolicy } from '@weft/xds/resources/retry';
 import type { Http1Upstream } from '../http/http1-proxy.ts';
 import type { Http2Upstream, PickWant } from '../http2/http2-contract.ts';
 import { UpstreamSessions } from '../http2/upstream-sessions.ts';
+import { ExternalConnector, type ExternalOptions } from '../egress/external-connector.ts';
 import type { ClusterHandle } from '../state/config-store.ts';
 import { Balancer } from './balancer.ts';
 import { CircuitBreaker, type Overflow } from './breaker.ts';
@@ -23,6 +24,8 @@ export interface ClusterOptions extends ConnectorOptions {
   readonly clock: Clock;
   readonly random: () => number;
   readonly onEjected: (cluster: string, endpoint: string) => void;
+  /** For hosts outside the mesh; absent: none can be reached by name or TLS. */
+  readonly external?: ExternalOptions;
   readonly onOverflow: (cluster: string, limit: Overflow) => void;
   /** A request is sent again, or would be if the budget allowed it. */
   readonly onRetry: (cluster: string, isAllowed: boolean) => void;
@@ -45,6 +48,7 @@ export class ClusterRuntime implements ClusterHandle {
   #cluster: Cluster;
   #endpoints: readonly UpstreamEndpoint[] = [];
   readonly #connector: Connector;
+  #external: ExternalConnector | undefined;
   readonly #balancer: Balancer;
   readonly #allowance: RetryAllowance;
   readonly breaker: CircuitBreaker;
@@ -55,7 +59,11 @@ export class ClusterRuntime implements ClusterHandle {
   constructor(cluster: Cluster, options: ClusterOptions) {
     this.#options = options;
     this.#cluster = cluster;
-    this.#connector = new Connector(options, () => this.#cluster);
+    this.#connector = new Connector(
+      options,
+      () => this.#cluster,
+      () => this.#external,
+    );
     this.#balancer = new Balancer(options.random);
     this.#allowance = new RetryAllowance(() => sumOf(this.#endpoints, ({ load }) => load));
     this.breaker = new CircuitBreaker(options.clock, (limit) =>
@@ -63,7 +71,11 @@ export class ClusterRuntime implements ClusterHandle {
     );
     this.http1 = {
       connectRetries: CONNECT_RETRIES,
-      acquire: (want, handlers) => this.#acquireHttp1(want, handlers),
+      acquire: (want, handlers) => {
+        const waiting = this.ready();
+        if (waiting === undefined) return this.#acquireHttp1(want, handlers);
+        return whenSettled(waiting, () => this.#acquireHttp1(want, handlers));
+      },
     };
     this.http2 = {
       connectRetries: CONNECT_RETRIES,
@@ -90,12 +102,14 @@ export class ClusterRuntime implements ClusterHandle {
 
   update(cluster: Cluster): void {
     const isSecuredOtherwise =
-      JSON.stringify(cluster.meshTls) !== JSON.stringify(this.#cluster.meshTls);
+      JSON.stringify([cluster.meshTls, cluster.originatedTls]) !==
+      JSON.stringify([this.#cluster.meshTls, this.#cluster.originatedTls]);
     this.#cluster = cluster;
     this.#balancer.setBalancing(cluster.balancing);
     this.#allowance.setBudget(cluster.circuitBreakers?.retryBudget);
     this.breaker.setLimits(cluster.circuitBreakers);
     if (isSecuredOtherwise) for (const endpoint of this.#endpoints) endpoint.closeIdle();
+    this.#followOutside(cluster);
     const { discovery, meshTls } = cluster;
     if (discovery.kind === 'static') {
       this.setEndpoints(
@@ -108,6 +122,25 @@ export class ClusterRuntime implements ClusterHandle {
         })),
       );
     }
+  }
+
+  #followOutside(cluster: Cluster): void {
+    const { external } = this.#options;
+    if (!ExternalConnector.isFor(cluster) || external === undefined) this.#external = undefined;
+    else {
+      this.#external ??= new ExternalConnector(external, (found) => this.setEndpoints(found));
+      this.#external.update(cluster);
+    }
+  }
+
+  /** What a call has to wait for: a name that is being resolved. Mostly nothing; it never rejects. */
+  ready(): Promise<void> | undefined {
+    return this.#external?.ready();
+  }
+
+  secretsChanged(): void {
+    if (this.#external?.secretsChanged() !== true) return;
+    for (const endpoint of this.#endpoints) endpoint.closeIdle();
   }
 
   /** Endpoints that stay keep their state and connections; those that left finish what is in flight. */
@@ -296,6 +329,12 @@ export class ClusterRuntime implements ClusterHandle {
       this.#openDirect(destination, handlers);
       return;
     }
+    const waiting = this.ready();
+    if (waiting === undefined) this.#openAny(handlers);
+    else void waiting.then(() => this.#openAny(handlers));
+  }
+
+  #openAny(handlers: Parameters<ClusterRuntime['openTcp']>[1]): void {
     const tried = new Set<string>();
     const attempt = (): void => {
       const endpoint = this.#choose(tried);
@@ -361,6 +400,21 @@ const sumOf = (
   endpoints: readonly UpstreamEndpoint[],
   count: (endpoint: UpstreamEndpoint) => number,
 ): number => endpoints.reduce((sum, endpoint) => sum + count(endpoint), 0);
+
+/** Begins once the promise is settled; given up before, it never begins. */
+function whenSettled(waiting: Promise<void>, begin: () => Disposable): Disposable {
+  let begun: Disposable | undefined;
+  let isGivenUp = false;
+  void waiting.then(() => {
+    if (!isGivenUp) begun = begin();
+  });
+  return {
+    [Symbol.dispose]: () => {
+      isGivenUp = true;
+      begun?.[Symbol.dispose]();
+    },
+  };
+}
 
 const NOTHING: Disposable = { [Symbol.dispose]: () => undefined };
 

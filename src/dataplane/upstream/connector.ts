@@ -5,6 +5,7 @@ import type { Cluster } from '@weft/xds/resources/cluster';
 import { MESH_ALPN } from '@weft/xds/resources/listener';
 import { ConnectFailure, connectMesh, connectPlain, type ConnectHandlers } from '../tls/client.ts';
 import type { MeshContexts } from '../tls/credentials.ts';
+import type { ExternalConnector } from '../egress/external-connector.ts';
 import type { UpstreamEndpoint } from './endpoint.ts';
 
 export interface Address {
@@ -20,16 +21,25 @@ export interface ConnectorOptions {
 
 export type MeshProtocol = keyof typeof MESH_ALPN;
 
+/** What clusters of the proxy's own ports begin with. */
+const OWN_PORT = 'inbound|';
+
 /** Certificates change once in hours; more often within one connect something is wrong with them. */
 const MAX_STALE_HANDSHAKES = 3;
 
 export class Connector {
   readonly #options: ConnectorOptions;
   readonly #cluster: () => Cluster;
+  readonly #external: () => ExternalConnector | undefined;
 
-  constructor(options: ConnectorOptions, cluster: () => Cluster) {
+  constructor(
+    options: ConnectorOptions,
+    cluster: () => Cluster,
+    external: () => ExternalConnector | undefined,
+  ) {
     this.#options = options;
     this.#cluster = cluster;
+    this.#external = external;
   }
 
   isMesh(endpoint: UpstreamEndpoint): boolean {
@@ -47,12 +57,18 @@ export class Connector {
     asked: ConnectHandlers<Socket>,
   ): void {
     const handlers = endpoint.attempts.begin(asked);
-    const { connectTimeoutMs: timeoutMs, meshTls, discovery } = this.#cluster();
+    const { name, connectTimeoutMs: timeoutMs, meshTls, originatedTls } = this.#cluster();
+    if (originatedTls !== undefined) {
+      const { address: host, port } = endpoint.definition;
+      const external = this.#external();
+      if (external !== undefined) external.connect({ host, port, timeoutMs }, protocol, handlers);
+      else handlers.onFailure(new ConnectFailure('upstream-tls-unusable', 'nobody can make it'));
+      return;
+    }
     if (meshTls === undefined || endpoint.definition.tlsMode !== 'mesh') {
-      const { address: host, port } =
-        discovery.kind === 'static'
-          ? this.#options.appAddress(endpoint.definition)
-          : endpoint.definition;
+      const { address: host, port } = name.startsWith(OWN_PORT)
+        ? this.#options.appAddress(endpoint.definition)
+        : endpoint.definition;
       connectPlain({ host, port, timeoutMs }, handlers);
       return;
     }

@@ -197,12 +197,9 @@ test('a connection that comes after its request was given up is closed', async (
     answers++;
   };
   const handlers = { onConnection: count, onFailure: count };
-  rig.cluster.http1
-    .acquire(
-      { tried: new Set<string>(), mustBeFresh: false, mayRepeat: false, hash: undefined },
-      handlers,
-    )
-    [Symbol.dispose]();
+  const want = { tried: new Set<string>(), mustBeFresh: false, mayRepeat: false, hash: undefined };
+  const acquisition = rig.cluster.http1.acquire(want, handlers);
+  acquisition[Symbol.dispose]();
   assert.equal(rig.cluster.endpoints[0]?.load, 1);
   await eventually(() => rig.cluster.endpoints[0]?.load === 0, 'that it is given up');
   await eventually(() => server.sockets[0]?.readableEnded !== false, 'that it is closed');

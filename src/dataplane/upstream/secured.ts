@@ -4,7 +4,8 @@ import type { UpstreamEndpoint } from './endpoint.ts';
 
 /** Every endpoint that may be chosen is reached by TLS; of none nothing is known. */
 export const isSecured = (
-  { meshTls }: Cluster,
+  { meshTls, originatedTls }: Cluster,
   endpoints: readonly Pick<UpstreamEndpoint, 'definition'>[],
 ): boolean =>
-  meshTls !== undefined && endpoints.every(({ definition }) => definition.tlsMode === 'mesh');
+  originatedTls !== undefined ||
+  (meshTls !== undefined && endpoints.every(({ definition }) => definition.tlsMode === 'mesh'));

@@ -1,7 +1,7 @@
 // What of a request chooses its endpoint, on the wire.
 import type { PlainMessage } from '../registry.ts';
 import type { HashPolicy } from '../resources/route.ts';
-import { flag, isSet, message, oneOf, type Read, report, requiredText, text } from './fields.ts';
+import { isSet, message, oneOf, type Read, requiredText, text } from './fields.ts';
 import { encodeDuration, nonEmpty, requiredDurationMs } from './well-known.ts';
 
 export function encodeHashPolicy(policy: HashPolicy): PlainMessage {
@@ -13,8 +13,6 @@ export function encodeHashPolicy(policy: HashPolicy): PlainMessage {
       const ttl = ttlMs === undefined ? undefined : encodeDuration(ttlMs);
       return { cookie: { name, ttl, path: nonEmpty(path) } };
     }
-    case 'sourceIp':
-      return { connection_properties: { source_ip: true } };
     default:
       return policy satisfies never;
   }
@@ -29,12 +27,6 @@ export const readHashPolicy: Read<HashPolicy> = (fields) => {
       }));
     case 'cookie':
       return message(fields, 'cookie', readCookie);
-    case 'connection_properties':
-      return message(fields, 'connection_properties', (properties) =>
-        flag(properties, 'source_ip')
-          ? { kind: 'sourceIp' }
-          : report(properties, 'source_ip', 'not-supported', 'is false'),
-      );
     default:
       return undefined;
   }

@@ -226,9 +226,9 @@ const REFUSED: readonly Refusal[] = [
     kind: 'route',
     what: 'a hash of what it does not know',
     message: route({
-      route: { cluster: 'c', timeout: {}, hash_policy: [{ connection_properties: {} }] },
+      route: { cluster: 'c', timeout: {}, hash_policy: [{ terminal: true }] },
     }),
-    problem: `${ROUTE}.route.hash_policy[0].connection_properties.source_ip: is false`,
+    problem: `${ROUTE}.route.hash_policy[0]: sets none of the known kinds of policy_specifier|${ROUTE}.route.hash_policy[0].terminal: is set, and has no meaning here`,
   },
   {
     kind: 'cluster',

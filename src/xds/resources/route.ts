@@ -64,6 +64,4 @@ export type HashPolicy =
       readonly name: string;
       readonly path: string;
       readonly ttlMs?: number;
-    }
-  /** The caller's address. */
-  | { readonly kind: 'sourceIp' };
+    };
