@@ -74,7 +74,8 @@ interface Settle<S extends Socket> {
   fail(failure: ConnectFailure): void;
 }
 
-function settleOnce<S extends Socket>(
+/** Calls exactly one handler, once; a socket that was not ready in time is ended. */
+export function settleOnce<S extends Socket>(
   socket: Socket,
   target: Target,
   handlers: ConnectHandlers<S>,

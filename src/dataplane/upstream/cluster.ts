@@ -1,42 +1,25 @@
 // Runs one cluster: its endpoints as they come and go, and connections to them for HTTP/1, HTTP/2 and TCP.
 import type { Socket } from 'node:net';
-import type { Clock } from '@weft/model/clock';
 import type { Cluster } from '@weft/xds/resources/cluster';
 import type { Endpoint } from '@weft/xds/resources/endpoint';
 import type { RetryPolicy } from '@weft/xds/resources/retry';
 import type { Http1Upstream } from '../http/http1-proxy.ts';
 import type { Http2Upstream, PickWant } from '../http2/http2-contract.ts';
 import { UpstreamSessions } from '../http2/upstream-sessions.ts';
-import { ExternalConnector, type ExternalOptions } from '../egress/external-connector.ts';
+import { ExternalConnector } from '../egress/external-connector.ts';
 import type { ClusterHandle } from '../state/config-store.ts';
+import { NOTHING, takeIdle, whenSettled } from './acquisition.ts';
 import { Balancer } from './balancer.ts';
-import { CircuitBreaker, type Overflow } from './breaker.ts';
+import { CircuitBreaker } from './breaker.ts';
+import type { ClusterOptions, TcpUpstream } from './cluster-options.ts';
 import { PooledConnection } from './connection.ts';
-import { Connector, type Address, type ConnectorOptions } from './connector.ts';
+import { Connector, type Address } from './connector.ts';
 import { noteResult } from './ejection.ts';
 import { endpointKey, UpstreamEndpoint } from './endpoint.ts';
 import type { RetryPlan } from './retries.ts';
 import { RetryAllowance } from './retry-budget.ts';
 
 export type { Address } from './connector.ts';
-
-export interface ClusterOptions extends ConnectorOptions {
-  readonly clock: Clock;
-  readonly random: () => number;
-  readonly onEjected: (cluster: string, endpoint: string) => void;
-  /** For hosts outside the mesh; absent: none can be reached by name or TLS. */
-  readonly external?: ExternalOptions;
-  readonly onOverflow: (cluster: string, limit: Overflow) => void;
-  /** A request is sent again, or would be if the budget allowed it. */
-  readonly onRetry: (cluster: string, isAllowed: boolean) => void;
-}
-
-/** A connection for a tunnel; `done` once it has ended. */
-export interface TcpUpstream {
-  readonly socket: Socket;
-  readonly address: string;
-  done(): void;
-}
 
 /** Connect attempts of one TCP connection, each to another endpoint. */
 const MAX_TCP_ATTEMPTS = 3;
@@ -400,32 +383,3 @@ const sumOf = (
   endpoints: readonly UpstreamEndpoint[],
   count: (endpoint: UpstreamEndpoint) => number,
 ): number => endpoints.reduce((sum, endpoint) => sum + count(endpoint), 0);
-
-/** Begins once the promise is settled; given up before, it never begins. */
-function whenSettled(waiting: Promise<void>, begin: () => Disposable): Disposable {
-  let begun: Disposable | undefined;
-  let isGivenUp = false;
-  void waiting.then(() => {
-    if (!isGivenUp) begun = begin();
-  });
-  return {
-    [Symbol.dispose]: () => {
-      isGivenUp = true;
-      begun?.[Symbol.dispose]();
-    },
-  };
-}
-
-const NOTHING: Disposable = { [Symbol.dispose]: () => undefined };
-
-function takeIdle(
-  endpoint: UpstreamEndpoint,
-  generation: object | undefined,
-): PooledConnection | undefined {
-  for (;;) {
-    const connection = endpoint.idle.pop();
-    if (connection === undefined) return undefined;
-    if (connection.generation !== generation) connection.dispose();
-    else if (connection.lend()) return connection;
-  }
-}
