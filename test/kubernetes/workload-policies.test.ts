@@ -190,8 +190,8 @@ test('the API server finds word for word what the process finds, in each of many
       assert.equal(said, all.length > 4_000 ? `${all.slice(0, 4_000)}…` : all);
     }
     for (const [name] of STANDARDS) {
-      const standard = await create(pod, `psa-${name}`);
-      const isGood = textsOf(name, whole.value).length === 0;
+      const standard: KubeResult<PlainObject> = await create(pod, `psa-${name}`);
+      const isGood: boolean = textsOf(name, whole.value).length === 0;
       assert.equal(standard.ok, isGood, `${name}: ${whyNot(standard)} ${JSON.stringify(pod)}`);
     }
   }

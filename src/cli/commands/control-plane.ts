@@ -157,7 +157,7 @@ export function addControlPlaneCommand(program: Command): void {
       ).argParser((text: string) => parseHostPort(text)),
     )
     .addOption(
-      new Option('--webhooks <name...>', 'which of them are installed; default: both').choices([
+      new Option('--webhooks <name...>', 'which of them are installed; default: all').choices([
         ...WEBHOOK_NAMES,
       ]),
     )

@@ -162,6 +162,7 @@ async function digestIn(name: string, files: readonly string[]): Promise<string>
   const { snapshot } = await loadManifests(files);
   const found = [...snapshot.objects.values()].flatMap((object) => {
     if (!('policy' in object) || object.kind === 'BrokenPolicy') return [];
+    if (object.kind === 'WorkloadPolicy') return [];
     const { namespace, name: own } = object.policy;
     return isNamed({ kind: object.kind, namespace, name: own }, name) ? [object.policy] : [];
   });

@@ -154,6 +154,12 @@ export const CHART_VALUES: ValueTree = {
       ),
     },
   },
+  workloads: {
+    says: "What WorkloadPolicies ask of Pods: by the API server's own policies, and a webhook that warns and counts.",
+    values: {
+      enabled: flag('Without it WorkloadPolicies are read, and enforced by nobody.', true),
+    },
+  },
   crds: {
     says: 'The CustomResourceDefinitions.',
     values: {

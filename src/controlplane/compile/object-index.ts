@@ -11,6 +11,7 @@ import type {
 import type { Difference } from '../registry/persistent-map.ts';
 import { compareTexts } from './compare-texts.ts';
 import { type PolicyObject, PolicyTable } from './policy-table.ts';
+import type { RoutingObject } from './routes/route-table.ts';
 
 /** Keys by {@link placeOf}, whose order is that of namespace, then name. */
 export type Place = string;
@@ -25,6 +26,7 @@ export interface Touched {
   /** Services that are new, other or gone, or behind which others may stand now. */
   readonly services: Set<Place>;
   readonly policies: Difference<PolicyObject>[];
+  readonly routing: Difference<RoutingObject>[];
   readonly namespaces: Set<string>;
   areConfigsNew: boolean;
 }
@@ -109,6 +111,7 @@ export class ObjectIndex {
       pods: new Set(),
       services: new Set(),
       policies: [],
+      routing: [],
       namespaces: new Set(),
       areConfigsNew: false,
     };
@@ -133,6 +136,8 @@ export class ObjectIndex {
     if (after !== undefined) this.#add(key, after, touched);
     const policy = { key, before: policyOf(before), after: policyOf(after) };
     if (policy.before !== undefined || policy.after !== undefined) touched.policies.push(policy);
+    const routing = { key, before: routingOf(before), after: routingOf(after) };
+    if (routing.before !== undefined || routing.after !== undefined) touched.routing.push(routing);
   }
 
   #remove(key: string, object: RegistryObject, touched: Touched): void {
@@ -286,8 +291,13 @@ function selectingLabel({ meta, selector }: ServiceObject): string | undefined {
 }
 
 function policyOf(object: RegistryObject | undefined): PolicyObject | undefined {
-  return object !== undefined && 'policy' in object ? object : undefined;
+  if (object === undefined || !('policy' in object)) return undefined;
+  // Of no sidecar's business.
+  return object.kind === 'WorkloadPolicy' ? undefined : object;
 }
+
+const routingOf = (object: RegistryObject | undefined): RoutingObject | undefined =>
+  object?.kind === 'ServiceRoute' || object?.kind === 'ReferenceGrant' ? object : undefined;
 
 interface Named {
   readonly meta: { readonly namespace: string; readonly name: string };

@@ -5,7 +5,7 @@ import type { CoreOptions, ListenAddress } from '../core/open-core.ts';
 import type { InjectionSettings } from '../inject/settings.ts';
 
 /** `weft-NAME` is the configuration of each. */
-export const WEBHOOK_NAMES = ['injector', 'validator'] as const;
+export const WEBHOOK_NAMES = ['injector', 'validator', 'workloads'] as const;
 export type WebhookName = (typeof WEBHOOK_NAMES)[number];
 
 export interface KubernetesControlPlaneOptions extends CoreOptions {
@@ -20,7 +20,7 @@ export interface KubernetesControlPlaneOptions extends CoreOptions {
   readonly podName: string;
   /** Where the API server asks for reviews; absent: nothing is injected or reviewed. */
   readonly webhook?: ListenAddress;
-  /** Which of them are installed, so that their caBundle is kept; default both. */
+  /** Which of them are installed, so that their caBundle is kept; default all. */
   readonly webhooks?: readonly WebhookName[];
   readonly injection: InjectionSettings;
   readonly random?: () => number;

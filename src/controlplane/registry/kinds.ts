@@ -17,6 +17,12 @@ import {
 import { readGrpcRoute, readHttpRoute, readReferenceGrant } from './read-route.ts';
 import { readService } from './read-service.ts';
 import { closedTrafficPolicy, readTrafficPolicy } from './read-traffic-policy.ts';
+import {
+  closedClusterWorkloadPolicy,
+  closedWorkloadPolicy,
+  readClusterWorkloadPolicy,
+  readWorkloadPolicy,
+} from './read-workload-policy.ts';
 import type { Reading, Scope } from './reading.ts';
 
 export interface Kind {
@@ -87,6 +93,18 @@ const RESTRICTING: ReadonlyMap<string, Kind> = new Map(
         read: readCredentialBinding,
         // It grants, and one that cannot be read grants nothing.
         close: () => undefined,
+      },
+      {
+        kind: 'WorkloadPolicy',
+        scope: 'namespaced',
+        read: readWorkloadPolicy,
+        close: closedWorkloadPolicy,
+      },
+      {
+        kind: 'ClusterWorkloadPolicy',
+        scope: 'cluster',
+        read: readClusterWorkloadPolicy,
+        close: closedClusterWorkloadPolicy,
       },
       {
         kind: 'MeshConfig',

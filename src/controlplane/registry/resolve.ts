@@ -1,7 +1,11 @@
 // Decides what is in force for one key: the newest version, the last good one, or what closes; and of several, which.
 import { isDeepStrictEqual } from 'node:util';
 import { STRICTEST_MESH_CONFIG } from '@weft/model/mesh/config';
-import type { RegistryObject, TrafficPolicyObject } from '@weft/model/mesh/objects';
+import type {
+  RegistryObject,
+  TrafficPolicyObject,
+  WorkloadPolicyObject,
+} from '@weft/model/mesh/objects';
 import type { ObjectRef, Problem, SourcePosition } from '@weft/model/problem';
 import type { ObjectOutcome } from './read-objects.ts';
 
@@ -137,6 +141,8 @@ const RESTRICTING_KINDS: ReadonlySet<string> = new Set([
   'RequestAuthentication',
   'TrafficPolicy',
   'CredentialBinding',
+  'WorkloadPolicy',
+  'ClusterWorkloadPolicy',
   'MeshConfig',
 ]);
 
@@ -168,6 +174,8 @@ function closedVersionOf(object: RegistryObject): RegistryObject | undefined {
     }
     case 'TrafficPolicy':
       return closedTraffic(object);
+    case 'WorkloadPolicy':
+      return closedWorkloads(object);
     case 'BrokenPolicy':
       return object;
     case 'MeshConfig':
@@ -223,4 +231,11 @@ function duplicateProblem(entry: Entry, all: readonly Entry[], what: string): Pr
 function lastGoodProblem(entry: Entry): Problem {
   const message = 'its last good version stays in force';
   return { severity: 'warning', code: 'last-good-version', message, ...placeOf(entry) };
+}
+
+/** Two that disagree: what either selects is refused, unless it only says what it would refuse. */
+function closedWorkloads({ policy }: WorkloadPolicyObject): RegistryObject | undefined {
+  if (policy.mode !== 'enforce') return undefined;
+  const broken = 'two policies of this name disagree';
+  return { kind: 'WorkloadPolicy', policy: { ...policy, exemptions: [], pod: undefined, broken } };
 }

@@ -2,6 +2,7 @@
 import {
   apiVersionOf,
   AUTHORIZATION_POLICIES,
+  CLUSTER_WORKLOAD_POLICIES,
   CREDENTIAL_BINDINGS,
   CUSTOM_RESOURCE_DEFINITIONS,
   type KubeResource,
@@ -11,6 +12,7 @@ import {
   resourceName,
   TRAFFIC_POLICIES,
   TRUST_BUNDLES,
+  WORKLOAD_POLICIES,
 } from '@weft/kube/resource';
 import { credentialBindingSpec } from './credential-schemas.ts';
 import { meshConfigSpec, trustBundleSpec, trustBundleStatus } from './mesh-schemas.ts';
@@ -19,6 +21,7 @@ import { requestAuthenticationSpec } from './request-authentication-schema.ts';
 import type { Schema } from './schema.ts';
 import { policyStatus, statusOf } from './status-schema.ts';
 import { trafficPolicySpec } from './traffic-schema.ts';
+import { admissionStatus, workloadPolicySpec } from './workload-policy-schema.ts';
 
 interface Column {
   readonly name: string;
@@ -69,6 +72,29 @@ const ENFORCEMENT: readonly Column[] = [
     description: 'How many of them enforce it as it is now.',
   },
   accepted,
+  age,
+  {
+    name: 'Message',
+    type: 'string',
+    jsonPath: conditionOf('Enforced', 'message'),
+    description: 'What it waits for.',
+    priority: 1,
+  },
+];
+const ADMISSION: readonly Column[] = [
+  {
+    name: 'Mode',
+    type: 'string',
+    jsonPath: '.spec.mode',
+    description: 'Whether it writes down, warns or refuses.',
+  },
+  accepted,
+  {
+    name: 'Enforced',
+    type: 'string',
+    jsonPath: conditionOf('Enforced', 'status'),
+    description: 'The API server enforces it by itself.',
+  },
   age,
   {
     name: 'Message',
@@ -147,6 +173,26 @@ export const CUSTOM_KINDS: readonly CustomKind[] = [
     spec: credentialBindingSpec,
     status: statusOf(policyStatus),
     columns: ENFORCEMENT,
+  },
+  {
+    resource: WORKLOAD_POLICIES,
+    singular: 'workloadpolicy',
+    shortNames: ['wwp'],
+    categories: SECURITY,
+    description: 'What Pods of a namespace, and whatever makes them, may be.',
+    spec: workloadPolicySpec('namespaced'),
+    status: statusOf(admissionStatus),
+    columns: ADMISSION,
+  },
+  {
+    resource: CLUSTER_WORKLOAD_POLICIES,
+    singular: 'clusterworkloadpolicy',
+    shortNames: ['wcwp'],
+    categories: SECURITY,
+    description: 'What Pods of many namespaces, and whatever makes them, may be.',
+    spec: workloadPolicySpec('cluster'),
+    status: statusOf(admissionStatus),
+    columns: ADMISSION,
   },
   {
     resource: MESH_CONFIGS,

@@ -1,5 +1,5 @@
 // Decides what policies find in one workload: for whom each holds, whom it leaves out, and what is wrong with it.
-import { isDeepStrictEqual } from 'node:util';
+import { isJsonEqual } from '../json-equal.ts';
 import type { PlainObject } from '../policy/reader.ts';
 import { type Found, foundText, type PodView } from './finders.ts';
 import { type PodCheck, podChecks } from './pod-checks.ts';
@@ -135,8 +135,7 @@ export function holds(
 }
 
 const isSamePod = (workload: Workload, old: Workload): boolean =>
-  isDeepStrictEqual(workload.spec, old.spec) &&
-  isDeepStrictEqual(workload.annotations, old.annotations);
+  isJsonEqual(workload.spec, old.spec) && isJsonEqual(workload.annotations, old.annotations);
 
 /** What is wrong with a workload by the checks of its Pod's fields. */
 export function findInPod(

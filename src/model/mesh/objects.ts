@@ -1,4 +1,5 @@
 // The objects a source delivers, as far as the mesh uses them: checked once, plain and immutable from then on.
+import type { WorkloadPolicy } from '../admission/types.ts';
 import type { CredentialBinding } from '../credentials/types.ts';
 import type { RouteGrant, ServiceRoute } from '../routes/types.ts';
 import type { BrokenPolicy } from '../policy/compile.ts';
@@ -111,6 +112,12 @@ export interface CredentialBindingObject {
   readonly binding: CredentialBinding;
 }
 
+/** Of either kind: what the API server and the webhook ask of Pods. Nothing of it reaches a sidecar. */
+export interface WorkloadPolicyObject {
+  readonly kind: 'WorkloadPolicy';
+  readonly policy: WorkloadPolicy;
+}
+
 export interface MeshConfigObject {
   readonly kind: 'MeshConfig';
   readonly name: string;
@@ -139,6 +146,7 @@ export type RegistryObject =
   | RequestAuthenticationObject
   | TrafficPolicyObject
   | BrokenPolicyObject
+  | WorkloadPolicyObject
   | CredentialBindingObject
   | MeshConfigObject
   | ServiceRouteObject

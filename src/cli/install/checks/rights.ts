@@ -24,6 +24,7 @@ import {
   TOKEN_REVIEWS,
   TRUST_BUNDLES,
   VALIDATING_WEBHOOKS,
+  WORKLOAD_POLICIES,
 } from '@weft/kube/resource';
 import { CA_SECRET } from '@weft/ca/store/kubernetes-secret';
 import { objectAt } from '@weft/kube/object-fields';
@@ -57,6 +58,7 @@ const POLICIES = [
   REQUEST_AUTHENTICATIONS,
   CREDENTIAL_BINDINGS,
   TRAFFIC_POLICIES,
+  WORKLOAD_POLICIES,
 ];
 const BUNDLE = { resource: CONFIG_MAPS, name: 'weft-trust-bundle', place: 'mesh' } as const;
 const STATE = { resource: SECRETS, name: CA_SECRET, place: 'root' } as const;

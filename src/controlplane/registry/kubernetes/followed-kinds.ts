@@ -2,6 +2,7 @@
 import {
   apiVersionOf,
   AUTHORIZATION_POLICIES,
+  CLUSTER_WORKLOAD_POLICIES,
   CREDENTIAL_BINDINGS,
   ENDPOINT_SLICES,
   type KubeResource,
@@ -14,6 +15,7 @@ import {
   SERVICE_ACCOUNTS,
   SERVICES,
   TRAFFIC_POLICIES,
+  WORKLOAD_POLICIES,
 } from '@weft/kube/resource';
 import { classify, type Kind } from '../kinds.ts';
 
@@ -27,8 +29,8 @@ export interface FollowedKind {
    * - `advisory`: changes nothing that is in force.
    */
   readonly need: 'always' | 'where-installed' | 'advisory';
-  /** `root`: there is one for the mesh, in the root namespace. */
-  readonly scope: 'namespaces' | 'namespace-names' | 'root';
+  /** `root`: there is one for the mesh, in the root namespace. `cluster`: it lives in no namespace. */
+  readonly scope: 'namespaces' | 'namespace-names' | 'root' | 'cluster';
   /** What of it the server need not send. */
   readonly fieldSelector?: string;
 }
@@ -61,6 +63,8 @@ const DEFINITIONS: readonly Definition[] = [
   { resources: [TRAFFIC_POLICIES] },
   { resources: [CREDENTIAL_BINDINGS], need: 'where-installed' },
   { resources: [MESH_CONFIGS], scope: 'root' },
+  { resources: [WORKLOAD_POLICIES], need: 'where-installed' },
+  { resources: [CLUSTER_WORKLOAD_POLICIES], need: 'where-installed', scope: 'cluster' },
   istio('AuthorizationPolicy', 'authorizationpolicies'),
   istio('PeerAuthentication', 'peerauthentications'),
   istio('RequestAuthentication', 'requestauthentications'),

@@ -131,6 +131,8 @@ class ClusterSource implements KubernetesSource {
     const all = namespaces === undefined ? undefined : [...new Set([rootNamespace, ...namespaces])];
     const isByName = followed.scope === 'namespace-names' && all !== undefined;
     const places = followed.scope === 'root' ? [rootNamespace] : (all ?? [undefined]);
+    // A mesh of some namespaces has no say about the others.
+    if (followed.scope === 'cluster' && all !== undefined) return [];
     return (isByName ? [undefined] : places).map((namespace) =>
       this.#owned.use(
         startFeed({
