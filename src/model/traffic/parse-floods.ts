@@ -1,5 +1,5 @@
 // Reads `spec.floods` of a TrafficPolicy: how much of what a client may do before it is held back.
-import { formatIp, parseCidr } from '../ip.ts';
+import { parseCidr } from '../ip.ts';
 import { type Reader, shown } from '../policy/reader.ts';
 import { FLOOD_EVENTS, type FloodEvent, type Floods } from './types.ts';
 import { readCount, readDuration } from './values.ts';
