@@ -76,6 +76,8 @@ export interface RunOptions {
   readonly drainLimitMs: number;
   /** Whether calls that the workload makes may end as well: where it is told to go at the same time as its sidecar. */
   readonly drainsOutbound: boolean;
+  /** `IP[:PORT]` of DNS servers for hosts outside the mesh; absent: the system's. */
+  readonly dnsServers?: readonly string[];
   readonly version: string;
   readonly log: Logger;
   readonly clock: Clock;

@@ -10,6 +10,7 @@ import {
 } from './admin/http-server.ts';
 import { CredentialsPart } from './credentials/part.ts';
 import type { Svid } from './enrol/check-svid.ts';
+import { createExternalOptions } from './egress/external-options.ts';
 import { IdentityState } from './identity-state.ts';
 import { MeshOrigin } from './mesh-origin.ts';
 import type { SidecarOptions } from './options.ts';
@@ -88,6 +89,13 @@ export class Sidecar implements AsyncDisposable {
     this.#openOutbound = new OpenConnections({ onCut: metrics.cut });
     this.#origin = this.#createOrigin();
     this.#credentials = this.#createCredentials();
+    const external = createExternalOptions({
+      dnsServers: options.dnsServers,
+      secret: (name) => this.#store.secret(name),
+      now: () => clock.now(),
+      log: log.child({ component: 'egress' }),
+      count: (reasonCode) => metrics.refused('outbound', reasonCode),
+    });
     this.#store = new ConfigStore<ClusterRuntime>({
       clock,
       subscriptions: this.#origin,
@@ -103,6 +111,7 @@ export class Sidecar implements AsyncDisposable {
           },
           onOverflow: (name, limit) => this.#own.overflow(name, limit),
           onRetry: (name, isAllowed) => this.#own.retry(name, isAllowed),
+          external,
         }),
       upstreamOf: ({ definition, http1, http2 }) => ({
         isHttp2: definition.protocol === 'http2',

@@ -52,6 +52,8 @@ export interface ConfigStoreOptions<C extends ClusterHandle> {
   readonly onInboundChange: () => void;
   /** Puts the mesh's bundle in force. @returns why it cannot be. */
   readonly onBundle: (secret: Secret) => string | undefined;
+  /** Others than the bundle have come, changed or gone. */
+  readonly onSecrets?: () => void;
 }
 
 /**
@@ -154,6 +156,7 @@ export class ConfigStore<C extends ClusterHandle> {
     );
     fill(this.#secrets, good, new Set(gone));
     for (const handle of this.#handles.values()) handle.secretsChanged?.();
+    this.#options.onSecrets?.();
     return errors;
   }
 
@@ -286,6 +289,7 @@ export class ConfigStore<C extends ClusterHandle> {
     for (const clusterName of clusters) {
       const cluster = this.#clusters.get(clusterName)?.value;
       if (cluster === undefined) return 'pending';
+      if (this.#isAwaitingSecrets(cluster)) return 'pending';
       if (cluster.discovery.kind === 'eds') {
         const assignment = this.#endpoints.get(cluster.discovery.serviceName);
         if (assignment === undefined || (assignment.value === undefined && !assignment.isGone)) {
@@ -294,6 +298,15 @@ export class ConfigStore<C extends ClusterHandle> {
       }
     }
     return 'ready';
+  }
+
+  /** What TLS to the outside is made with; one that the control plane does not have is waited for no longer. */
+  #isAwaitingSecrets(cluster: Cluster): boolean {
+    if (cluster.originatedTls === undefined) return false;
+    return secretsOf(cluster).some((name) => {
+      const entry = this.#secrets.get(name);
+      return entry === undefined || (entry.value === undefined && !entry.isGone);
+    });
   }
 
   /** Makes the subscriptions those that the roots reach, and drops what is no longer reached. */
@@ -309,6 +322,7 @@ export class ConfigStore<C extends ClusterHandle> {
       for (const route of references.routes) routes.add(route);
       for (const cluster of references.clusters) clusters.add(cluster);
       for (const secret of references.secrets) secrets.add(secret);
+      for (const secret of references.certificates) secrets.add(secret);
     }
     for (const name of routes) {
       const route = this.#routes.get(name)?.value;
@@ -318,7 +332,7 @@ export class ConfigStore<C extends ClusterHandle> {
     for (const name of clusters) {
       const cluster = this.#clusters.get(name)?.value;
       if (cluster?.discovery.kind === 'eds') assignments.add(cluster.discovery.serviceName);
-      if (cluster?.meshTls !== undefined) secrets.add(cluster.meshTls.validationSecret);
+      for (const secret of secretsOf(cluster)) secrets.add(secret);
     }
     this.#follow('secret', this.#secrets, secrets);
     this.#follow('listener', this.#listeners, roots);
@@ -367,4 +381,10 @@ export class ConfigStore<C extends ClusterHandle> {
 
 function* clustersOf(route: RouteConfiguration): Iterable<string> {
   for (const host of route.virtualHosts) for (const { cluster } of host.routes) yield cluster;
+}
+
+function secretsOf(cluster: Cluster | undefined): readonly string[] {
+  if (cluster?.meshTls !== undefined) return [cluster.meshTls.validationSecret];
+  const { trust, certificate } = cluster?.originatedTls ?? {};
+  return [trust, certificate].flatMap((one) => (one?.kind === 'secret' ? [one.name] : []));
 }
