@@ -5,9 +5,11 @@ import { PersistentMap } from '../registry/persistent-map.ts';
 import { compareTexts } from './compare-texts.ts';
 import { compileDestinations, vipClash } from './destinations.ts';
 import type { Place } from './object-index.ts';
+import type { RouteTable } from './routes/route-table.ts';
 import type { ServiceTable } from './service-table.ts';
 
 export interface DestinationContext {
+  readonly routes: Pick<RouteTable, 'waysOf'>;
   readonly services: ServiceTable;
   readonly workloads: ReadonlyMap<string, Workload>;
   readonly settings: MeshSettings;
@@ -58,7 +60,8 @@ export class DestinationTable {
     return this.#problems;
   }
 
-  update(places: ReadonlySet<Place>, { services, workloads, settings }: DestinationContext): void {
+  update(places: ReadonlySet<Place>, context: DestinationContext): void {
+    const { services, workloads, settings, routes } = context;
     const changes = new Map<string, Destination | undefined>();
     const addresses = new Set<string>();
     const seed = this.#seed;
@@ -70,7 +73,7 @@ export class DestinationTable {
       const made =
         members === undefined
           ? NONE
-          : compileDestinations(members, { workloads, settings, before });
+          : compileDestinations(members, { workloads, settings, before, routes });
       if (old.length === made.length && old.every((one, at) => one === made[at])) continue;
       if (made.length > 0) this.#ofService.set(place, made);
       else this.#ofService.delete(place);

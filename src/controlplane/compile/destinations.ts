@@ -10,11 +10,14 @@ import type {
 } from '@weft/model/mesh/mesh';
 import type { ServiceObject } from '@weft/model/mesh/objects';
 import type { Problem } from '@weft/model/problem';
+import type { DestinationRoutes } from '@weft/model/routes/routing';
 import { compareTexts } from './compare-texts.ts';
+import type { RouteTable } from './routes/route-table.ts';
 import type { Member, PortMembers, ServiceMembers } from './service-members.ts';
 import { keep } from './structural-sharing.ts';
 
 export interface DestinationInput {
+  readonly routes: Pick<RouteTable, 'waysOf'>;
   readonly workloads: ReadonlyMap<string, Workload>;
   readonly settings: MeshSettings;
   /** As it was before. */
@@ -65,12 +68,27 @@ function compileDestination(
     .flatMap((member) => endpointOf(member, workloads))
     .sort((a, b) => compareTexts(a.address, b.address) || a.port - b.port);
   const identities = [...new Set(endpoints.flatMap(meshIdentity))].sort();
+  const ways = input.routes.waysOf(target);
+  const routes = ways && keepSets(before?.routes, ways);
   const next: Destination = {
     target,
     upstream: keep(before?.upstream, { target, identities }),
     endpoints: keep(before?.endpoints, { clusterName: name, endpoints }),
+    ...(routes && { routes }),
   };
   return keep(before, next);
+}
+
+/** Each set for itself: what was made of one stays when another changes. */
+function keepSets(
+  before: DestinationRoutes | undefined,
+  next: DestinationRoutes,
+): DestinationRoutes {
+  const consumers = [...next.consumers].map(
+    ([namespace, set]) => [namespace, keep(before?.consumers.get(namespace), set)] as const,
+  );
+  const producer = keep(before?.producer, next.producer);
+  return keep(before, { producer, consumers: new Map(consumers) });
 }
 
 const meshIdentity = ({ tlsMode, identity }: MeshEndpoint): readonly SpiffeId[] =>

@@ -14,6 +14,7 @@ import { ObjectIndex, type Place, type Touched } from './object-index.ts';
 import type { PolicyObject } from './policy-table.ts';
 import type { PolicyFindings } from './problems/policy-problems.ts';
 import { serviceProblems } from './problems/registry-problems.ts';
+import { RouteTable } from './routes/route-table.ts';
 import { RuleBook } from './rule-book.ts';
 import { ServiceTable } from './service-table.ts';
 import { keep } from './structural-sharing.ts';
@@ -23,6 +24,7 @@ import { WorkloadTable } from './workload-table.ts';
 interface Tables {
   readonly index: ObjectIndex;
   readonly services: ServiceTable;
+  readonly routes: RouteTable;
   readonly rules: RuleBook;
   readonly workloads: WorkloadTable;
   readonly destinations: DestinationTable;
@@ -65,9 +67,11 @@ export class MeshCompiler {
 
   #createTables(previous: Pick<Mesh, 'workloads' | 'destinations'> | undefined): Tables {
     const index = new ObjectIndex(this.#identity.rootNamespace);
+    const services = new ServiceTable();
     return {
       index,
-      services: new ServiceTable(),
+      services,
+      routes: new RouteTable(services),
       rules: new RuleBook(index.policies),
       workloads: new WorkloadTable(previous?.workloads),
       destinations: new DestinationTable(previous?.destinations),
@@ -118,7 +122,7 @@ export class MeshCompiler {
   }
 
   #advance(touched: Touched, { settings, keys, isFirst }: Round): void {
-    const { index, services, rules, workloads, destinations } = this.#tables;
+    const { index, services, routes, rules, workloads, destinations } = this.#tables;
     const whole = new Set(touched.pods);
     const problems = new Map<Place, readonly Problem[] | undefined>();
     for (const place of touched.services) {
@@ -155,7 +159,8 @@ export class MeshCompiler {
     const reach = workloads.update(context, { whole, byRules });
     const dirty = new Set(touched.services);
     for (const pod of reach) for (const place of services.servicesBefore(pod)) dirty.add(place);
-    destinations.update(dirty, { services, workloads: workloads.all, settings });
+    for (const place of routes.apply(touched.routing, touched.services)) dirty.add(place);
+    destinations.update(dirty, { services, routes, workloads: workloads.all, settings });
     this.#unknownNamespaces = index.unknownNamespaces(this.#unknownNamespaces);
   }
 
@@ -189,7 +194,7 @@ export class MeshCompiler {
   }
 
   #mesh(revision: number, { settings, problems }: Settled): Mesh {
-    const { index, rules, workloads, destinations, findings } = this.#tables;
+    const { index, routes, rules, workloads, destinations, findings } = this.#tables;
     return createMesh({
       revision,
       settings,
@@ -198,6 +203,7 @@ export class MeshCompiler {
       destinations: destinations.all,
       destinationsByAddress: destinations.byAddress,
       policies: index.policies.all,
+      ...(!routes.isEmpty && { routing: { routes: routes.routes, grants: routes.grants } }),
       found: {
         settings: problems,
         explanations: this.#explanations.problems,

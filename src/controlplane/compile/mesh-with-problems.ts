@@ -2,6 +2,7 @@
 import type { Mesh } from '@weft/model/mesh/mesh';
 import type { Problem } from '@weft/model/problem';
 import { type Authorizers, missingProviders } from './authorizers.ts';
+import { routeProblems } from './routes/route-statuses.ts';
 import { findPolicyProblems, type PolicyFindings } from './problems/policy-problems.ts';
 
 type Problems = ReadonlyMap<string, readonly Problem[]>;
@@ -50,6 +51,7 @@ function problemsOf(mesh: Omit<Mesh, 'problems'>, found: Found): readonly Proble
     ...each(found.services),
     ...each(found.registry),
     ...each(found.ips),
+    ...routeProblems(mesh),
     ...findPolicyProblems({ mesh, unknownNamespaces, shapes }, findings),
   ];
 }

@@ -18,7 +18,7 @@ const OUTBOUND_PORT = 15_001;
 /** 200 ms for the first bytes of a port whose protocol nobody declared: a server that speaks first is delayed by it once. */
 const INSPECT_TIMEOUT_MS = 200;
 /** Two more endpoints are tried when nothing has reached the first: Istio's default. */
-const CONNECT_RETRIES = 2;
+export const CONNECT_RETRIES = 2;
 
 const ANY: FilterChainMatch = { destinationRanges: [], applicationProtocols: [], serverNames: [] };
 /** As the HTTP inspector names what it found. */
@@ -124,7 +124,7 @@ export const buildRoute = (target: DestinationTarget): RouteConfiguration => ({
   virtualHosts: [{ name: target.name, domains: domainsOf(target), routes: [routeTo(target.name)] }],
 });
 
-function domainsOf(target: DestinationTarget): readonly string[] {
+export function domainsOf(target: DestinationTarget): readonly string[] {
   const { service, namespace, host, port } = target;
   const short = [service, `${service}.${namespace}`, `${service}.${namespace}.svc`];
   const addresses = target.vips.map((vip) => (vip.includes(':') ? `[${vip}]` : vip));

@@ -2,6 +2,7 @@
 import type { Destination, InboundPort, InboundSpec, Mesh, Workload } from '@weft/model/mesh/mesh';
 import type { EncodedResource, ResourceKind, ResourceView } from '@weft/xds/resource';
 import type { Listener } from '@weft/xds/resources/listener';
+import { routesFor } from '@weft/model/routes/routing';
 import { BUNDLE_SECRET } from '@weft/xds/resources/secret';
 import { BLACKHOLE_CLUSTER, inboundClusterName, PASSTHROUGH_CLUSTER } from './cluster-names.ts';
 import {
@@ -20,6 +21,7 @@ import {
   VIRTUAL_OUTBOUND,
 } from './outbound.ts';
 import type { ResourceCache } from './resource-cache.ts';
+import { buildRuledRoute } from './ruled-route.ts';
 
 export interface TrustBundle {
   readonly pem: string;
@@ -53,7 +55,7 @@ function find(kind: ResourceKind, name: string, options: ViewOptions): Found {
     case 'listener':
       return findListener(name, options);
     case 'route':
-      return withDestination(name, options, (destination) => routeOf(destination, options.cache));
+      return withDestination(name, options, (destination) => routeOf(destination, options));
     case 'cluster':
       return findCluster(name, options);
     case 'endpoints':
@@ -69,6 +71,10 @@ function find(kind: ResourceKind, name: string, options: ViewOptions): Found {
 
 function* listAll(kind: ResourceKind, options: ViewOptions): Iterable<EncodedResource> {
   yield* findAll(kind, ownNames(kind, options.workload), options);
+  if (kind === 'route' && isConsumer(options)) {
+    yield* findAll(kind, sharedNames(kind, options.mesh), options);
+    return;
+  }
   let shared = options.shared.get(kind);
   if (shared === undefined) {
     shared = [...findAll(kind, sharedNames(kind, options.mesh), options)];
@@ -76,6 +82,13 @@ function* listAll(kind: ResourceKind, options: ViewOptions): Iterable<EncodedRes
   }
   yield* shared;
 }
+
+/** Whether somebody of the workload's namespace has attached routes to Services of others. */
+const isConsumer = ({ mesh, workload }: ViewOptions): boolean =>
+  mesh.routing?.routes.some(
+    ({ namespace, parents }) =>
+      namespace === workload?.namespace && parents.some((one) => one.namespace !== namespace),
+  ) === true;
 
 function* findAll(
   kind: ResourceKind,
@@ -120,8 +133,14 @@ function withDestination(
   return destination && then(destination);
 }
 
-const routeOf = ({ target }: Destination, cache: ResourceCache): Found =>
-  cache.get('route', { from: target, name: target.name, build: () => buildRoute(target) });
+/** Callers of a namespace that has routes of its own have a resource of their own. */
+function routeOf({ target, routes }: Destination, { cache, workload }: ViewOptions): Found {
+  const { name } = target;
+  const ruled = routesFor(routes, workload?.namespace);
+  return ruled === undefined
+    ? cache.get('route', { from: target, name, build: () => buildRoute(target) })
+    : cache.get('route', { from: ruled, name, build: () => buildRuledRoute(ruled) });
+}
 
 const secretOf = ({ bundle, cache }: ViewOptions): Found =>
   cache.get('secret', {

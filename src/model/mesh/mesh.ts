@@ -5,6 +5,8 @@ import type { BrokenPolicy } from '../policy/compile.ts';
 import type { RequestAuthentication, TokenRule } from '../policy/token-rules.ts';
 import type { DenialExplanation } from '../policy/denials.ts';
 import type { ExtAuthzProvider } from '../policy/ext-authz.ts';
+import type { DestinationRoutes } from '../routes/routing.ts';
+import type { RouteGrant, ServiceRoute } from '../routes/types.ts';
 import type { AuthorizationPolicy, MtlsMode, PeerAuthentication } from '../policy/types.ts';
 import type { Problem } from '../problem.ts';
 import type { WorkloadTraffic } from '../traffic/compose.ts';
@@ -115,6 +117,8 @@ export interface Destination {
   readonly target: DestinationTarget;
   readonly upstream: DestinationUpstream;
   readonly endpoints: DestinationEndpoints;
+  /** Of HTTPRoutes and GRPCRoutes; absent: it is called as it is. */
+  readonly routes?: DestinationRoutes;
 }
 
 export interface MeshPolicies {
@@ -123,6 +127,12 @@ export interface MeshPolicies {
   readonly requestAuthentication: readonly RequestAuthentication[];
   readonly traffic: readonly TrafficPolicy[];
   readonly broken: readonly BrokenPolicyObject[];
+}
+
+/** What is attached to Services, in force or not; by kind, namespace and name. */
+export interface MeshRouting {
+  readonly routes: readonly ServiceRoute[];
+  readonly grants: readonly RouteGrant[];
 }
 
 /** One compiled snapshot. Parts that did not change are the same objects as in the mesh before it. */
@@ -139,5 +149,7 @@ export interface Mesh {
   /** By `VIP_PORT`. */
   readonly destinationsByAddress: ReadonlyMap<string, Destination>;
   readonly policies: MeshPolicies;
+  /** Absent: there are no routes. */
+  readonly routing?: MeshRouting;
   readonly problems: readonly Problem[];
 }
