@@ -14,6 +14,8 @@ export interface Endpoints {
   readonly destinationPort: number;
   /** Lower case; empty when there was none. */
   readonly serverName: string;
+  /** It came by TLS, whoever the peer is. */
+  readonly isEncrypted?: boolean;
 }
 
 /** What a request's head gives to be judged on, whichever codec read it. */
@@ -50,6 +52,7 @@ export class ConnectionFacts implements DecisionInput {
   readonly destinationIp: IpAddress | undefined;
   readonly destinationPort: number;
   readonly serverName: string;
+  readonly isEncrypted: boolean;
   remoteIp: IpAddress | undefined;
   method: string | undefined;
   path: string | undefined;
@@ -71,6 +74,7 @@ export class ConnectionFacts implements DecisionInput {
     this.destinationIp = parseIp(endpoints.destinationAddress);
     this.destinationPort = endpoints.destinationPort;
     this.serverName = endpoints.serverName;
+    this.isEncrypted = peer !== undefined || endpoints.isEncrypted === true;
   }
 
   /** @param path normalised, without query. @param target normalised, with it. */

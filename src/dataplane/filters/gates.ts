@@ -1,5 +1,6 @@
 // Makes the gates of a listener's filters, and keeps those whose filter stays the same when listeners change.
 import type { RbacRules } from '@weft/model/policy/rbac';
+import type { BasicAuth } from '@weft/xds/resources/basic-auth';
 import type { ExtAuthz } from '@weft/xds/resources/ext-authz';
 import type { JwtAuthentication } from '@weft/xds/resources/jwt-authn';
 import type { LimitsConfig, TrafficControl } from '@weft/xds/resources/traffic';
@@ -7,6 +8,7 @@ import { LRUCache } from 'lru-cache';
 import type { AuthorizerUpstream } from '../ext-authz/authorizer.ts';
 import { createExtAuthzGate } from '../ext-authz/ext-authz-gate.ts';
 import { createJwtGate } from '../jwt/jwt-gate.ts';
+import { createLateLoginGate } from '../login/late-login-gate.ts';
 import { createFaultGate } from '../traffic/fault-gate.ts';
 import type { LateGate } from '../traffic/late-gate.ts';
 import { createLimitsGate } from '../traffic/limits-gate.ts';
@@ -16,6 +18,7 @@ import type { RequestGate } from './request-gate.ts';
 export interface Gates {
   extAuthz(authz: ExtAuthz, rules: RbacRules): RequestGate;
   jwt(config: JwtAuthentication): RequestGate;
+  login(login: BasicAuth): RequestGate;
   limits(config: LimitsConfig): RequestGate;
   traffic(config: TrafficControl): readonly LateGate[];
 }
@@ -41,6 +44,7 @@ export function createGates(
   return {
     extAuthz: (authz, rules) =>
       createExtAuthzGate({ authz, rules, upstream: () => upstream(authz.cluster) }),
+    login: createLateLoginGate,
     limits: createLimitsGate,
     /** All ports share their buckets, and new listeners that say the same go on with them. */
     traffic: ({ throttles, faults }) => [

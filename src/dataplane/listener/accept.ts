@@ -226,6 +226,7 @@ class Attempt {
         destinationAddress: this.#destination.address,
         destinationPort: this.#destination.port,
         serverName: this.#traits.serverName ?? '',
+        isEncrypted: this.#traits.transport === 'tls',
       },
       peer,
     );

@@ -77,6 +77,7 @@ function compileRules(filters: readonly (HttpFilter | NetworkFilter)[]): Evaluat
 function compileGates(filters: readonly HttpFilter[], makers: Gates): readonly RequestGate[] {
   return filters.flatMap((filter, index): readonly RequestGate[] => {
     if (filter.kind === 'jwt') return [makers.jwt(filter.jwt)];
+    if (filter.kind === 'basicAuth') return [makers.login(filter.login)];
     if (filter.kind === 'requestLimits') return [makers.limits(filter.limits)];
     if (filter.kind !== 'extAuthz') return [];
     const before = filters[index - 1];

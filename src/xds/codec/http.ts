@@ -190,6 +190,7 @@ function encodeHttpFilter(filter: HttpFilter): PlainMessage | readonly PlainMess
     case 'requestLimits':
     case 'floods':
     case 'traffic':
+    case 'basicAuth':
       return encodeTrafficFilter(filter);
     case 'router':
       return encodeExtension(ROUTER);

@@ -1,8 +1,9 @@
-// The HTTP filters of TrafficPolicies: Weft's own, and before each its twins, which are Envoy's and say the same to it.
+// The HTTP filters that are Weft's own, those of TrafficPolicies and of logins: before each its twins, which are Envoy's and say the same to it.
 import type { PlainMessage } from '../registry.ts';
 import type { HttpFilter } from '../resources/listener.ts';
+import { BASIC_AUTH, encodeBasicAuth, loginTwinsOf } from './basic-auth.ts';
 import { bytesOf, type Fields, message, report, requiredText, text } from './fields.ts';
-import { twinsOf } from './traffic-twins.ts';
+import { twinsOf as trafficTwinsOf, type TwinFilter } from './traffic-twins.ts';
 import {
   encodeFloods,
   encodeLimits,
@@ -15,7 +16,7 @@ import { encodeExtension, type Extension } from './well-known.ts';
 
 export type TrafficFilter = Extract<
   HttpFilter,
-  { readonly kind: 'requestLimits' | 'floods' | 'traffic' }
+  { readonly kind: 'requestLimits' | 'floods' | 'traffic' | 'basicAuth' }
 >;
 
 const LIMITS: Extension<HttpFilter> = {
@@ -45,8 +46,16 @@ const TRAFFIC: Extension<HttpFilter> = {
   },
 };
 
-export const TRAFFIC_FILTERS: readonly Extension<HttpFilter>[] = [LIMITS, FLOODS, TRAFFIC];
+export const TRAFFIC_FILTERS: readonly Extension<HttpFilter>[] = [
+  LIMITS,
+  FLOODS,
+  TRAFFIC,
+  BASIC_AUTH,
+];
 const OWN_NAMES: ReadonlySet<string> = new Set(TRAFFIC_FILTERS.map(({ name }) => name));
+
+const twinsOf = (filter: TrafficFilter): readonly TwinFilter[] =>
+  filter.kind === 'basicAuth' ? loginTwinsOf(filter.login) : trafficTwinsOf(filter);
 
 /** In the order in which they stand: twins, then their own. */
 export function encodeTrafficFilter(filter: TrafficFilter): readonly PlainMessage[] {
@@ -65,6 +74,8 @@ function encodeOwn(filter: TrafficFilter): PlainMessage {
       return encodeExtension(FLOODS, encodeFloods(filter.floods));
     case 'traffic':
       return encodeExtension(TRAFFIC, encodeTraffic(filter.traffic));
+    case 'basicAuth':
+      return encodeExtension(BASIC_AUTH, encodeBasicAuth(filter.login));
     default:
       return filter satisfies never;
   }
@@ -127,7 +138,10 @@ export function checkTwins(
 }
 
 export const isTraffic = (filter: HttpFilter): filter is TrafficFilter =>
-  filter.kind === 'requestLimits' || filter.kind === 'floods' || filter.kind === 'traffic';
+  filter.kind === 'requestLimits' ||
+  filter.kind === 'floods' ||
+  filter.kind === 'traffic' ||
+  filter.kind === 'basicAuth';
 
 function wireOf({ name, typeName, config }: ReturnType<typeof twinsOf>[number]): Twin {
   const { typed_config: any } = encodeExtension({ name, typeName }, config);

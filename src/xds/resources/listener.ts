@@ -2,6 +2,7 @@
 import type { AmbiguousPath } from '@weft/model/policy/ambiguous-path';
 import type { DenialReply } from '@weft/model/policy/denials';
 import type { CidrRange, RbacRules, StringMatcher } from '@weft/model/policy/rbac';
+import type { BasicAuth } from './basic-auth.ts';
 import type { JwtAuthentication } from './jwt-authn.ts';
 import type { ExtAuthz } from './ext-authz.ts';
 import type { RouteConfiguration } from './route.ts';
@@ -81,6 +82,8 @@ export type HttpFilter =
   | { readonly kind: 'extAuthz'; readonly authz: ExtAuthz }
   /** Refuses paths that can be read in several ways, with 400: before everything else, by the path as it came. */
   | { readonly kind: 'refusePaths'; readonly refused: readonly AmbiguousPath[] }
+  /** Asks for user and password: before authorizers, tokens and rules. */
+  | { readonly kind: 'basicAuth'; readonly login: BasicAuth }
   /** Before all others that look at requests. */
   | { readonly kind: 'requestLimits'; readonly limits: LimitsConfig }
   | { readonly kind: 'floods'; readonly floods: FloodsConfig }
