@@ -114,7 +114,7 @@ async function firstAnswer(
 /** Ends early, and without a word, when it is told to. */
 async function pause(delayMs: number, signal: AbortSignal): Promise<void> {
   try {
-    await wait(delayMs, undefined, { signal, ref: false });
+    await wait(delayMs, undefined, { signal });
   } catch (error) {
     if (!signal.aborted) throw error;
   }
