@@ -36,6 +36,7 @@ import { MetricsRegistry } from './telemetry/metrics.ts';
 import { createProxyMetrics } from './telemetry/proxy-metrics.ts';
 import { createSidecarMetrics } from './telemetry/sidecar-metrics.ts';
 import { AcceptorPool } from './tls/acceptor-pool.ts';
+import { Terminations } from './tls/terminations.ts';
 import { ClusterRuntime } from './upstream/cluster.ts';
 import { describeCluster } from './upstream/describe-cluster.ts';
 
@@ -54,6 +55,7 @@ export class Sidecar implements AsyncDisposable {
   readonly #options: SidecarOptions;
   readonly #identity = new IdentityState();
   readonly #acceptors = new AcceptorPool();
+  readonly #terminations: Terminations;
   readonly #origin: Origin;
   readonly #credentials: CredentialsPart;
   readonly #store: ConfigStore<ClusterRuntime>;
@@ -118,17 +120,21 @@ export class Sidecar implements AsyncDisposable {
         http1,
         http2,
       }),
+      onSecrets: () => this.#terminations.secretsChanged(),
       onInboundChange: () => {
+        this.#terminations.prepare(this.#store.inbound());
         this.#openInbound.rejudgeAll();
         this.#origin.rulesChanged();
       },
       onBundle: (secret) => this.#onBundle(secret),
     });
+    this.#terminations = this.#createTerminations();
     const traffic = this.#createTraffic(metrics);
     const now = (): number => clock.now();
     this.#acceptInbound = createInbound({
       traffic,
       acceptors: this.#acceptors,
+      terminations: this.#terminations,
       contexts: () => this.#identity.contexts,
       open: this.#openInbound,
       now,
@@ -165,6 +171,20 @@ export class Sidecar implements AsyncDisposable {
       metrics: this.#metrics,
     };
     return options.origin === undefined ? new MeshOrigin(options, hooks) : options.origin(hooks);
+  }
+
+  #createTerminations(): Terminations {
+    const { clock, log } = this.#options;
+    return new Terminations({
+      secret: (name) => this.#store.secret(name),
+      now: () => clock.now(),
+      onChange: () => {
+        this.#openInbound.rejudgeAll();
+        this.#checkReady();
+      },
+      onProblem: (problem) => log.error({ problem }, 'certificates cannot be used'),
+      metrics: this.#metrics,
+    });
   }
 
   #createCredentials(): CredentialsPart {
@@ -233,6 +253,7 @@ export class Sidecar implements AsyncDisposable {
           ? 'no policy from the control plane'
           : 'no configuration in force',
       );
+    if (this.#terminations.isLoading) reasons.push('certificates are being read');
     reasons.push(...this.#credentials.reasons);
     reasons.push(...this.#interception.reasons);
     if (this.#draining !== undefined) reasons.push('draining');
@@ -360,6 +381,7 @@ export class Sidecar implements AsyncDisposable {
     this.#stopped.abort();
     this.#interception[Symbol.dispose]();
     this.#sweep?.[Symbol.dispose]();
+    this.#terminations[Symbol.dispose]();
     await this.#credentials[Symbol.asyncDispose]();
     this.#origin[Symbol.dispose]();
     await this.#openOutbound.drain(0);

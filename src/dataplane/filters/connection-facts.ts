@@ -3,7 +3,9 @@ import type { X509Certificate } from 'node:crypto';
 import { createHash } from 'node:crypto';
 import { formatIp, parseIp, type IpAddress } from '@weft/model/ip';
 import type { DecisionInput } from '@weft/model/policy/evaluate';
+import { CLIENT_CERTIFICATE, factsOfClient } from '@weft/model/tls/client-facts';
 import type { MeshPeer } from '../tls/peer.ts';
+import type { OutsideClient } from '../tls/termination/client.ts';
 import type { HeadEdits } from './head-edits.ts';
 
 export interface Endpoints {
@@ -46,6 +48,8 @@ export class ConnectionFacts implements DecisionInput {
   readonly endpoints: Endpoints;
   readonly peer: MeshPeer | undefined;
   readonly peerUri: string | undefined;
+  /** A client outside the mesh that showed a certificate: never a peer, whatever that says. */
+  readonly client: OutsideClient | undefined;
   readonly sourceIp: IpAddress | undefined;
   /** For `X-Forwarded-For`; `unknown` where there is none. */
   readonly sourceText: string;
@@ -64,10 +68,11 @@ export class ConnectionFacts implements DecisionInput {
   /** What filters have found out, by their names. */
   #metadata: Map<string, unknown> | undefined;
 
-  constructor(endpoints: Endpoints, peer: MeshPeer | undefined) {
+  constructor(endpoints: Endpoints, peer: MeshPeer | undefined, client?: OutsideClient) {
     this.endpoints = endpoints;
     this.peer = peer;
     this.peerUri = peer?.spiffeId;
+    this.client = client;
     this.sourceIp = parseIp(endpoints.sourceAddress);
     this.sourceText = this.sourceIp === undefined ? 'unknown' : formatIp(this.sourceIp);
     this.remoteIp = this.sourceIp;
@@ -97,7 +102,7 @@ export class ConnectionFacts implements DecisionInput {
 
   /** Facts of the same connection and request that later requests of the connection do not change. */
   fork(): ConnectionFacts {
-    const own = new ConnectionFacts(this.endpoints, this.peer);
+    const own = new ConnectionFacts(this.endpoints, this.peer, this.client);
     own.setRequest(this.#head, this.path ?? '', this.target ?? '', this.remoteIp);
     own.#edits = this.#edits;
     own.#metadata = this.#metadata === undefined ? undefined : new Map(this.#metadata);
@@ -135,6 +140,7 @@ export class ConnectionFacts implements DecisionInput {
   }
 
   metadata(filter: string, path: readonly string[]): unknown {
+    if (filter === CLIENT_CERTIFICATE) return clientMetadata(this.client, path);
     let value = this.#metadata?.get(filter);
     for (const key of path) {
       if (typeof value !== 'object' || value === null || !Object.hasOwn(value, key)) {
@@ -144,6 +150,21 @@ export class ConnectionFacts implements DecisionInput {
     }
     return value;
   }
+}
+
+/** Who is calling, for the log: never what could be taken for an identity of the mesh unless it is one. */
+export function callerText({ peer, client, endpoints }: ConnectionFacts): string {
+  if (peer !== undefined) return peer.spiffeId;
+  if (client !== undefined) return `client ${client.certificate.subjectText}`;
+  return endpoints.isEncrypted === true ? 'tls' : 'plaintext';
+}
+
+/** What rules may ask about a client outside the mesh; absent where it showed no certificate. */
+function clientMetadata(client: OutsideClient | undefined, path: readonly string[]): unknown {
+  const [name, ...more] = path;
+  if (client === undefined || name === undefined || more.length > 0) return undefined;
+  const fields = factsOfClient(client.certificate);
+  return Object.hasOwn(fields, name) ? fields[name] : undefined;
 }
 
 /**

@@ -1,8 +1,10 @@
 // Takes an accepted connection through detection, chain choice, mutual TLS and judgement to whoever serves it.
 import type { Socket } from 'node:net';
+import type { TLSSocket } from 'node:tls';
 import type { SpiffeId } from '@weft/model/identity';
 import { compileString } from '@weft/model/policy/matchers';
 import type { Verdict } from '@weft/model/policy/evaluate';
+import { REFUSING_CLUSTER, type TerminationTls } from '@weft/xds/resources/termination';
 import { ConnectionFacts } from '../filters/connection-facts.ts';
 import { explainRefusal } from '../filters/http-filters.ts';
 import { markRequest, type PolicyMarks } from '../filters/policy-marks.ts';
@@ -18,6 +20,8 @@ import type { OpenConnection, OpenConnections } from '../state/open-connections.
 import type { AcceptorPool } from '../tls/acceptor-pool.ts';
 import { trustEndMs, type MeshContexts } from '../tls/credentials.ts';
 import type { MeshPeer } from '../tls/peer.ts';
+import type { TerminationAcceptor } from '../tls/termination/acceptor.ts';
+import type { OutsideClient } from '../tls/termination/client.ts';
 import { inspect, traitsOf, type Inspected } from './inspect.ts';
 import type { Destination } from './original-dst.ts';
 
@@ -27,6 +31,8 @@ export interface Admitted {
   readonly facts: ConnectionFacts;
   readonly chain: ChainRuntime;
   readonly peer: MeshPeer | undefined;
+  /** Of a client outside the mesh that showed a certificate. */
+  readonly client?: OutsideClient | undefined;
   /** What runs inside: known from ALPN or the first bytes; `http` is HTTP/1 until shown otherwise. */
   readonly protocol: 'http1' | 'http2' | 'unknown';
   /** Of a TCP chain. */
@@ -56,6 +62,10 @@ export interface Refused {
 export interface AcceptOptions {
   readonly listener: () => ListenerRuntime | undefined;
   readonly acceptors: AcceptorPool;
+  /** Who takes TLS of clients outside the mesh; absent: nobody does. */
+  readonly terminations?: {
+    acceptorFor(tls: TerminationTls): TerminationAcceptor | undefined;
+  };
   readonly contexts: () => MeshContexts | undefined;
   readonly open: OpenConnections;
   readonly now: () => number;
@@ -101,6 +111,18 @@ export const plainAddress = (address: string | undefined): string =>
     ? address.slice('::ffff:'.length)
     : (address ?? '');
 
+/** Who is at the other end: one of the mesh, one outside it that showed a certificate, or nobody that is known. */
+interface Caller {
+  readonly peer?: MeshPeer;
+  readonly client?: OutsideClient | undefined;
+}
+
+const securityOf = ({ tls, termination, tcpCluster }: ChainRuntime): string => {
+  if (tcpCluster === REFUSING_CLUSTER) return 'refused';
+  if (tls !== undefined) return 'mesh';
+  return termination === undefined ? 'plain' : 'outside';
+};
+
 class Attempt {
   readonly #socket: Socket;
   readonly #destination: Destination;
@@ -129,7 +151,7 @@ class Attempt {
       return;
     }
     const only = candidateChains(listener, this.#destination.port)[0] ?? listener.defaultChain;
-    if (only?.tls !== undefined) this.#traits = TLS;
+    if (only?.tls !== undefined || only?.termination !== undefined) this.#traits = TLS;
     this.#enter(only);
   }
 
@@ -150,12 +172,18 @@ class Attempt {
       const isPlain = this.#traits.transport === 'raw_buffer';
       const reasonCode = isPlain ? 'plaintext-refused' : 'no-filter-chain';
       this.#refuse(reasonCode, `nothing is served like this at port ${this.#destination.port}`);
-    } else if (chain.tls === undefined) {
-      this.#admit(this.#socket, chain, undefined, this.#plainProtocol());
+    } else if (chain.tcpCluster === REFUSING_CLUSTER) {
+      const isPlain = this.#traits.transport === 'raw_buffer';
+      const reasonCode = isPlain ? 'plaintext-refused' : 'server-name-refused';
+      this.#refuse(reasonCode, isPlain ? 'TLS is required' : 'no such name is served here');
+    } else if (chain.tls === undefined && chain.termination === undefined) {
+      this.#admit(this.#socket, chain, {}, this.#plainProtocol());
     } else if (this.#traits.transport === 'raw_buffer') {
-      this.#refuse('plaintext-refused', 'mutual TLS is required');
-    } else {
+      this.#refuse('plaintext-refused', chain.tls ? 'mutual TLS is required' : 'TLS is required');
+    } else if (chain.tls !== undefined) {
       this.#handshake(chain, chain.tls);
+    } else if (chain.termination !== undefined) {
+      this.#terminate(chain, chain.termination);
     }
   }
 
@@ -173,29 +201,65 @@ class Attempt {
     const begun = { listener: this.#options.listener(), contexts: this.#options.contexts() };
     acceptor.accept(this.#socket, {
       onSecure: (socket, peer) => {
-        const alpn = socket.alpnProtocol;
-        const isHttp2 = alpn === 'weft-h2' || alpn === 'h2';
-        const isHttp1 = alpn === 'weft-http/1.1' || alpn === 'http/1.1';
-        const serverName = typeof socket.servername === 'string' ? socket.servername : undefined;
-        this.#traits = {
-          transport: 'tls',
-          applicationProtocols:
-            this.#traits.applicationProtocols.length > 0 || typeof alpn !== 'string'
-              ? this.#traits.applicationProtocols
-              : [alpn],
-          serverName: this.#traits.serverName ?? serverName?.toLowerCase(),
-        };
-        const current = this.#chainAfterHandshake(chain, peer, begun);
-        if (typeof current === 'string') {
-          socket.destroy();
-          this.#refuse(current, 'rules or trust changed during the handshake');
-        } else
-          this.#admit(socket, current, peer, isHttp2 ? 'http2' : isHttp1 ? 'http1' : 'unknown');
+        this.#noteTls(socket);
+        this.#afterHandshake(socket, this.#chainAfterHandshake(chain, peer, begun), { peer });
       },
       onRefused: (reasonCode, detail) => {
         this.#refuse(PLAINTEXT_ERRORS.has(detail) ? 'plaintext-refused' : reasonCode, detail);
       },
     });
+  }
+
+  /** TLS of a client outside the mesh. */
+  #terminate(chain: ChainRuntime, tls: TerminationTls): void {
+    const acceptor = this.#options.terminations?.acceptorFor(tls);
+    if (acceptor === undefined) {
+      this.#refuse('no-certificate', 'no certificate for clients outside the mesh is there yet');
+      return;
+    }
+    acceptor.accept(this.#socket, {
+      onSecure: (socket, client) => {
+        this.#noteTls(socket);
+        // Another way to take TLS may hold by now, and who was good for one need not be for the other.
+        const current = this.#chainOfNow(chain) ?? 'tls-changed';
+        const refusal = typeof current === 'string' ? current : this.#whyNotGood(client, current);
+        this.#afterHandshake(socket, refusal ?? current, { client });
+      },
+      onRefused: (reasonCode, detail) => {
+        this.#refuse(PLAINTEXT_ERRORS.has(detail) ? 'plaintext-refused' : reasonCode, detail);
+      },
+    });
+  }
+
+  #noteTls(socket: TLSSocket): void {
+    const { alpnProtocol: alpn, servername } = socket;
+    const serverName = typeof servername === 'string' ? servername : undefined;
+    this.#traits = {
+      transport: 'tls',
+      applicationProtocols:
+        this.#traits.applicationProtocols.length > 0 || typeof alpn !== 'string'
+          ? this.#traits.applicationProtocols
+          : [alpn],
+      serverName: this.#traits.serverName ?? serverName?.toLowerCase(),
+    };
+  }
+
+  #afterHandshake(socket: TLSSocket, current: ChainRuntime | string, who: Caller): void {
+    if (typeof current === 'string') {
+      socket.destroy();
+      this.#refuse(current, 'rules or trust changed during the handshake');
+      return;
+    }
+    const { alpnProtocol: alpn } = socket;
+    const isHttp2 = alpn === 'weft-h2' || alpn === 'h2';
+    const isHttp1 = alpn === 'weft-http/1.1' || alpn === 'http/1.1';
+    this.#admit(socket, current, who, isHttp2 ? 'http2' : isHttp1 ? 'http1' : 'unknown');
+  }
+
+  #whyNotGood(client: OutsideClient | undefined, chain: ChainRuntime): string | undefined {
+    if (chain.termination === undefined) return undefined;
+    const acceptor = this.#options.terminations?.acceptorFor(chain.termination);
+    return acceptor === undefined ? 'no-certificate' : acceptor.judge(client);
   }
 
   /**
@@ -213,12 +277,12 @@ class Attempt {
   ): ChainRuntime | string {
     const { listener, contexts } = this.#options;
     if (begun.listener === listener() && begun.contexts === contexts()) return chain;
-    const current = this.#chainOfNow(true);
+    const current = this.#chainOfNow(chain);
     if (current === undefined) return 'mtls-mode-changed';
     return this.#whyNotTrusted(peer, current) ?? current;
   }
 
-  #factsWith(peer: MeshPeer | undefined): ConnectionFacts {
+  #factsWith({ peer, client }: Caller): ConnectionFacts {
     return new ConnectionFacts(
       {
         sourceAddress: this.#source.address,
@@ -229,16 +293,13 @@ class Attempt {
         isEncrypted: this.#traits.transport === 'tls',
       },
       peer,
+      client,
     );
   }
 
-  #admit(
-    socket: Socket,
-    chain: ChainRuntime,
-    peer: MeshPeer | undefined,
-    protocol: Admitted['protocol'],
-  ): void {
-    const facts = this.#factsWith(peer);
+  #admit(socket: Socket, chain: ChainRuntime, who: Caller, protocol: Admitted['protocol']): void {
+    const facts = this.#factsWith(who);
+    const { peer, client } = who;
     const marks = markRequest(chain.network, facts);
     const verdict = chain.network?.decide(facts);
     if (verdict?.isAllowed === false) {
@@ -253,7 +314,16 @@ class Attempt {
       });
       return;
     }
-    const served = this.#options.serve({ socket, facts, chain, peer, protocol, verdict, marks });
+    const served = this.#options.serve({
+      socket,
+      facts,
+      chain,
+      peer,
+      client,
+      protocol,
+      verdict,
+      marks,
+    });
     if (served === undefined) return;
     this.#watch(socket, facts, chain, served);
   }
@@ -261,12 +331,12 @@ class Attempt {
   /** Keeps the connection among those that are judged again. */
   #watch(socket: Socket, facts: ConnectionFacts, admittedBy: ChainRuntime, served: Served): void {
     const { open } = this.#options;
-    const isMesh = admittedBy.tls !== undefined;
     const connection: OpenConnection = {
       rejudge: () => {
-        const chain = this.#chainOfNow(isMesh);
+        const chain = this.#chainOfNow(admittedBy);
         if (chain === undefined) return 'mtls-mode-changed';
-        const refusal = this.#whyNotTrusted(facts.peer, chain);
+        const refusal =
+          this.#whyNotTrusted(facts.peer, chain) ?? this.#whyNotGood(facts.client, chain);
         if (refusal !== undefined) return refusal;
         const verdict = chain.network?.decide(facts);
         if (verdict?.isAllowed === false) return 'rbac-denied';
@@ -281,11 +351,11 @@ class Attempt {
   }
 
   /** The chain that this connection would be given now, if it still is one for connections of its kind. */
-  #chainOfNow(isMesh: boolean): ChainRuntime | undefined {
+  #chainOfNow(before: ChainRuntime): ChainRuntime | undefined {
     const listener = this.#options.listener();
     if (listener === undefined) return undefined;
     const chain = selectChain(listener, this.#destination, this.#traits);
-    return chain !== undefined && (chain.tls !== undefined) === isMesh ? chain : undefined;
+    return chain !== undefined && securityOf(chain) === securityOf(before) ? chain : undefined;
   }
 
   #whyNotTrusted(peer: MeshPeer | undefined, chain: ChainRuntime): string | undefined {
@@ -301,7 +371,7 @@ class Attempt {
     this.#options.onRefused({
       reasonCode,
       detail,
-      facts: this.#factsWith(undefined),
+      facts: this.#factsWith({}),
       verdict: undefined,
     });
   }

@@ -22,6 +22,7 @@ export interface InboundOptions {
   readonly appAddress: (address: Address) => Address;
   readonly traffic: Traffic;
   readonly acceptors: AcceptorPool;
+  readonly terminations?: AcceptOptions['terminations'];
   readonly contexts: () => MeshContexts | undefined;
   readonly open: OpenConnections;
   readonly now: () => number;
@@ -34,6 +35,7 @@ export function createInbound(options: InboundOptions): AcceptInbound {
   const accept: AcceptOptions = {
     listener: () => traffic.store.inbound(),
     acceptors: options.acceptors,
+    ...(options.terminations && { terminations: options.terminations }),
     contexts: options.contexts,
     open: options.open,
     now: options.now,

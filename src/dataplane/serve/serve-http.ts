@@ -1,7 +1,13 @@
 // Serves an admitted HTTP connection with the codec that fits its bytes; both codecs are given the same judgement.
+import { forwardedOutsideClient } from '@weft/model/tls/client-facts';
 import type { Admitted, Served } from '../listener/accept.ts';
 import { inspect } from '../listener/inspect.ts';
-import { forwardedClientCert, type RequestHead } from '../filters/connection-facts.ts';
+import {
+  callerText,
+  type ConnectionFacts,
+  forwardedClientCert,
+  type RequestHead,
+} from '../filters/connection-facts.ts';
 import {
   isRemovedInbound,
   isRemovedOutbound,
@@ -90,7 +96,8 @@ function decidedOf(decisions: Decisions, head: RequestHead): HttpDecision | unde
 
 export function serveHttp(admitted: Admitted, http: HttpRuntime, serving: HttpServing): Served {
   const { socket, protocol } = admitted;
-  if (protocol !== 'unknown' || admitted.chain.tls !== undefined) {
+  const { tls, termination } = admitted.chain;
+  if (protocol !== 'unknown' || tls !== undefined || termination !== undefined) {
     return serveAs(admitted, http, serving, protocol === 'http2' ? 'http2' : 'http1');
   }
   /** Nobody has looked at the bytes yet, and both versions of HTTP may come to a plaintext port. */
@@ -150,17 +157,15 @@ export function createSession(
   { traffic, isInbound }: HttpServing,
   protocol: 'http1' | 'http2',
 ): HttpSession {
-  const { facts, peer } = admitted;
+  const { facts } = admitted;
   const { spiffeId } = traffic.workload();
-  const isForwarded = runtime.manager.forwardClientCert === 'sanitizeSet' && peer !== undefined;
   return new HttpSession({
     facts,
     runtime,
     protocol,
     isInbound,
-    clientCert:
-      isForwarded && spiffeId !== undefined ? forwardedClientCert(spiffeId, peer) : undefined,
-    source: isInbound ? (peer?.spiffeId ?? 'plaintext') : (spiffeId ?? 'application'),
+    clientCert: clientCertOf(facts, runtime, spiffeId),
+    source: isInbound ? callerText(facts) : (spiffeId ?? 'application'),
     route: (name) => traffic.store.route(name),
     flow: (cluster) =>
       isInbound ? inboundFlow(traffic, facts, cluster) : outboundFlow(traffic, cluster),
@@ -168,6 +173,19 @@ export function createSession(
     isLogOff: traffic.isLogOff,
     edges: isInbound ? traffic.edges : undefined,
   });
+}
+
+function clientCertOf(
+  { peer, client }: ConnectionFacts,
+  { manager }: HttpRuntime,
+  ownUri: string | undefined,
+): string | undefined {
+  const mode = manager.forwardClientCert;
+  if (mode === 'sanitizeSet' && peer !== undefined && ownUri !== undefined)
+    return forwardedClientCert(ownUri, peer);
+  if (mode === 'sanitizeSetClient' && client !== undefined)
+    return forwardedOutsideClient(client.certificate);
+  return undefined;
 }
 
 /** Who can send a request elsewhere when the application here has not got it. */

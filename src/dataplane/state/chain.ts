@@ -11,6 +11,7 @@ import type {
   NetworkFilter,
 } from '@weft/xds/resources/listener';
 import { isDryRun } from '@weft/xds/resources/shadow-rules';
+import type { TerminationTls } from '@weft/xds/resources/termination';
 import { compileCidr, parseIp } from '@weft/model/ip';
 import { createGates, type Gates } from '../filters/gates.ts';
 import type { RequestGate } from '../filters/request-gate.ts';
@@ -30,6 +31,8 @@ export interface ChainRuntime {
   readonly name: string;
   readonly match: FilterChainMatch;
   readonly tls: DownstreamTls | undefined;
+  /** TLS of clients outside the mesh. */
+  readonly termination?: TerminationTls;
   /** Judges the connection; absent when no policy speaks of it. */
   readonly network: Evaluator | undefined;
   readonly http: HttpRuntime | undefined;
@@ -62,6 +65,8 @@ export interface ListenerReferences {
   readonly clusters: ReadonlySet<string>;
   readonly routes: ReadonlySet<string>;
   readonly secrets: ReadonlySet<string>;
+  /** Those without which some connections are refused, and all others served. */
+  readonly certificates: ReadonlySet<string>;
 }
 
 /** Of one chain's rbac and shadow filters; `undefined` when there are none. */
@@ -123,8 +128,9 @@ function compileChain(chain: FilterChain, makers: Gates): ChainRuntime {
   if ((http === undefined) === (tcpCluster === undefined)) {
     throw new TypeError(`Cannot run filter chain ${chain.name}: it needs one terminal filter`);
   }
-  const { name, match, tls } = chain;
-  return { name, match, tls, network: compileRules(chain.filters), http, tcpCluster };
+  const { name, match, tls, termination } = chain;
+  const network = compileRules(chain.filters);
+  return { name, match, tls, ...(termination && { termination }), network, http, tcpCluster };
 }
 
 /**
@@ -165,7 +171,9 @@ export function referencesOf(runtime: ListenerRuntime): ListenerReferences {
   const clusters = new Set<string>();
   const routes = new Set<string>();
   const secrets = new Set<string>();
+  const certificates = new Set<string>();
   for (const chain of chainsOf(runtime)) {
+    for (const name of deliveredTo(chain.termination)) certificates.add(name);
     if (chain.tls !== undefined) secrets.add(chain.tls.validationSecret);
     if (chain.tcpCluster !== undefined) clusters.add(chain.tcpCluster);
     for (const filter of chain.http?.manager.filters ?? []) {
@@ -179,7 +187,14 @@ export function referencesOf(runtime: ListenerRuntime): ListenerReferences {
       }
     }
   }
-  return { clusters, routes, secrets };
+  return { clusters, routes, secrets, certificates };
+}
+
+function deliveredTo(tls: TerminationTls | undefined): readonly string[] {
+  const trust = tls?.clients?.trust;
+  return [...(tls?.certificates ?? []), ...(trust === undefined ? [] : [trust])].flatMap((ref) =>
+    ref.kind === 'sds' ? [ref.name] : [],
+  );
 }
 
 /** The chains that a connection to this port may be given. */
@@ -195,7 +210,8 @@ export function needsInspection(runtime: ListenerRuntime, port: number): boolean
   const candidates = candidateChains(runtime, port);
   const all =
     runtime.defaultChain === undefined ? candidates : [...candidates, runtime.defaultChain];
-  if (candidates.length === 0) return all.some((chain) => chain.tls === undefined);
+  if (candidates.length === 0)
+    return all.some((chain) => chain.tls === undefined && chain.termination === undefined);
   if (candidates.length > 1) return true;
   const only = candidates[0];
   if (only === undefined) return false;

@@ -111,7 +111,7 @@ function decodeValue(tag: number, content: Buffer): string {
   }
 }
 
-const ESCAPED = '"+,;<>\\=';
+const ESCAPED = '+,;<>=';
 
 /** As RFC 4514 §2 writes it: for XFCC, rules and logs. */
 export const formatDistinguishedName = (name: DistinguishedName): string =>
@@ -119,10 +119,10 @@ export const formatDistinguishedName = (name: DistinguishedName): string =>
     .map(({ type, value }) => `${SHORT_BY_OID.get(type) ?? type}=${escapeValue(value)}`)
     .join(',');
 
-/** ASCII alone: whatever is not goes as the bytes of its UTF-8, which no header can mistake for something else. */
+/** ASCII without quotation marks: what is not goes as the bytes of its UTF-8, so that no header can be ended by it. */
 function escapeValue(value: string): string {
   const escaped = Array.from(value, (char) => {
-    if (char > '\u007e') return hexPairs(char);
+    if (char > '\u007e' || char === '"' || char === '\\') return hexPairs(char);
     return ESCAPED.includes(char) ? `\\${char}` : char;
   });
   const last = escaped.length - 1;

@@ -1,6 +1,9 @@
 // TLS of clients outside the mesh at a filter chain: `DownstreamTlsContext` with certificates that are not the mesh's.
 import type { ClientConstraints, TlsVersion } from '@weft/model/tls/types';
 
+/** A chain that ends in it refuses every connection: the cluster has no endpoints, and a sidecar does not ask it. */
+export const REFUSING_CLUSTER = 'blackhole';
+
 /** By SDS, or a pair of files beside the proxy. */
 export type CertificateRef =
   | { readonly kind: 'sds'; readonly name: string }
