@@ -4,6 +4,7 @@ import type { Destination, Workload } from '@weft/model/mesh/mesh';
 import { ruleName } from '@weft/model/policy/compile';
 import type { AuthorizationPolicy } from '@weft/model/policy/types';
 import { formatProblem } from '@weft/model/problem';
+import type { CredentialPart } from '../credentials/credential-part.ts';
 import type { MeshViews } from '../compile/mesh-views.ts';
 import type { AdsServer } from '../serve/ads-server.ts';
 import { countCurrent, describePolicies } from './policy-conditions.ts';
@@ -19,6 +20,7 @@ export interface DocumentSources {
   readonly policies: Pick<PolicyStatus, 'reports'>;
   readonly edges: EdgeLedger;
   readonly replay: Pick<ReplayWatch, 'reports'>;
+  readonly credentials: Pick<CredentialPart, 'state' | 'reports'>;
   readonly ca: () => AuthorityStatus;
 }
 
@@ -58,6 +60,18 @@ export function createDocuments(sources: DocumentSources): ReadonlyMap<string, (
       () => ({ services: [...views.mesh().destinations.values()].map(describeService) }),
     ],
     ['/v1/edges', () => reportEdges(sources)],
+    [
+      '/v1/credentials',
+      () => {
+        const { audit: _, ...state } = sources.credentials.state();
+        const bindings = describePolicies(sources.credentials.reports(), views);
+        return {
+          ...state,
+          bindings: bindings.filter(({ kind }) => kind === 'CredentialBinding'),
+        };
+      },
+    ],
+    ['/v1/credentials/audit', () => ({ lines: sources.credentials.state().audit })],
     ['/v1/replay', () => ({ changes: sources.replay.reports() })],
     ['/v1/rules', () => ({ rules: rulesOf(views.mesh().policies.authorization) })],
     [

@@ -86,6 +86,7 @@ const POLICY_KINDS: ReadonlySet<string> = new Set([
   'AuthorizationPolicy',
   'PeerAuthentication',
   'RequestAuthentication',
+  'CredentialBinding',
   'TrafficPolicy',
 ]);
 

@@ -70,6 +70,8 @@ export interface MeshViewsOptions {
   /** How long changes are gathered before they are compiled together. Default 5 ms. */
   readonly coalesceMs?: number;
   readonly onCompiled?: (durationMs: number) => void;
+  /** Of what serves the mesh besides. */
+  readonly moreProblems?: () => readonly Problem[];
 }
 
 /** Fetches what policies ask for. */
@@ -169,6 +171,7 @@ class Views implements MeshViews {
       ...this.#mesh.problems,
       ...(this.#options.keys?.problems() ?? []),
       ...this.#unencodable.problems(),
+      ...(this.#options.moreProblems?.() ?? []),
       ...(this.#failure === undefined ? [] : [this.#failure]),
     ];
   }

@@ -4,6 +4,7 @@ import { createDocuments } from '../admin/documents.ts';
 import { answerExplain } from '../admin/explain.ts';
 import type { ActionOutcome, AdminApi } from '../admin/http-server.ts';
 import type { ControlPlaneMetrics, ScrapedState } from '../admin/metrics.ts';
+import type { CredentialPart } from '../credentials/credential-part.ts';
 import type { MeshViews } from '../compile/mesh-views.ts';
 import type { EdgeLedger } from '../report/edge-ledger.ts';
 import type { AdsServer } from '../serve/ads-server.ts';
@@ -14,7 +15,7 @@ interface Parts {
   readonly views: MeshViews;
   readonly ads: AdsServer;
   readonly authority: Authority;
-  readonly policies: PolicyStatus;
+  readonly policies: Pick<PolicyStatus, 'reports'>;
   readonly isLeader: () => boolean;
 }
 
@@ -52,6 +53,7 @@ export function createApi(
   parts: Parts & {
     readonly edges: EdgeLedger;
     readonly replay: ReplayWatch;
+    readonly credentials: Pick<CredentialPart, 'state' | 'reports'>;
     readonly metrics: ControlPlaneMetrics;
     readonly startedAtMs: number;
     readonly version: string;
@@ -60,6 +62,7 @@ export function createApi(
   },
 ): AdminApi {
   const { views, ads, authority, policies, edges, replay, metrics, startedAtMs, version } = parts;
+  const { credentials } = parts;
   type Change = () => ReturnType<Authority['startRotation']>;
   const change = (run: Change) => async (): Promise<ActionOutcome> => {
     const outcome = await run();
@@ -84,6 +87,7 @@ export function createApi(
       policies,
       edges,
       replay,
+      credentials,
       ca: () => authority.status(),
     }),
     questions: new Map([['/v1/explain', (query) => answerExplain(views, query)]]),

@@ -23,6 +23,9 @@ import {
 } from '../admin/metrics.ts';
 import type { Membership } from '../compile/mesh-settings.ts';
 import { createMeshViews, type MeshViews } from '../compile/mesh-views.ts';
+import { CredentialPart } from '../credentials/credential-part.ts';
+import type { CredentialSource } from '../credentials/sources/source.ts';
+import type { SourceConfig } from '../credentials/sources/source-config.ts';
 import { KeySets } from '../jwks/key-sets.ts';
 import type { Source } from '../registry/source.ts';
 import { EdgeLedger } from '../report/edge-ledger.ts';
@@ -59,6 +62,8 @@ export interface CoreOptions {
   readonly reportIntervalMs?: number;
   /** How long requests on older connections may take before a previous root is retired. */
   readonly rotationGraceMs?: number;
+  /** Where credentials are, besides the Secrets of a cluster; absent: nowhere. */
+  readonly credentialSources?: readonly SourceConfig[];
   /** Further names at which clients dial, for their TLS. */
   readonly dnsNames: readonly string[];
   readonly ipAddresses: readonly string[];
@@ -74,6 +79,8 @@ export interface CoreParts {
   /** Issues in place of a CA of our own. */
   readonly brought?: BroughtCa;
   readonly attestors: readonly Attestor[];
+  /** Of a cluster, for credentials; opened when somebody is granted any. */
+  readonly secrets?: () => Promise<CredentialSource>;
   /** The admin endpoints that may change things, mode 0600. */
   readonly adminSocketPath: string;
   /** Which Pods have a sidecar; default: all. */
@@ -103,7 +110,9 @@ export interface Core extends AsyncDisposable {
   readonly replicas: ReplicaService;
   readonly edges: EdgeLedger;
   readonly replay: ReplayWatch;
-  readonly policies: PolicyStatus;
+  /** Of credentials' bindings too. */
+  readonly policies: Pick<PolicyStatus, 'reports' | 'subscribe'>;
+  readonly credentials: CredentialPart;
   readonly metrics: ControlPlaneMetrics;
 }
 
@@ -143,6 +152,7 @@ export async function openCore(parts: CoreParts, options: CoreOptions): Promise<
     return scrape();
   });
   const keys = stack.use(new KeySets({ clock }));
+  let credentials: CredentialPart | undefined;
   const views = stack.use(
     createMeshViews({
       keys,
@@ -154,6 +164,7 @@ export async function openCore(parts: CoreParts, options: CoreOptions): Promise<
       onBundleChange: (listener) => authority.onBundleChange(() => listener()),
       clock,
       onCompiled: (durationMs) => metrics.compiled(durationMs),
+      moreProblems: () => credentials?.problems() ?? [],
     }),
   );
   logProblems([source, views, keys], views, log, stack);
@@ -192,11 +203,24 @@ export async function openCore(parts: CoreParts, options: CoreOptions): Promise<
       ...(hasOthers && { hasOthers }),
     }),
   );
+  credentials = stack.use(
+    new CredentialPart({
+      server: xdsServer,
+      peerOf,
+      views,
+      configs: options.credentialSources ?? [],
+      ...(parts.secrets && { secrets: parts.secrets }),
+      clock,
+      log,
+    }),
+  );
+  await credentials.openConfigured();
   const edges = new EdgeLedger(clock);
   const reports = stack.use(
     new ReportService(xdsServer, {
       peerOf,
       views,
+      credentials,
       clock,
       log: log.child({ component: 'report' }),
       ...(options.reportIntervalMs !== undefined && { intervalMs: options.reportIntervalMs }),
@@ -213,7 +237,7 @@ export async function openCore(parts: CoreParts, options: CoreOptions): Promise<
   const replay = stack.use(
     new ReplayWatch({ views, edges, log: log.child({ component: 'replay' }), clock }),
   );
-  const policies = stack.use(
+  const policyStatus = stack.use(
     new PolicyStatus({
       views,
       ads: {
@@ -233,6 +257,7 @@ export async function openCore(parts: CoreParts, options: CoreOptions): Promise<
     }),
   );
 
+  const policies = withCredentials(policyStatus, credentials);
   const ports = await serve({ authority, enrolmentServer, xdsServer }, options, stack);
   const startedAtMs = clock.now();
   scrape = () => scrapedState({ views, ads, authority, policies, isLeader });
@@ -249,6 +274,7 @@ export async function openCore(parts: CoreParts, options: CoreOptions): Promise<
         isLeader,
         edges,
         replay,
+        credentials,
         metrics,
         startedAtMs,
         version: options.version,
@@ -278,8 +304,18 @@ export async function openCore(parts: CoreParts, options: CoreOptions): Promise<
     edges,
     replay,
     policies,
+    credentials,
     metrics,
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
+  };
+}
+
+/** Bindings are reported as policies are: where they are in force, and where not yet. */
+function withCredentials(policies: PolicyStatus, credentials: CredentialPart): Core['policies'] {
+  return {
+    reports: () => [...policies.reports(), ...credentials.reports()],
+    subscribe: (listener) =>
+      joinSubscriptions(policies.subscribe(listener), credentials.subscribe(listener)),
   };
 }
 

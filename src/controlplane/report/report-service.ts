@@ -6,6 +6,7 @@ import { messagesOf, textOf } from '@weft/xds/protocol/fields';
 import { type PlainMessage, serviceDefinition } from '@weft/xds/registry';
 import type { Logger } from 'pino';
 import type { Peer } from '../serve/ads-server.ts';
+import type { CredentialPart } from '../credentials/credential-part.ts';
 import { createRequestRate } from '../serve/request-rate.ts';
 import type { ProxyRef, ViewSource } from '../serve/view-source.ts';
 import { readEdges, type ReportedEdge } from './reported-edge.ts';
@@ -13,6 +14,8 @@ import { readEdges, type ReportedEdge } from './reported-edge.ts';
 export interface ReportServiceOptions {
   readonly peerOf: (call: ReportCall) => Peer;
   readonly views: Pick<ViewSource, 'resolve'>;
+  /** Who is to watch credentials; absent: nobody. */
+  readonly credentials?: Pick<CredentialPart, 'isGranted' | 'subscribe'>;
   readonly clock: Clock;
   readonly log: Logger;
   /** How long proxies wait between reports; default 10 s. */
@@ -36,6 +39,8 @@ interface Reporting {
   readonly call: ReportCall;
   proxy: ProxyRef | undefined;
   evaluated: ReadonlyMap<string, string>;
+  /** As it was told. */
+  watchesCredentials: boolean;
 }
 
 /** What a proxy says it evaluates: the digests of a listener from each of its streams. */
@@ -48,9 +53,13 @@ export class ReportService implements Disposable {
   readonly #streams = new Set<Reporting>();
   readonly #byProxy = new Map<string, Set<Reporting>>();
   readonly #listeners = new Set<() => void>();
+  readonly #granted: Disposable | undefined;
 
   constructor(server: Server, options: ReportServiceOptions) {
     this.#options = options;
+    this.#granted = options.credentials?.subscribe(() => {
+      for (const reporting of this.#streams) this.#tellGranted(reporting);
+    });
     server.addService(serviceDefinition(SERVICE), {
       Report: (call: ReportCall) => this.#open(call),
     });
@@ -63,7 +72,12 @@ export class ReportService implements Disposable {
     if (this.#streams.size >= MAX_STREAMS) {
       return this.#end(call, status.RESOURCE_EXHAUSTED, 'too many report streams are open');
     }
-    const reporting: Reporting = { call, proxy: undefined, evaluated: new Map() };
+    const reporting: Reporting = {
+      call,
+      proxy: undefined,
+      evaluated: new Map(),
+      watchesCredentials: false,
+    };
     this.#streams.add(reporting);
     const rate = createRequestRate({ ...RATE, nowMs: clock.now() });
     call.on('data', (report: PlainMessage) => {
@@ -73,8 +87,22 @@ export class ReportService implements Disposable {
     });
     call.on('end', () => call.end());
     call.on('close', () => this.#closed(reporting));
+    call.write({ interval_seconds: this.#intervalSeconds });
+  }
+
+  get #intervalSeconds(): number {
     const { intervalMs = DEFAULT_INTERVAL_MS } = this.#options;
-    call.write({ interval_seconds: Math.max(1, Math.round(intervalMs / 1_000)) });
+    return Math.max(1, Math.round(intervalMs / 1_000));
+  }
+
+  /** Says it when it is another than before. */
+  #tellGranted(reporting: Reporting): void {
+    const { call, proxy } = reporting;
+    if (proxy === undefined) return;
+    const watches = this.#options.credentials?.isGranted(proxy.id) === true;
+    if (watches === reporting.watchesCredentials) return;
+    reporting.watchesCredentials = watches;
+    call.write({ interval_seconds: this.#intervalSeconds, watches_credentials: watches });
   }
 
   #take(reporting: Reporting, identity: SpiffeId, report: PlainMessage): void {
@@ -99,6 +127,7 @@ export class ReportService implements Disposable {
       }
       reporting.proxy = proxy;
       this.#byProxy.set(proxy.id, others.add(reporting));
+      this.#tellGranted(reporting);
     }
     reporting.evaluated = new Map(
       messagesOf(report, 'evaluated')
@@ -145,6 +174,7 @@ export class ReportService implements Disposable {
   }
 
   [Symbol.dispose](): void {
+    this.#granted?.[Symbol.dispose]();
     for (const { call } of this.#streams) {
       call.emit('error', {
         code: status.UNAVAILABLE,

@@ -27,7 +27,13 @@ export interface WorkloadEnforcement {
   /** `acknowledged` where the proxy does not report what it evaluates (Envoy). */
   readonly by: 'nothing' | 'acknowledged' | 'confirmed';
   /** Why it is not enforced there. */
-  readonly reason?: 'not-connected' | 'not-acknowledged' | 'evaluates-other-rules';
+  readonly reason?:
+    | 'not-connected'
+    | 'not-acknowledged'
+    | 'evaluates-other-rules'
+    /** Of credentials: the proxy has not said that it holds this version, or its source has none. */
+    | 'not-in-force'
+    | 'source-unavailable';
 }
 
 export interface PolicyStatusOptions {

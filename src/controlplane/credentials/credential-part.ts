@@ -1,0 +1,161 @@
+// The control plane's part in credentials: costs next to nothing until a binding or a proxy asks for more, which is loaded then.
+import { type Server, status } from '@grpc/grpc-js';
+import type { Peer } from '@weft/ca/server-credentials';
+import type { Clock } from '@weft/model/clock';
+import { errorText } from '@weft/model/error-text';
+import type { Problem } from '@weft/model/problem';
+import { serviceDefinition } from '@weft/xds/registry';
+import type { Logger } from 'pino';
+import type { MeshViews } from '../compile/mesh-views.ts';
+import type { PolicyReport } from '../status/policy-status.ts';
+import { BindingIndex } from './binding-index.ts';
+import type { KeptLine } from './audit-trail.ts';
+import type { CredentialOffice } from './credential-office.ts';
+import type { CredentialSource } from './sources/source.ts';
+import type { SourceConfig } from './sources/source-config.ts';
+import { CREDENTIALS_SERVICE, type WatchCall } from './watch-call.ts';
+
+export interface CredentialPartOptions {
+  readonly server: Server;
+  readonly peerOf: (call: WatchCall) => Peer;
+  readonly views: Pick<MeshViews, 'resolve' | 'mesh' | 'snapshot'> & {
+    subscribe(listener: () => void): Disposable;
+  };
+  readonly configs: readonly SourceConfig[];
+  /** Where there is a cluster. */
+  readonly secrets?: () => Promise<CredentialSource>;
+  readonly clock: Clock;
+  readonly log: Logger;
+}
+
+/** What is shown of all this; no value is anywhere in it. */
+export interface CredentialState {
+  /** Proxies that watch. */
+  readonly streams: number;
+  /** Places of sources that are followed. */
+  readonly places: number;
+  readonly acts: Readonly<Record<string, number>>;
+  readonly audit: readonly KeptLine[];
+}
+
+const IDLE: CredentialState = { streams: 0, places: 0, acts: {}, audit: [] };
+
+export class CredentialPart implements AsyncDisposable {
+  readonly #options: CredentialPartOptions;
+  readonly #index = new BindingIndex();
+  readonly #subscriptions = new DisposableStack();
+  readonly #listeners = new Set<() => void>();
+  #opening: Promise<CredentialOffice> | undefined;
+  #office: CredentialOffice | undefined;
+  #failure: string | undefined;
+  #isClosed = false;
+
+  constructor(options: CredentialPartOptions) {
+    this.#options = options;
+    options.server.addService(serviceDefinition(CREDENTIALS_SERVICE), {
+      Watch: (call: WatchCall) => void this.#watch(call),
+    });
+    this.#subscriptions.use(options.views.subscribe(() => this.#follow()));
+    this.#follow();
+  }
+
+  /**
+   * What the operator has set up is opened at the start, and not when it is first needed.
+   * @throws Error with the cure when a source cannot be opened.
+   */
+  async openConfigured(): Promise<void> {
+    if (this.#options.configs.length === 0 || (await this.#open()) !== undefined) return;
+    throw new Error(`Cannot open sources of credentials: ${this.#failure}`);
+  }
+
+  #follow(): void {
+    const isNew = this.#index.follow(this.#options.views.snapshot());
+    if (this.#index.size > 0 && this.#office === undefined) void this.#open();
+    this.#office?.changed();
+    if (isNew) this.#tell();
+  }
+
+  async #watch(call: WatchCall): Promise<void> {
+    const office = this.#office ?? (await this.#open());
+    if (office !== undefined) {
+      office.open(call);
+      return;
+    }
+    const details = 'credentials cannot be served now';
+    call.emit('error', { code: status.UNAVAILABLE, details });
+  }
+
+  /** @returns `undefined` when its sources cannot be opened, which is a problem until they can. */
+  async #open(): Promise<CredentialOffice | undefined> {
+    this.#opening ??= this.#load();
+    try {
+      const office = await this.#opening;
+      this.#office = office;
+      this.#failure = undefined;
+      return office;
+    } catch (error) {
+      // The next change or proxy tries again.
+      this.#opening = undefined;
+      this.#failure = errorText(error);
+      this.#options.log.error({ err: error }, 'credentials cannot be served');
+      return undefined;
+    } finally {
+      this.#tell();
+    }
+  }
+
+  async #load(): Promise<CredentialOffice> {
+    const { openCredentialOffice } = await import('./credential-office.ts');
+    const { secrets, ...options } = this.#options;
+    const office = await openCredentialOffice({
+      ...options,
+      index: this.#index,
+      ...(secrets && { secrets: await secrets() }),
+      onChange: () => this.#tell(),
+    });
+    if (!this.#isClosed) return office;
+    await office[Symbol.asyncDispose]();
+    throw new Error('Cannot open sources of credentials: the control plane is shutting down');
+  }
+
+  /** Whether a binding selects it: then its proxy is told to watch. */
+  isGranted(proxyId: string): boolean {
+    if (this.#index.size === 0) return false;
+    return this.#index.hasAny(this.#options.views.mesh().workloads.get(proxyId));
+  }
+
+  /** As of policies: where each binding is in force. */
+  reports(): readonly PolicyReport[] {
+    return this.#office?.reports() ?? [];
+  }
+
+  problems(): readonly Problem[] {
+    if (this.#failure !== undefined) {
+      const message = `credentials are not served: ${this.#failure}`;
+      return [{ severity: 'error', code: 'credentials-not-served', message }];
+    }
+    return this.#office?.problems() ?? [];
+  }
+
+  state(): CredentialState {
+    return this.#office?.state() ?? IDLE;
+  }
+
+  /** Called when bindings, reports or problems may be others. */
+  subscribe(listener: () => void): Disposable {
+    const own = (): void => listener();
+    this.#listeners.add(own);
+    return { [Symbol.dispose]: () => void this.#listeners.delete(own) };
+  }
+
+  #tell(): void {
+    for (const listener of this.#listeners) listener();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#isClosed = true;
+    this.#subscriptions.dispose();
+    this.#listeners.clear();
+    await this.#office?.[Symbol.asyncDispose]();
+  }
+}
