@@ -1,8 +1,11 @@
 // TrafficPolicies between two sidecars: requests are held back, disturbed and limited at the called one, and its application sees the rest.
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import http2 from 'node:http2';
+import type { AddressInfo } from 'node:net';
 import { test } from 'node:test';
-import { call, type HttpApp, startHttpApp } from '../support/lab-clients.ts';
-import { policyYaml } from '../support/lab-manifests.ts';
+import { call, connectRaw, type HttpApp, startHttpApp } from '../support/lab-clients.ts';
+import { modeYaml, policyYaml } from '../support/lab-manifests.ts';
 import { eventually } from '../support/lab-wait.ts';
 import { type Lab, startLab } from '../support/lab.ts';
 
@@ -150,4 +153,54 @@ test('a policy that cannot be read and holds something back closes what it is fo
   assert.equal((await call(via, '/')).status, 200);
   await lab.write('t.yaml', traffic('bad', { ...FOR_WEB, throttling: [{ name: 'a' }] }));
   await eventually(async () => (await call(via, '/')).status === 403, { what: 'status 403' });
+});
+
+test('a body that grows too large or comes too slowly is refused, in chunks and over HTTP/2, and its application is cut off', async () => {
+  await using lab = await startLab();
+  await using app = await startHttpApp();
+  await lab.write('m.yaml', modeYaml('PERMISSIVE'));
+  await lab.write(
+    't.yaml',
+    traffic('small', { ...FOR_WEB, limits: { maxBodyBytes: 100, bodyTimeout: '300ms' } }),
+  );
+  const app2 = http2.createServer((request, response) => {
+    request
+      .on('error', () => undefined)
+      .on('end', () => response.end())
+      .resume();
+  });
+  await once(app2.listen(0, '127.0.0.1'), 'listening');
+  const service = [
+    { name: 'http', port: 80, targetPort: 8080 },
+    { name: 'grpc', port: 81, targetPort: 8081 },
+  ];
+  const inbound = { 8080: app.address, 8081: `127.0.0.1:${(app2.address() as AddressInfo).port}` };
+  const web = await lab.startSidecar({ pod: 'web-0', inbound, service });
+  await lab.enforced('small');
+  const address = web.front(8080);
+  const chunks = { method: 'POST', headers: { 'transfer-encoding': 'chunked' } };
+  assert.equal((await call(address, '/', { ...chunks, body: 'x'.repeat(100) })).status, 200);
+  assert.equal((await call(address, '/', { ...chunks, body: 'x'.repeat(101) })).status, 413);
+  {
+    using raw = await connectRaw(address);
+    raw.write('POST / HTTP/1.1\r\nHost: web\r\nContent-Length: 50\r\n\r\nhalf');
+    assert.match(await raw.reads('limit-body-timeout'), /^HTTP\/1\.1 408 /);
+  }
+  const session = http2.connect(`http://${web.front(8081)}`);
+  // It is cut off at the end.
+  session.on('error', () => undefined);
+  const post = async (bodies: readonly string[], isEnded: boolean): Promise<number> => {
+    const stream = session.request({ ':method': 'POST', ':path': '/' });
+    const answered: Promise<[http2.IncomingHttpHeaders]> = once(stream, 'response') as never;
+    for (const body of bodies) stream.write(body);
+    if (isEnded) stream.end();
+    const [headers] = await answered;
+    stream.on('error', () => undefined).close();
+    return headers[':status'] as never;
+  };
+  assert.equal(await post(['x'.repeat(60), 'x'.repeat(40)], true), 200);
+  assert.equal(await post(['x'.repeat(60), 'x'.repeat(60)], false), 413);
+  assert.equal(await post(['x'], false), 408);
+  session.destroy();
+  app2.close();
 });

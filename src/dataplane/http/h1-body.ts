@@ -40,6 +40,8 @@ export class ChunkedBody {
   #trailer = '';
   /** How far the bytes given last may be sent on as they are. */
   passEnd = 0;
+  /** Of the chunks so far, without what is around them. */
+  dataBytes = 0;
   reasonCode = '';
   /** When set, the data of each chunk is noted here as `start, end, …`: for a receiver that knows no chunks. */
   ranges: number[] | undefined = undefined;
@@ -51,6 +53,7 @@ export class ChunkedBody {
     this.#extensionBytes = 0;
     this.#trailer = '';
     this.passEnd = 0;
+    this.dataBytes = 0;
     this.reasonCode = '';
     this.ranges = undefined;
   }
@@ -93,6 +96,7 @@ export class ChunkedBody {
     const taken = Math.min(this.#remaining, end - at);
     this.ranges?.push(at, at + taken);
     this.#remaining -= taken;
+    this.dataBytes += taken;
     if (this.#remaining === 0) this.#state = State.DataCr;
     return at + taken;
   }
@@ -226,6 +230,11 @@ export class Body {
 
   get isChunked(): boolean {
     return this.#framing === Framing.Chunked;
+  }
+
+  /** Of chunks: what was in them. */
+  get chunkedBytes(): number {
+    return this.#chunked.dataBytes;
   }
 
   get isUntilClose(): boolean {

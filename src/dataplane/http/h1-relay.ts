@@ -1,4 +1,5 @@
 // Relays one request and its answer between client and upstream, with back-pressure both ways.
+import { BodyGuard } from '../traffic/body-limits.ts';
 import { AnswerRelay } from './h1-answer-relay.ts';
 import type { Http1Forward, UpstreamConnection } from './h1-contract.ts';
 import type { Downstream } from './h1-downstream.ts';
@@ -34,6 +35,7 @@ export class RequestRelay implements ExchangeOwner {
   readonly #exchange: UpstreamExchange;
   readonly #answer: AnswerRelay;
   #forward: Http1Forward | undefined;
+  #guard: BodyGuard | undefined;
   #hasContinued = false;
   /** Of the answer; 0 when none has begun. */
   status = 0;
@@ -60,6 +62,7 @@ export class RequestRelay implements ExchangeOwner {
 
   reset(): void {
     this.#forward = undefined;
+    this.endGuard();
     this.#hasContinued = false;
     this.status = 0;
     this.isClosing = false;
@@ -95,11 +98,38 @@ export class RequestRelay implements ExchangeOwner {
   begin(action: Http1Forward, upgrade: string): void {
     this.#forward = action;
     const first = this.body.take(action.edits.isRemoved);
-    if (first === undefined) this.#owner.onBadBody(this.body.reasonCode);
-    else this.#exchange.begin(this.#head, action, upgrade, first);
+    if (first === undefined) {
+      this.#owner.onBadBody(this.body.reasonCode);
+      return;
+    }
+    if (action.body !== undefined && this.#head.hasBody) {
+      this.#guard = new BodyGuard(action.body, this.#onBadBody);
+      if (!this.#isBodyGood()) return;
+    }
+    this.#exchange.begin(this.#head, action, upgrade, first);
+  }
+
+  readonly #onBadBody = (reasonCode: string): void => {
+    this.#exchange.abort();
+    this.#owner.onBadBody(reasonCode);
+  };
+
+  /** Whether it is as it may be; else it has been refused. */
+  #isBodyGood(): boolean {
+    const guard = this.#guard;
+    if (guard === undefined) return true;
+    if (!guard.isWithin(this.body.dataBytes)) return false;
+    if (this.body.isDone) this.endGuard();
+    return true;
+  }
+
+  endGuard(): void {
+    this.#guard?.[Symbol.dispose]();
+    this.#guard = undefined;
   }
 
   abort(): void {
+    this.endGuard();
     this.#exchange.abort();
   }
 
@@ -127,6 +157,7 @@ export class RequestRelay implements ExchangeOwner {
       this.#owner.onBadBody(this.body.reasonCode);
       return;
     }
+    if (!this.#isBodyGood()) return;
     const isRoomy = this.#exchange.writeBody(part);
     if (part.isLast) this.#onRequestSent();
     else if (isRoomy) this.#downstream.resume();

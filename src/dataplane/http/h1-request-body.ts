@@ -45,6 +45,11 @@ export class RequestBody {
     this.reasonCode = '';
   }
 
+  /** Of what the client means to send: without the framing of chunks. */
+  get dataBytes(): number {
+    return this.#body.isChunked ? this.#body.chunkedBytes : this.bytesReceived;
+  }
+
   get isDone(): boolean {
     return this.#body.isDone;
   }

@@ -10,6 +10,7 @@ import {
   type Http1Options,
   type UpstreamConnection,
 } from './h1-contract.ts';
+import { statusOfBadBody } from '../traffic/body-limits.ts';
 import { Downstream, DRAIN_NOTICE_MS } from './h1-downstream.ts';
 import { DEFAULT_HEAD_LIMITS, type HeadLimits } from './h1-head.ts';
 import { Input } from './h1-input.ts';
@@ -227,7 +228,7 @@ export class Http1Connection implements RelayOwner {
   }
 
   onBadBody(reasonCode: string): void {
-    if (this.#relay.status === 0) this.#refuse(400, reasonCode);
+    if (this.#relay.status === 0) this.#refuse(statusOfBadBody(reasonCode), reasonCode);
     else this.#cut(reasonCode);
   }
 
@@ -323,6 +324,7 @@ export class Http1Connection implements RelayOwner {
   #complete(reasonCode: string): void {
     if (!this.#isOpen) return;
     this.#isOpen = false;
+    this.#relay.endGuard();
     const { status, body, bytesSent, address } = this.#relay;
     this.#hooks.onComplete({
       head: this.#isHeadKnown ? this.#head : undefined,

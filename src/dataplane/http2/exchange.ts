@@ -13,6 +13,7 @@ import {
   type Http2Answer,
   type Http2Completion,
 } from './http2-contract.ts';
+import { BodyGuard, statusOfBadBody } from '../traffic/body-limits.ts';
 import { Retries, type AttemptEnd } from '../upstream/retries.ts';
 import { UpstreamLeg, type LegOwner } from './upstream-leg.ts';
 import { UpstreamChoice } from './upstream-choice.ts';
@@ -50,6 +51,7 @@ export class Exchange implements StreamUser, LegOwner, ConnectionWaiter {
   #isKeeping = true;
   #isBodyEnded: boolean;
   #trailers: Fields | undefined;
+  #guard: BodyGuard | undefined;
   /** Nobody wants the rest of the request. */
   #isDropping = false;
   /** Of what was sent on, in whichever attempt got furthest. */
@@ -90,11 +92,6 @@ export class Exchange implements StreamUser, LegOwner, ConnectionWaiter {
     return this.#forward !== undefined;
   }
 
-  /** Whether it is not over before the body that it promised has come. */
-  get isLengthPossible(): boolean {
-    return this.#isLengthRight();
-  }
-
   /** Refuses it as malformed: there is no answer to it. */
   refuse(reasonCode: string): void {
     this.#reasonCode = reasonCode;
@@ -116,7 +113,9 @@ export class Exchange implements StreamUser, LegOwner, ConnectionWaiter {
     this.#forward = action;
     const raw = editHeaders(head, action.edits);
     this.#fields = { raw, neverIndexed: keepNeverIndexed(head.raw, this.#neverIndexed, raw) };
-    const { retry } = action;
+    const { retry, body } = action;
+    if (body && !this.#isBodyEnded) this.#guard = new BodyGuard(body, this.#onBadBody);
+    if (this.#guard?.isWithin(this.#bytesReceived) === false) return;
     if (retry !== undefined) this.#retries = new Retries(retry, head.method, isGrpc(head));
     this.#choice = new UpstreamChoice(action.upstream, action.hash, retry !== undefined);
     this.#next();
@@ -226,8 +225,9 @@ export class Exchange implements StreamUser, LegOwner, ConnectionWaiter {
 
   onData(stream: H2Stream, slice: Buffer, isEnd: boolean): void {
     this.#bytesReceived += slice.length;
+    if (this.#guard?.isWithin(this.#bytesReceived) === false) return;
     if (isEnd) this.#isBodyEnded = true;
-    if (!this.#isLengthRight()) {
+    if (!this.isLengthPossible()) {
       this.refuse('content-length-mismatch');
       return;
     }
@@ -243,7 +243,14 @@ export class Exchange implements StreamUser, LegOwner, ConnectionWaiter {
     this.#leg?.stream.sendData(slice, isEnd);
   }
 
-  #isLengthRight(): boolean {
+  readonly #onBadBody = (reasonCode: string): void => {
+    if (this.#isBodyEnded) return;
+    this.#leg?.abandon(ERROR.cancel);
+    this.#failAnswer(statusOfBadBody(reasonCode), reasonCode, ERROR.cancel);
+  };
+
+  /** Whether it is not over before the body that it promised has come. */
+  isLengthPossible(): boolean {
     const expected = this.#expectedBytes;
     if (expected === undefined) return true;
     return this.#isBodyEnded ? this.#bytesReceived === expected : this.#bytesReceived <= expected;
@@ -254,7 +261,7 @@ export class Exchange implements StreamUser, LegOwner, ConnectionWaiter {
     this.#isBodyEnded = true;
     if (fields.isTooLarge || trailersFlaw(fields) !== undefined) {
       this.refuse('malformed-trailers');
-    } else if (!this.#isLengthRight()) this.refuse('content-length-mismatch');
+    } else if (!this.isLengthPossible()) this.refuse('content-length-mismatch');
     else {
       this.#trailers = fields;
       this.#leg?.stream.sendTrailers(fields);
@@ -375,6 +382,7 @@ export class Exchange implements StreamUser, LegOwner, ConnectionWaiter {
     this.#leg = undefined;
     this.#body = undefined;
     this.#endRetries();
+    this.#guard?.[Symbol.dispose]();
     this.#host.onComplete({
       head: this.head,
       upstream: '',

@@ -67,7 +67,7 @@ export class Http2Connection implements ConnectionOwner, ExchangeHost {
     const head = reading.ok ? reading.head : undefined;
     const exchange = new Exchange(this, stream, { head, fields });
     if (!reading.ok && reading.status === undefined) exchange.refuse(reading.reasonCode);
-    else if (!exchange.isLengthPossible) exchange.refuse('content-length-mismatch');
+    else if (!exchange.isLengthPossible()) exchange.refuse('content-length-mismatch');
     else if (!reading.ok) {
       const { status = 400, reasonCode } = reading;
       const body = status === 431 ? 'headers too large\n' : 'bad request\n';

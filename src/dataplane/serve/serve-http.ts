@@ -252,6 +252,7 @@ export function http1Action(
       isRemoved: removalOf(decision, isInbound),
       added: decision.added,
     },
+    body: decision.runtime.body,
     retry: decision.route.retry && cluster.retryPlan(decision.route.retry),
     hash: decision.route.hashPolicies && hashRequest(decision.route.hashPolicies, head).hash,
   };
@@ -272,6 +273,7 @@ function http2Action(decided: HttpDecision, serving: HttpServing, head: RequestH
       isRemoved: removalOf(decision, isInbound),
       added: decision.added,
     },
+    body: decision.runtime.body,
     retry: decision.route.retry && cluster.retryPlan(decision.route.retry),
     hash: decision.route.hashPolicies && hashRequest(decision.route.hashPolicies, head).hash,
   };
