@@ -27,6 +27,8 @@ export interface ControlPlaneMetrics {
   policyEnforced(durationMs: number): void;
   /** The API server was answered: `path` is the webhook's, empty for none. */
   reviewed(path: string, outcome: string, durationMs: number): void;
+  /** Something was found in a workload: `mode` is the policy's, `check` one of those that there are. */
+  workloadFinding(mode: string, check: string): void;
   text(): Promise<string>;
 }
 
@@ -87,6 +89,10 @@ export function createControlPlaneMetrics(state: () => ScrapedState): ControlPla
     buckets: SECONDS,
     registers,
   });
+  const findings = counter('workload_findings_total', 'What was found in workloads under review', [
+    'mode',
+    'check',
+  ]);
   const setScraped = addScraped(registry);
   return {
     xds: {
@@ -108,6 +114,7 @@ export function createControlPlaneMetrics(state: () => ScrapedState): ControlPla
     compiled: (durationMs) => compile.observe(durationMs / 1_000),
     policyEnforced: (durationMs) => propagation.observe(durationMs / 1_000),
     reviewed: (path, outcome, durationMs) => reviews.observe({ path, outcome }, durationMs / 1_000),
+    workloadFinding: (mode, check) => findings.inc({ mode, check }),
     async text() {
       setScraped(state());
       return registry.metrics();

@@ -11,6 +11,8 @@ import type { LeaderTask } from './leader-tasks.ts';
 import { recordPolicyTurn, recordRotation, recordWebhookProblems } from './mesh-events.ts';
 import { StatusWriter } from './status-writer.ts';
 import { startTrustBundleStatus } from './trust-bundle-status.ts';
+import { WORKLOADS } from '../admission/render-webhooks.ts';
+import { WorkloadBoard } from './workload-board.ts';
 import { startWebhookCaBundles, WEBHOOK_CONFIGURATIONS } from './webhook-ca-bundle.ts';
 
 /** What the leader works with. */
@@ -34,6 +36,7 @@ export function leaderTasks(
   const common = { client, clock, random };
   const served = options.webhook === undefined ? [] : (options.webhooks ?? WEBHOOK_NAMES);
   const webhooks = new Set(served.map((name) => `weft-${name}`));
+  const workloads = new WorkloadBoard();
   return [
     () =>
       startBundleConfigMaps({
@@ -63,12 +66,14 @@ export function leaderTasks(
         log: log.child({ component: 'admission' }),
       }),
     () => recordRotation(events, authority),
+    ...(webhooks.has(WORKLOADS) ? [() => workloads.keep(opened, options)] : []),
     () =>
       new StatusWriter({
         client,
         source,
         views: core.views,
         policies: core.policies,
+        workloads,
         clock,
         log: log.child({ component: 'status' }),
         onTurned: (turn) => recordPolicyTurn(events, turn),

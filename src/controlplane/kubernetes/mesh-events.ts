@@ -20,7 +20,8 @@ import type { Condition } from './policy-conditions.ts';
 /** A condition of a policy that has turned, or holds of a new version. */
 export interface PolicyTurn {
   readonly resource: KubeResource;
-  readonly namespace: string;
+  /** Absent for what lives in no namespace. */
+  readonly namespace?: string;
   readonly name: string;
   readonly uid: string;
   readonly condition: Condition;

@@ -127,7 +127,7 @@ export async function openKubernetesControlPlane(
     }),
   );
   if (options.webhook !== undefined) {
-    stack.use(await openWebhooks(core, options.webhook, options));
+    stack.use(await openWebhooks({ core, source }, options.webhook, options));
   }
   const owned = stack.move();
   return { ...core, [Symbol.asyncDispose]: () => owned.disposeAsync() };

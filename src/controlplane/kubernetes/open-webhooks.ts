@@ -3,14 +3,20 @@ import { systemClock } from '@weft/model/clock';
 import type { PlainObject } from '@weft/model/policy/reader';
 import { reviewPolicy } from '../admission/review-policy.ts';
 import { createTrial } from '../admission/trial.ts';
+import { namespaceLabelsIn } from '../admission/workload-policies.ts';
+import { workloadReviews } from '../admission/workload-reviews.ts';
+import type { Source } from '../registry/source.ts';
 import { openWebhookServer, type Review, type WebhookServer } from '../admission/webhook-server.ts';
 import type { Core, ListenAddress } from '../core/open-core.ts';
 import { reviewInjection } from '../inject/review.ts';
 import { type KubernetesControlPlaneOptions, MEMBERSHIP } from './kubernetes-options.ts';
 
-/** @throws Error with the cure when the address cannot be bound. */
+/**
+ * @param source what is in force there counts at once, and not when the mesh was compiled from it
+ * @throws Error with the cure when the address cannot be bound.
+ */
 export function openWebhooks(
-  core: Core,
+  { core, source }: { readonly core: Core; readonly source: Pick<Source, 'state'> },
   address: ListenAddress,
   options: KubernetesControlPlaneOptions,
 ): Promise<WebhookServer> {
@@ -19,9 +25,14 @@ export function openWebhooks(
   const identity = { trustDomain, rootNamespace, membership: MEMBERSHIP };
   const trial = createTrial({ views, edges, identity, clock });
   const labelsOf = (request: PlainObject): ReadonlyMap<string, string> | undefined => {
-    const namespace = views.snapshot().objects.get(`Namespace//${String(request['namespace'])}`);
-    return namespace?.kind === 'Namespace' ? namespace.meta.labels : undefined;
+    return namespaceLabelsIn(source.state.snapshot, String(request['namespace']));
   };
+  const workloads = workloadReviews({
+    snapshot: () => source.state.snapshot,
+    context: { rootNamespace, captureImage: injection.captureImage },
+    onFinding: (mode, check) => metrics.workloadFinding(mode, check),
+    clock,
+  });
   return openWebhookServer({
     address,
     authority,
@@ -30,6 +41,7 @@ export function openWebhooks(
     reviews: new Map<string, Review>([
       ['/inject', (request) => reviewInjection(request, injection, labelsOf(request))],
       ['/validate', (request) => reviewPolicy(request, { rootNamespace, trial })],
+      ...workloads,
     ]),
     onOutcome: (path, outcome, durationMs) => metrics.reviewed(path, outcome, durationMs),
     clock,

@@ -20,6 +20,8 @@ export interface PolicyObjectStatus {
   readonly selected?: number;
   /** `2/3`. */
   readonly enforced?: string;
+  /** The API server's own policy that it was made into. */
+  readonly rendered?: string;
 }
 
 export interface PolicyFacts {
@@ -52,7 +54,10 @@ export function describePolicyObject(facts: PolicyFacts): PolicyObjectStatus {
   };
 }
 
-function acceptedOf({ origin, problems }: PolicyFacts): Condition {
+export function acceptedOf({
+  origin,
+  problems,
+}: Pick<PolicyFacts, 'origin' | 'problems'>): Condition {
   const type = 'Accepted';
   const errors = problems.filter(({ severity }) => severity === 'error');
   if (!origin.isGood || errors.length > 0) {

@@ -11,6 +11,9 @@ import type { MeshViews } from '../compile/mesh-views.ts';
 import type { ObjectOrigin, Source } from '../registry/source.ts';
 import type { PolicyReport, PolicyStatus, WorkloadEnforcement } from '../status/policy-status.ts';
 import type { PolicyTurn } from './mesh-events.ts';
+import type { WorkloadPolicy } from '@weft/model/admission/types';
+import { describeWorkloadPolicy, isWorkloadPolicy } from './workload-conditions.ts';
+import type { Rendering } from './workload-policy-keeper.ts';
 import {
   describePolicyObject,
   enforcedGenerationOf,
@@ -27,6 +30,11 @@ export interface StatusWriterOptions {
     subscribe(listener: () => void): Disposable;
   };
   readonly policies: Pick<PolicyStatus, 'reports' | 'subscribe'>;
+  /** What has become of WorkloadPolicies; absent: nobody keeps them. */
+  readonly workloads?: {
+    stateOf(policy: WorkloadPolicy): Rendering | undefined;
+    subscribe(listener: () => void): Disposable;
+  };
   /** Told after a write of what has turned with it. */
   readonly onTurned?: (turn: PolicyTurn) => void;
   readonly clock: Clock;
@@ -116,6 +124,7 @@ export class StatusWriter implements AsyncDisposable {
     this.#subscriptions.use(options.source.subscribe(soon));
     this.#subscriptions.use(options.views.subscribe(soon));
     this.#subscriptions.use(options.policies.subscribe(soon));
+    if (options.workloads) this.#subscriptions.use(options.workloads.subscribe(soon));
     soon();
   }
 
@@ -156,6 +165,11 @@ export class StatusWriter implements AsyncDisposable {
     );
     for (const [key, origin] of origins) {
       if (!OWN_GROUPS.has(origin.resource.group)) continue;
+      if (isWorkloadPolicy(origin.resource.kind)) {
+        const status = this.#workloadStatus(key, origin);
+        this.#want(key, origin, { status, report: undefined });
+        continue;
+      }
       const report = reports.get(key);
       const status = describePolicyObject({
         origin,
@@ -165,6 +179,14 @@ export class StatusWriter implements AsyncDisposable {
       });
       this.#want(key, origin, { status, report });
     }
+  }
+
+  #workloadStatus(key: string, origin: ObjectOrigin): PolicyObjectStatus {
+    const { source, workloads, clock } = this.#options;
+    const found = source.state.snapshot.objects.get(key);
+    const policy = found?.kind === 'WorkloadPolicy' ? found.policy : undefined;
+    const rendering = policy && workloads?.stateOf(policy);
+    return describeWorkloadPolicy({ origin, policy, rendering, nowMs: clock.now() });
   }
 
   #want(key: string, origin: ObjectOrigin, { status: wanted, report }: Wanted): void {
@@ -323,9 +345,10 @@ interface Named {
 const keyOf = ({ kind, namespace, name }: Named | PolicyReport): string =>
   `${kind}/${namespace}/${name}`;
 
-function targetOf(key: string): { readonly namespace: string; readonly name: string } {
+/** A key of what lives in no namespace has none: `ClusterWorkloadPolicy//NAME`. */
+function targetOf(key: string): { readonly namespace?: string; readonly name: string } {
   const [, namespace = '', name = ''] = key.split('/');
-  return { namespace, name };
+  return { ...(namespace !== '' && { namespace }), name };
 }
 
 function problemsByObject(problems: readonly Problem[]): ReadonlyMap<string, readonly Problem[]> {

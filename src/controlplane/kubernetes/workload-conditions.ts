@@ -1,0 +1,68 @@
+// Says what the status of a WorkloadPolicy is: accepted or not, and whether the API server enforces it by itself. Pure.
+import { expiredExemptions } from '@weft/model/admission/check-workload';
+import type { WorkloadPolicy } from '@weft/model/admission/types';
+import type { ObjectOrigin } from '../registry/source.ts';
+import { acceptedOf, type Condition, type PolicyObjectStatus } from './policy-conditions.ts';
+import type { Rendering } from './workload-policy-keeper.ts';
+
+export const isWorkloadPolicy = (kind: string): boolean =>
+  kind === 'WorkloadPolicy' || kind === 'ClusterWorkloadPolicy';
+
+export interface WorkloadPolicyFacts {
+  readonly origin: ObjectOrigin;
+  /** What is in force of it; absent when nothing is. */
+  readonly policy: WorkloadPolicy | undefined;
+  /** Absent when nobody keeps it, or it asks nothing that the API server could enforce. */
+  readonly rendering: Rendering | undefined;
+  readonly nowMs: number;
+}
+
+export function describeWorkloadPolicy(facts: WorkloadPolicyFacts): PolicyObjectStatus {
+  const { origin, rendering } = facts;
+  const accepted = acceptedOf({ origin, problems: origin.problems });
+  return {
+    observedGeneration: origin.generation,
+    ...(rendering !== undefined && { rendered: rendering.name }),
+    conditions: [accepted, enforcedOf(facts, accepted)],
+  };
+}
+
+function enforcedOf(facts: WorkloadPolicyFacts, accepted: Condition): Condition {
+  const { policy, rendering, nowMs } = facts;
+  const is = (status: 'True' | 'False', reason: string, message: string): Condition => ({
+    type: 'Enforced',
+    status,
+    reason,
+    message: `${message}${policy === undefined ? '' : endedText(policy, nowMs)}`,
+  });
+  if (accepted.status === 'False') {
+    const held = policy === undefined ? '' : '; what held before, or a closure, holds';
+    return is('False', 'Invalid', `this version is not in force${held}`);
+  }
+  if (policy === undefined) return is('False', 'Waiting', 'it is not in force yet');
+  if (policy.mode !== 'enforce') {
+    const what = policy.mode === 'warn' ? 'warns' : 'writes down';
+    return is('False', 'NotEnforcing', `it only ${what}: set spec.mode: enforce to have it refuse`);
+  }
+  if (rendering === undefined) {
+    return is('False', 'NotKept', 'nobody enforces it: install with workloads.enabled=true');
+  }
+  const { name, isInPlace, problem } = rendering;
+  if (isInPlace) {
+    return is(
+      'True',
+      'Rendered',
+      `the API server enforces it as ValidatingAdmissionPolicy ${name}`,
+    );
+  }
+  return is('False', 'Waiting', problem ?? `ValidatingAdmissionPolicy ${name} is being written`);
+}
+
+/** Ended exemptions leave nobody out, and are only in the way of whoever reads the policy. */
+function endedText(policy: WorkloadPolicy, nowMs: number): string {
+  const ended = expiredExemptions(policy, nowMs).map(
+    ({ index, exemption }) =>
+      `spec.exemptions[${index}] ended ${new Date(exemption.expiresAtMs).toISOString()}`,
+  );
+  return ended.length === 0 ? '' : `; ${ended.join(', ')}: remove or renew`;
+}
