@@ -33,7 +33,7 @@ interface AllowedId {
 const LOOPBACK = '127.0.0.1';
 /** Who may read the token's file and connect to the socket is decided by owner and group, and then by the kernel's word. */
 const SOCKET_MODE = 0o666;
-const DEFAULT_FILE_MODE = 0o440;
+export const DEFAULT_FILE_MODE = 0o440;
 const MAX_ID = 0xffff_fffe;
 
 export const addCredentialsOptions = (command: Command): Command =>
@@ -184,7 +184,7 @@ export function parseMode(text: string): number {
   );
 }
 
-function parseOwner(text: string): Owner {
+export function parseOwner(text: string): Owner {
   const [user = '', group = '', ...more] = text.split(':');
   const uid = parseId(user);
   const gid = parseId(group);

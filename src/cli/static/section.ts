@@ -1,6 +1,7 @@
 // What a section of a sidecar's own file is: a part that says what an object of the mesh would, for the one workload there is.
 import type { PlainObject } from '@weft/model/policy/reader';
 import type { OutboundPort } from '@weft/dataplane/options';
+import type { StaticCredentialsConfig } from './read-credentials.ts';
 
 /** An object as a manifest, and where in the file its `spec` stands. */
 export interface SectionObject {
@@ -13,6 +14,8 @@ export interface SectionParts {
   readonly objects: readonly SectionObject[];
   /** Local ports by which the application calls out. They cannot change while the sidecar runs. */
   readonly outbound?: readonly OutboundPort[];
+  /** What the application is given. Where it asks for it cannot change while the sidecar runs. */
+  readonly credentials?: StaticCredentialsConfig;
 }
 
 export interface SectionContext {

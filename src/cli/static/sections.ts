@@ -1,6 +1,12 @@
 // Every section that a sidecar's own file may have, besides what says where it listens.
 import type { Section } from './section.ts';
+import { CREDENTIALS } from './section-credentials.ts';
 import { AUTHORIZATION, REQUEST_AUTHENTICATION, SETTINGS } from './section-policies.ts';
 
 /** Their order is that of their objects; nothing else depends on it. */
-export const SECTIONS: readonly Section[] = [SETTINGS, AUTHORIZATION, REQUEST_AUTHENTICATION];
+export const SECTIONS: readonly Section[] = [
+  SETTINGS,
+  AUTHORIZATION,
+  REQUEST_AUTHENTICATION,
+  CREDENTIALS,
+];

@@ -10,6 +10,7 @@ import type { RegistryObject } from '@weft/model/mesh/objects';
 import { isPlainObject, Reader, shown, type PlainObject } from '@weft/model/policy/reader';
 import type { Problem } from '@weft/model/problem';
 import { PORT_KEYS, readPorts, type StaticPorts } from './read-ports.ts';
+import type { StaticCredentialsConfig } from './read-credentials.ts';
 import type { SectionObject } from './section.ts';
 import { SECTIONS } from './sections.ts';
 import { staticIdentity, WORKLOAD, workloadObjects } from './workload-objects.ts';
@@ -21,6 +22,7 @@ const MAX_FILE_BYTES = 1024 * 1024;
 export interface StaticConfig {
   readonly ports: StaticPorts;
   readonly outbound: readonly OutboundPort[];
+  readonly credentials: StaticCredentialsConfig | undefined;
   /** The whole mesh, by a key for each. */
   readonly objects: ReadonlyMap<string, RegistryObject>;
 }
@@ -68,20 +70,21 @@ class Reading {
     const ports = file && readPorts(reader, file);
     for (const problem of reader.problems) this.#add(problem);
     if (file === undefined) return undefined;
-    const { objects, outbound } = await this.#sections(file);
+    const { objects, outbound, credentials } = await this.#sections(file);
     if (ports === undefined || this.#hasErrors()) return undefined;
     const all = new Map([...workloadObjects(ports), ...objects]);
     this.#compile(all);
-    return this.#hasErrors() ? undefined : { ports, outbound, objects: all };
+    return this.#hasErrors() ? undefined : { ports, outbound, credentials, objects: all };
   }
 
   #hasErrors(): boolean {
     return this.problems.some(({ severity }) => severity === 'error');
   }
 
-  async #sections(file: PlainObject): Promise<Pick<StaticConfig, 'objects' | 'outbound'>> {
+  async #sections(file: PlainObject): Promise<Omit<StaticConfig, 'ports'>> {
     const objects = new Map<string, RegistryObject>();
     const outbound: OutboundPort[] = [];
+    let credentials: StaticCredentialsConfig | undefined;
     for (const section of SECTIONS) {
       const { key } = section;
       const value = file[key];
@@ -97,8 +100,9 @@ class Reading {
         if (made !== undefined) objects.set(`${key}/${index}`, made);
       });
       outbound.push(...(parts.outbound ?? []));
+      credentials = parts.credentials ?? credentials;
     }
-    return { objects, outbound };
+    return { objects, outbound, credentials };
   }
 
   /** By the same reader as a mesh's. */

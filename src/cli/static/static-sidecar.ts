@@ -1,6 +1,7 @@
 // A sidecar that runs from its own file, without a mesh: started, reloaded when the file changes, and never with less than the last good one.
 import { createMeshViews } from '@weft/controlplane/compile/mesh-views';
 import { KeySets } from '@weft/controlplane/jwks/key-sets';
+import type { CredentialsOptions } from '@weft/dataplane/credentials/options';
 import type { RunOptions } from '@weft/dataplane/options';
 import { Sidecar, type SidecarAddresses } from '@weft/dataplane/sidecar';
 import type { Gauge, MetricsRegistry } from '@weft/dataplane/telemetry/metrics';
@@ -11,6 +12,7 @@ import type { Logger } from 'pino';
 import { VERSION } from '../version.ts';
 import { LocalOrigin } from './local-origin.ts';
 import { readStaticConfig, type StaticConfig, type StaticReading } from './static-config.ts';
+import type { StaticCredentials } from './static-credentials.ts';
 import { StaticSource } from './static-source.ts';
 import { FileWatch } from './watch-files.ts';
 import { staticIdentity, WORKLOAD } from './workload-objects.ts';
@@ -32,6 +34,7 @@ export class StaticSidecar implements AsyncDisposable {
   #config: StaticConfig | undefined;
   #source: StaticSource | undefined;
   #sidecar: Sidecar | undefined;
+  #credentials: StaticCredentials | undefined;
   #watch: FileWatch | undefined;
   #metrics: { readonly ok: ReturnType<Gauge['labels']>; count(result: string): void } | undefined;
 
@@ -66,8 +69,10 @@ export class StaticSidecar implements AsyncDisposable {
       }),
     );
     const proxyId = `${WORKLOAD.name}.${WORKLOAD.namespace}`;
+    const credentials = await this.#openCredentials(reading.config);
     const sidecar = new Sidecar({
       ...runOptionsOf(reading.config, this.#options),
+      credentials,
       origin: (originHooks) => {
         this.#createMetrics(originHooks.metrics);
         const component = log.child({ component: 'configuration' });
@@ -77,6 +82,15 @@ export class StaticSidecar implements AsyncDisposable {
     this.#sidecar = sidecar;
     this.#stack.use(sidecar);
     return await sidecar.start(hooks);
+  }
+
+  /** Loaded where there are any. */
+  async #openCredentials({ credentials }: StaticConfig): Promise<CredentialsOptions | undefined> {
+    if (credentials === undefined) return undefined;
+    const { StaticCredentials } = await import('./static-credentials.ts');
+    const log = this.#options.log.child({ component: 'credentials' });
+    this.#credentials = this.#stack.use(await StaticCredentials.open(credentials, log));
+    return { ...credentials.delivery, feed: this.#credentials.feed };
   }
 
   #createMetrics(registry: MetricsRegistry): void {
@@ -116,6 +130,7 @@ export class StaticSidecar implements AsyncDisposable {
     this.#logWarnings(reading);
     this.#config = config;
     this.#source?.replace(config.objects);
+    this.#credentials?.replace(config.credentials?.grants ?? []);
     this.#note(true);
     log.info({ file }, 'the file has changed and is in force');
   }
@@ -127,6 +142,9 @@ export class StaticSidecar implements AsyncDisposable {
     const parts = [
       ...PORT_FIELDS.filter((key) => !isDeepStrictEqual(before.ports[key], config.ports[key])),
       ...(isDeepStrictEqual(before.outbound, config.outbound) ? [] : ['outbound']),
+      ...CREDENTIALS_FIELDS.filter(
+        (key) => !isDeepStrictEqual(before.credentials?.[key], config.credentials?.[key]),
+      ).map((key) => (key === 'delivery' ? 'credentials' : 'credentials.sources')),
     ];
     return parts.map((part) => ({
       severity: 'error',
@@ -154,6 +172,8 @@ export class StaticSidecar implements AsyncDisposable {
 /** Never sent: nothing of a sidecar without a mesh refers to it. */
 const NO_BUNDLE = { pem: '', version: 'none' } as const;
 
+/** What is granted may change. */
+const CREDENTIALS_FIELDS = ['delivery', 'sources'] as const;
 const PORT_FIELDS = ['ports', 'application', 'admin', 'probes', 'metrics', 'accessLog'] as const;
 
 export const problemLines = (problems: readonly Problem[]): string =>
