@@ -1,6 +1,7 @@
 // Arbitrary retry policies, hash policies, balancing and circuit breakers, in the form that decoding gives back.
 import { type Balancing, type CircuitBreakers } from '@weft/xds/resources/cluster';
-import { RETRY_CONDITIONS, type RetryPolicy } from '@weft/xds/resources/retry';
+import { RETRY_CONDITIONS } from '@weft/model/traffic/retry-conditions';
+import type { RetryPolicy } from '@weft/xds/resources/retry';
 import type { HashPolicy } from '@weft/xds/resources/route';
 import fc from 'fast-check';
 import { durationMs, present, record, word } from './rbac-arbitraries.ts';

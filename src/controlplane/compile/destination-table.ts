@@ -6,9 +6,11 @@ import { compareTexts } from './compare-texts.ts';
 import { compileDestinations, vipClash } from './destinations.ts';
 import type { Place } from './object-index.ts';
 import type { RouteTable } from './routes/route-table.ts';
+import type { CallsOf } from './service-calls.ts';
 import type { ServiceTable } from './service-table.ts';
 
 export interface DestinationContext {
+  readonly callsOf: CallsOf;
   readonly routes: Pick<RouteTable, 'waysOf'>;
   readonly services: ServiceTable;
   readonly workloads: ReadonlyMap<string, Workload>;
@@ -61,7 +63,7 @@ export class DestinationTable {
   }
 
   update(places: ReadonlySet<Place>, context: DestinationContext): void {
-    const { services, workloads, settings, routes } = context;
+    const { services, workloads, settings, routes, callsOf } = context;
     const changes = new Map<string, Destination | undefined>();
     const addresses = new Set<string>();
     const seed = this.#seed;
@@ -73,7 +75,7 @@ export class DestinationTable {
       const made =
         members === undefined
           ? NONE
-          : compileDestinations(members, { workloads, settings, before, routes });
+          : compileDestinations(members, { workloads, settings, before, routes, callsOf });
       if (old.length === made.length && old.every((one, at) => one === made[at])) continue;
       if (made.length > 0) this.#ofService.set(place, made);
       else this.#ofService.delete(place);

@@ -13,10 +13,12 @@ import type { Problem } from '@weft/model/problem';
 import type { DestinationRoutes } from '@weft/model/routes/routing';
 import { compareTexts } from './compare-texts.ts';
 import type { RouteTable } from './routes/route-table.ts';
+import type { CallsOf } from './service-calls.ts';
 import type { Member, PortMembers, ServiceMembers } from './service-members.ts';
 import { keep } from './structural-sharing.ts';
 
 export interface DestinationInput {
+  readonly callsOf: CallsOf;
   readonly routes: Pick<RouteTable, 'waysOf'>;
   readonly workloads: ReadonlyMap<string, Workload>;
   readonly settings: MeshSettings;
@@ -54,6 +56,7 @@ function compileDestination(
   const host = `${serviceName}.${namespace}.svc.${settings.clusterDomain}`;
   const name = `outbound|${port.spec.port}||${host}`;
   const before = input.before(name);
+  const calls = input.callsOf(service);
   const target = keep(before?.target, {
     name,
     host,
@@ -63,6 +66,7 @@ function compileDestination(
     protocol: port.protocol,
     vips: service.clusterIps,
     clusterDomain: settings.clusterDomain,
+    ...(calls && { calls }),
   });
   const endpoints = port.members
     .flatMap((member) => endpointOf(member, workloads))

@@ -16,6 +16,7 @@ import type { PolicyFindings } from './problems/policy-problems.ts';
 import { serviceProblems } from './problems/registry-problems.ts';
 import { RouteTable } from './routes/route-table.ts';
 import { RuleBook } from './rule-book.ts';
+import { callsByPolicies, servicesUnder } from './service-calls.ts';
 import { ServiceTable } from './service-table.ts';
 import { keep } from './structural-sharing.ts';
 import { WorkloadTable } from './workload-table.ts';
@@ -160,7 +161,10 @@ export class MeshCompiler {
     const dirty = new Set(touched.services);
     for (const pod of reach) for (const place of services.servicesBefore(pod)) dirty.add(place);
     for (const place of routes.apply(touched.routing, touched.services)) dirty.add(place);
-    destinations.update(dirty, { services, routes, workloads: workloads.all, settings });
+    const { rootNamespace } = settings;
+    for (const place of servicesUnder(policies, index, rootNamespace)) dirty.add(place);
+    const callsOf = callsByPolicies(index.policies, rootNamespace);
+    destinations.update(dirty, { services, routes, callsOf, workloads: workloads.all, settings });
     this.#unknownNamespaces = index.unknownNamespaces(this.#unknownNamespaces);
   }
 
@@ -203,6 +207,7 @@ export class MeshCompiler {
       destinations: destinations.all,
       destinationsByAddress: destinations.byAddress,
       policies: index.policies.all,
+      secrets: index.secrets,
       ...(!routes.isEmpty && { routing: { routes: routes.routes, grants: routes.grants } }),
       found: {
         settings: problems,

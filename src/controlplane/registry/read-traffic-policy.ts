@@ -2,6 +2,7 @@
 import type { BrokenPolicyObject } from '@weft/model/mesh/objects';
 import { readBrokenPolicy } from '@weft/model/policy/broken';
 import { isPlainObject, type PlainObject } from '@weft/model/policy/reader';
+import { CALL_SECTIONS } from '@weft/model/traffic/call-types';
 import { parseTrafficPolicy } from '@weft/model/traffic/parse-traffic-policy';
 import type { Reading } from './reading.ts';
 
@@ -41,5 +42,5 @@ const KNOWN: ReadonlySet<string> = new Set([
   'selector',
   'targetRefs',
   'faults',
-  'client',
+  ...CALL_SECTIONS,
 ]);

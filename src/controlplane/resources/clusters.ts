@@ -2,9 +2,10 @@
 import type { DestinationUpstream, InboundPort, Workload } from '@weft/model/mesh/mesh';
 import { meshIdentityAt } from '@weft/model/mesh/mesh-identity';
 import type { PortProtocol } from '@weft/model/mesh/protocol';
-import type { Cluster, OutlierDetection, UpstreamTls } from '@weft/xds/resources/cluster';
+import type { Cluster, UpstreamTls } from '@weft/xds/resources/cluster';
 import { MESH_ALPN } from '@weft/xds/resources/listener';
 import { BUNDLE_SECRET, OWN_CERTIFICATE_SECRET } from '@weft/xds/resources/secret';
+import { clusterRules, CONNECT_TIMEOUT_MS } from './call-rules.ts';
 import {
   BLACKHOLE_CLUSTER,
   endpointClusterName,
@@ -12,18 +13,8 @@ import {
   PASSTHROUGH_CLUSTER,
 } from './cluster-names.ts';
 
-/** 10 s, Istio's default. */
-const CONNECT_TIMEOUT_MS = 10_000;
 /** Own application: it listens or it does not. */
 const LOCAL_CONNECT_TIMEOUT_MS = 1_000;
-
-/** Half of the endpoints always stay: an outage of a whole service is not made worse by ejecting what is left of it. */
-const OUTLIER_DETECTION: OutlierDetection = {
-  consecutiveFailures: 5,
-  intervalMs: 10_000,
-  baseEjectionMs: 30_000,
-  maxEjectionPercent: 50,
-};
 
 function clusterProtocol(protocol: PortProtocol): Cluster['protocol'] {
   switch (protocol) {
@@ -80,10 +71,8 @@ export function buildOutboundCluster({ target, identities }: DestinationUpstream
   return {
     name: target.name,
     discovery: { kind: 'eds', serviceName: target.name },
-    connectTimeoutMs: CONNECT_TIMEOUT_MS,
-    balancing: 'leastRequest',
+    ...clusterRules(target.calls),
     protocol: clusterProtocol(target.protocol),
-    outlierDetection: OUTLIER_DETECTION,
     ...meshTls(`outbound_.${target.port}_._.${target.host}`, target.protocol, identities),
     destination: { service: target.host, namespace: target.namespace, name: target.service },
   };

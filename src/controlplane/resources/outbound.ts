@@ -1,5 +1,6 @@
 // Builds what callers see of a destination: its listeners and routes, by name and by address.
 import type { DestinationTarget, InboundPort, MeshSettings } from '@weft/model/mesh/mesh';
+import type { CallTraffic } from '@weft/model/traffic/compose-calls';
 import { isHttp, type PortProtocol } from '@weft/model/mesh/protocol';
 import type {
   FilterChain,
@@ -9,6 +10,7 @@ import type {
   SocketAddress,
 } from '@weft/xds/resources/listener';
 import type { Route, RouteConfiguration } from '@weft/xds/resources/route';
+import { routeRules } from './call-rules.ts';
 import { BLACKHOLE_CLUSTER, endpointClusterName, PASSTHROUGH_CLUSTER } from './cluster-names.ts';
 import { REQUEST_HEADERS_TIMEOUT_MS, STREAM_IDLE_TIMEOUT_MS, UPGRADES } from './http-limits.ts';
 
@@ -17,9 +19,6 @@ export const VIRTUAL_OUTBOUND = 'virtualOutbound';
 const OUTBOUND_PORT = 15_001;
 /** 200 ms for the first bytes of a port whose protocol nobody declared: a server that speaks first is delayed by it once. */
 const INSPECT_TIMEOUT_MS = 200;
-/** Two more endpoints are tried when nothing has reached the first: Istio's default. */
-export const CONNECT_RETRIES = 2;
-
 const ANY: FilterChainMatch = { destinationRanges: [], applicationProtocols: [], serverNames: [] };
 /** As the HTTP inspector names what it found. */
 const PLAIN_HTTP: FilterChainMatch = {
@@ -111,17 +110,18 @@ export function buildEndpointListener({ port, protocol }: InboundPort, ip: strin
   });
 }
 
-const routeTo = (cluster: string): Route => ({
+const routeTo = (cluster: string, calls?: CallTraffic): Route => ({
   match: { kind: 'prefix', value: '/' },
   cluster,
-  timeoutMs: 0,
-  connectRetries: CONNECT_RETRIES,
+  ...routeRules(calls),
 });
 
 /** A destination has been chosen before the route is asked: every authority leads there, the known ones by name. */
 export const buildRoute = (target: DestinationTarget): RouteConfiguration => ({
   name: target.name,
-  virtualHosts: [{ name: target.name, domains: domainsOf(target), routes: [routeTo(target.name)] }],
+  virtualHosts: [
+    { name: target.name, domains: domainsOf(target), routes: [routeTo(target.name, target.calls)] },
+  ],
 });
 
 export function domainsOf(target: DestinationTarget): readonly string[] {

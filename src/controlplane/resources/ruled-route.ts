@@ -1,6 +1,7 @@
 // Builds what callers see of a destination that routes are attached to: its ways in order, and nothing beside them.
 import type { RouteSet, Way } from '@weft/model/routes/routing';
 import type { HeaderChanges, PathChange, Redirect, RouteMatch } from '@weft/model/routes/types';
+import type { CallTraffic } from '@weft/model/traffic/compose-calls';
 import type { RetryPolicy } from '@weft/xds/resources/retry';
 import type { Route, RouteConfiguration, RouteMatch as WireMatch } from '@weft/xds/resources/route';
 import {
@@ -11,7 +12,8 @@ import {
   UNRESOLVED_CLUSTER,
   type WeightedCluster,
 } from '@weft/xds/resources/route-rule';
-import { CONNECT_RETRIES, domainsOf } from './outbound.ts';
+import { routeRules } from './call-rules.ts';
+import { domainsOf } from './outbound.ts';
 
 /** 25 ms, Envoy's default, where a route says nothing of back-off. */
 const BACKOFF_MS = 25;
@@ -23,12 +25,12 @@ export const buildRuledRoute = ({ target, ways }: RouteSet): RouteConfiguration 
     {
       name: target.name,
       domains: domainsOf(target),
-      routes: ways.map((way) => buildWay(way)),
+      routes: ways.map((way) => buildWay(way, target.calls)),
     },
   ],
 });
 
-function buildWay(way: Way): Route {
+function buildWay(way: Way, calls: CallTraffic | undefined): Route {
   const { rule, isGrpc } = way;
   const match = buildMatch(way.match);
   const responseHeaders = buildHeaders(rule.responseHeaders);
@@ -59,7 +61,7 @@ function buildWay(way: Way): Route {
   return {
     match,
     cluster: isPlain(clusters) ? (clusters[0]?.cluster ?? '') : '',
-    ...buildLimits(way),
+    ...buildLimits(way, calls),
     ...(Object.keys(ruled).length > 0 && { rule: ruled }),
   };
 }
@@ -94,15 +96,23 @@ function buildClusters({ rule, backends }: Way): readonly WeightedCluster[] {
   });
 }
 
-/** Where nothing is sent twice, the time of one try is that of all. */
-function buildLimits({ rule }: Way): Pick<Route, 'timeoutMs' | 'connectRetries' | 'retry'> {
-  const { timeoutMs = 0, tryTimeoutMs = 0, retry } = rule;
+/** What the route says itself holds before what its Service's TrafficPolicy says. */
+function buildLimits(
+  { rule }: Way,
+  calls: CallTraffic | undefined,
+): Pick<Route, 'timeoutMs' | 'connectRetries' | 'retry' | 'hashPolicies'> {
+  const { hashPolicies, ...of } = routeRules(calls);
+  const { timeoutMs = of.timeoutMs, tryTimeoutMs = 0, retry } = rule;
+  const hashing = hashPolicies && { hashPolicies };
   if (retry === undefined) {
+    if (tryTimeoutMs === 0) return { ...of, timeoutMs, ...hashing };
+    if (of.retry !== undefined) {
+      const own = { ...of.retry, perTryTimeoutMs: tryTimeoutMs };
+      return { ...of, timeoutMs, retry: own, ...hashing };
+    }
+    // Where nothing is sent twice, the time of one try is that of all.
     const limits = [timeoutMs, tryTimeoutMs].filter((ms) => ms > 0);
-    return {
-      timeoutMs: limits.length === 0 ? 0 : Math.min(...limits),
-      connectRetries: CONNECT_RETRIES,
-    };
+    return { ...of, timeoutMs: Math.min(...limits), ...hashing };
   }
   const { attempts, statuses, backoffMs = BACKOFF_MS } = retry;
   const policy: RetryPolicy = {
@@ -119,7 +129,7 @@ function buildLimits({ rule }: Way): Pick<Route, 'timeoutMs' | 'connectRetries' 
     // Whoever writes a retry into a route asks for it, whatever the method.
     methods: [],
   };
-  return { timeoutMs, connectRetries: attempts, retry: policy };
+  return { timeoutMs, connectRetries: attempts, retry: policy, ...hashing };
 }
 
 const KINDS = { exact: 'path', regex: 'regex', prefix: 'separatedPrefix' } as const;

@@ -1,4 +1,5 @@
 // What the API server takes for a TrafficPolicy.
+import { callSchemas } from './traffic-call-schemas.ts';
 import { TRAFFIC_SCOPE, trafficTargets } from './traffic-scope.ts';
 import { rulesSchema } from './policy-schemas.ts';
 import { choice, list, open, type Schema, selector, text, texts } from './schema.ts';
@@ -117,6 +118,7 @@ export const trafficPolicySpec: Schema = open(
     throttling: list('How many requests are let through.', throttle, { maxItems: MAX_ENTRIES }),
     floods,
     limits,
+    ...callSchemas,
   },
   { 'x-kubernetes-validations': [TRAFFIC_SCOPE] },
 );

@@ -1,6 +1,7 @@
 // Decides whether one request is sent again after an attempt that failed, and when.
 import type { Clock } from '@weft/model/clock';
-import type { RetryCondition, RetryPolicy } from '@weft/xds/resources/retry';
+import type { RetryCondition } from '@weft/model/traffic/retry-conditions';
+import type { RetryPolicy } from '@weft/xds/resources/retry';
 import type { RetryAllowance } from './retry-budget.ts';
 
 /** What a route says of retries, and what a destination allows. */

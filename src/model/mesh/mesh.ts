@@ -1,5 +1,7 @@
 // The compiled model of the mesh: who is in it, what each workload lets in, and where each destination leads.
+import type { Egress } from '../egress/egress.ts';
 import type { SpiffeId, TrustDomain } from '../identity.ts';
+import type { BasicAuthentication, WorkloadLogin } from '../login/types.ts';
 import type { PathOptions } from '../policy/ambiguous-path.ts';
 import type { BrokenPolicy } from '../policy/compile.ts';
 import type { RequestAuthentication, TokenRule } from '../policy/token-rules.ts';
@@ -9,10 +11,12 @@ import type { DestinationRoutes } from '../routes/routing.ts';
 import type { RouteGrant, ServiceRoute } from '../routes/types.ts';
 import type { AuthorizationPolicy, MtlsMode, PeerAuthentication } from '../policy/types.ts';
 import type { Problem } from '../problem.ts';
+import type { TlsTermination } from '../tls/types.ts';
+import type { CallTraffic } from '../traffic/compose-calls.ts';
 import type { WorkloadTraffic } from '../traffic/compose.ts';
 import type { TrafficPolicy } from '../traffic/types.ts';
 import type { MeshConfig } from './config.ts';
-import type { BrokenPolicyObject } from './objects.ts';
+import type { BrokenPolicyObject, DataObject } from './objects.ts';
 import type { PortProtocol } from './protocol.ts';
 
 /** What holds for the whole mesh. */
@@ -46,8 +50,12 @@ export interface InboundSpec {
   readonly broken: readonly BrokenPolicy[];
   /** Which tokens are read and by which keys; absent: none. */
   readonly tokens?: readonly TokenRule[];
+  /** Whom it asks for name and password; absent: nobody. */
+  readonly login?: WorkloadLogin;
   /** What is held back, limited and disturbed of its traffic; absent: nothing. */
   readonly traffic?: WorkloadTraffic;
+  /** Ports that take TLS of clients outside the mesh, by name; absent: none does. */
+  readonly terminations?: readonly TlsTermination[];
   readonly settings: MeshSettings;
   /** Absent: as the settings say, and no path is refused. */
   readonly paths?: PathOptions;
@@ -87,6 +95,8 @@ export interface DestinationTarget {
   /** Addresses that are this Service's alone. */
   readonly vips: readonly string[];
   readonly clusterDomain: string;
+  /** What its callers follow; absent: nothing besides what holds for all. */
+  readonly calls?: CallTraffic;
 }
 
 export interface DestinationUpstream {
@@ -122,9 +132,12 @@ export interface Destination {
 }
 
 export interface MeshPolicies {
+  /** Absent: there is none. */
+  readonly terminations?: readonly TlsTermination[];
   readonly authorization: readonly AuthorizationPolicy[];
   readonly peerAuthentication: readonly PeerAuthentication[];
   readonly requestAuthentication: readonly RequestAuthentication[];
+  readonly basicAuthentication: readonly BasicAuthentication[];
   readonly traffic: readonly TrafficPolicy[];
   readonly broken: readonly BrokenPolicyObject[];
 }
@@ -149,6 +162,10 @@ export interface Mesh {
   /** By `VIP_PORT`. */
   readonly destinationsByAddress: ReadonlyMap<string, Destination>;
   readonly policies: MeshPolicies;
+  /** Secrets that something refers to, by namespace and name with a NUL between; absent: none is known. */
+  readonly secrets?: ReadonlyMap<string, DataObject>;
+  /** Hosts outside; absent: none is known, and the settings hold for all. */
+  readonly egress?: Egress;
   /** Absent: there are no routes. */
   readonly routing?: MeshRouting;
   readonly problems: readonly Problem[];

@@ -3,10 +3,16 @@ import { isDnsLabel } from '../identity.ts';
 import { parseEnvelope, parseSelector } from '../policy/parse-metadata.ts';
 import { type PlainObject, Reader, shown } from '../policy/reader.ts';
 import type { Result } from '../problem.ts';
+import { CALL_SECTIONS } from './call-types.ts';
+import { parseCircuitBreaking } from './parse-circuit-breaking.ts';
 import { parseFaults } from './parse-faults.ts';
 import { parseFloods } from './parse-floods.ts';
 import { parseLimits } from './parse-limits.ts';
+import { parseLoadBalancing } from './parse-load-balancing.ts';
+import { parseOutlierDetection } from './parse-outlier-detection.ts';
+import { parseRetries } from './parse-retries.ts';
 import { parseThrottling } from './parse-throttling.ts';
+import { parseTimeouts } from './parse-timeouts.ts';
 import type { ServiceRef, TrafficPolicy, TrafficSections } from './types.ts';
 
 export const TRAFFIC_API_VERSIONS: readonly string[] = ['mesh.weft.dev/v1'];
@@ -22,6 +28,11 @@ const SECTIONS: {
   throttling: parseThrottling,
   floods: parseFloods,
   limits: parseLimits,
+  timeouts: parseTimeouts,
+  retries: parseRetries,
+  circuitBreaking: parseCircuitBreaking,
+  outlierDetection: parseOutlierDetection,
+  loadBalancing: parseLoadBalancing,
 };
 
 export const TRAFFIC_SECTIONS = Object.keys(SECTIONS) as readonly Section[];
@@ -53,6 +64,7 @@ export function parseTrafficPolicy(object: PlainObject): Result<TrafficPolicy> {
     reader.error('spec', 'two-scopes', message, 'write two policies');
   }
   const sections = parseTrafficSections(reader, spec, 'spec');
+  if (selector !== undefined) refuseCallSections(reader, sections);
   if (Object.keys(sections).length === 0 && reader.problems.length === 0) {
     const cure = `set one of ${TRAFFIC_SECTIONS.join(', ')}`;
     reader.error('spec', 'empty-policy', 'says nothing about traffic', cure);
@@ -61,6 +73,17 @@ export function parseTrafficPolicy(object: PlainObject): Result<TrafficPolicy> {
   const { namespace, name, createdAtMs } = metadata;
   const value = { namespace, name, createdAtMs, selector, targetRefs, ...sections };
   return { ok: true, value, problems: [] };
+}
+
+/** Callers call Services; who stands behind one is not theirs to tell apart. */
+function refuseCallSections(reader: Reader, sections: TrafficSections): void {
+  for (const section of CALL_SECTIONS) {
+    if (sections[section] === undefined) continue;
+    const message =
+      'is for those who call, and Pods that a selector chooses are not what they call';
+    const cure = 'write targetRefs with the Service, or another policy without selector';
+    reader.error(`spec.${section}`, 'selector-with-calls', message, cure);
+  }
 }
 
 function parseTargets(reader: Reader, value: unknown): readonly ServiceRef[] {

@@ -1,5 +1,6 @@
 // TrafficPolicies as they were written and found valid: what of a workload's traffic is held back, limited or disturbed.
 import type { Rule } from '../policy/types.ts';
+import type { CallSections } from './call-types.ts';
 
 /** A Service of the policy's own namespace. */
 export interface ServiceRef {
@@ -20,7 +21,7 @@ export interface TrafficPolicy extends TrafficSections {
 }
 
 /** The sections of `spec`, each read in its own file: `parse-SECTION.ts`. */
-export interface TrafficSections {
+export interface TrafficSections extends CallSections {
   readonly faults?: readonly Fault[];
   readonly throttling?: readonly Throttle[];
   readonly floods?: Floods;

@@ -1,6 +1,7 @@
 // Retry policies on the wire.
+import { RETRY_CONDITIONS, type RetryCondition } from '@weft/model/traffic/retry-conditions';
 import type { PlainMessage } from '../registry.ts';
-import { RETRY_CONDITIONS, type RetryCondition, type RetryPolicy } from '../resources/retry.ts';
+import type { RetryPolicy } from '../resources/retry.ts';
 import {
   type Fields,
   integers,

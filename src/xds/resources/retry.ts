@@ -1,22 +1,5 @@
 // When a request is sent again: retry policies of routes, as Weft emits and reads them.
-
-/** Envoy's words for what may be tried again; those from `cancelled` on are statuses of gRPC. */
-export const RETRY_CONDITIONS = [
-  'connect-failure',
-  'refused-stream',
-  'reset',
-  'gateway-error',
-  '5xx',
-  'retriable-4xx',
-  'retriable-status-codes',
-  'cancelled',
-  'deadline-exceeded',
-  'internal',
-  'resource-exhausted',
-  'unavailable',
-] as const;
-
-export type RetryCondition = (typeof RETRY_CONDITIONS)[number];
+import type { RetryCondition } from '@weft/model/traffic/retry-conditions';
 
 /** `envoy.config.route.v3.RetryPolicy`. */
 export interface RetryPolicy {
