@@ -8,7 +8,7 @@ import type { CredentialsOptions } from '@weft/dataplane/credentials/options';
 import { parseCredential } from '@weft/model/credentials/parse-credential';
 import { type CredentialSpec, MAX_CREDENTIALS } from '@weft/model/credentials/types';
 import { errorText } from '@weft/model/error-text';
-import { isPlainObject, Reader, shown, type PlainObject } from '@weft/model/policy/reader';
+import { isPlainObject, type PlainObject, type Reader, shown } from '@weft/model/policy/reader';
 import {
   type CredentialsFlags,
   credentialsOptionsOf,

@@ -10,7 +10,7 @@ import type { CredentialFeed, FedCredentials } from '@weft/dataplane/credentials
 import { systemClock } from '@weft/model/clock';
 import type { CredentialSpec } from '@weft/model/credentials/types';
 import type { Logger } from 'pino';
-import type { StaticCredentialsConfig } from './section-credentials.ts';
+import type { StaticCredentialsConfig } from './read-credentials.ts';
 import { WORKLOAD } from './workload-objects.ts';
 
 interface Followed {
