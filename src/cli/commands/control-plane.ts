@@ -22,6 +22,7 @@ interface Flags extends LogFlags, InjectionFlags {
   readonly kubeconfig?: string;
   readonly watchNamespace?: readonly string[];
   readonly caSecret?: string;
+  readonly credentialSources?: string;
   readonly podName?: string;
   readonly webhook?: HostPort;
   readonly webhooks?: readonly WebhookName[];
@@ -64,7 +65,7 @@ async function controlPlane(flags: Flags): Promise<void> {
     await opened?.[Symbol.asyncDispose]();
     return 0;
   });
-  const options = coreOptionsOf(flags, log);
+  const options = await withSources(flags, coreOptionsOf(flags, log));
   const { stateDir, manifests } = flags;
   if ((manifests === undefined) === (flags.kubernetes !== true)) {
     throw new Error('say where the mesh is described: either --manifests DIR or --kubernetes');
@@ -103,6 +104,13 @@ function coreOptionsOf(flags: Flags, log: Logger): CoreOptions {
     version: VERSION,
     log,
   };
+}
+
+/** Loaded where there are any. */
+async function withSources(flags: Flags, options: CoreOptions): Promise<CoreOptions> {
+  if (flags.credentialSources === undefined) return options;
+  const { readCredentialSources } = await import('../credential-sources.ts');
+  return { ...options, credentialSources: await readCredentialSources(flags.credentialSources) };
 }
 
 /** The client library of Kubernetes is large: whoever runs beside a folder does not load it. */
@@ -144,6 +152,10 @@ export function addControlPlaneCommand(program: Command): void {
     .option(
       '--ca-secret <name>',
       'issue from the CA in this Secret of the root namespace (tls.crt, tls.key, ca.crt)',
+    )
+    .option(
+      '--credential-sources <file>',
+      'where credentials of bindings are, besides Secrets: folders, Vault or OpenBao',
     )
     .addOption(
       new Option('--pod-name <name>', 'its name among replicas; default: the host name').env(

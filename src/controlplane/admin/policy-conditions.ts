@@ -87,6 +87,8 @@ const POLICY_KINDS: ReadonlySet<string> = new Set([
   'PeerAuthentication',
   'RequestAuthentication',
   'CredentialBinding',
+  'BasicAuthentication',
+  'TlsTermination',
   'TrafficPolicy',
 ]);
 
@@ -167,6 +169,12 @@ function digestsOf({ policies }: Mesh): ReadonlyMap<string, string> {
   }
   for (const policy of policies.requestAuthentication) {
     digests.set(keyOf({ kind: 'RequestAuthentication', ...policy }), policyDigest(policy));
+  }
+  for (const policy of policies.basicAuthentication) {
+    digests.set(keyOf({ kind: 'BasicAuthentication', ...policy }), policyDigest(policy));
+  }
+  for (const policy of policies.terminations ?? []) {
+    digests.set(keyOf({ kind: 'TlsTermination', ...policy }), policyDigest(policy));
   }
   for (const policy of policies.traffic) {
     digests.set(keyOf({ kind: 'TrafficPolicy', ...policy }), policyDigest(policy));

@@ -112,6 +112,10 @@ export async function openKubernetesControlPlane(
           joinTokenAttestor(await openJoinTokens({ stateDir, clock })),
         ],
         adminSocketPath: join(stateDir, ADMIN_SOCKET),
+        secrets: async () => {
+          const { createSecretSource } = await import('../credentials/sources/secret-source.ts');
+          return createSecretSource({ client, clock, random });
+        },
       },
       options,
     ),
