@@ -3,6 +3,7 @@ import { ok } from 'node:assert/strict';
 import { DEFAULT_MESH_CONFIG } from '@weft/model/mesh/config';
 import type { ObjectMeta, RegistryObject } from '@weft/model/mesh/objects';
 import { parseRequestAuthentication } from '@weft/model/policy/parse-request-authentication';
+import { parseTrafficPolicy } from '@weft/model/traffic/parse-traffic-policy';
 import fc from 'fast-check';
 import { keyOf } from './mesh-objects.ts';
 import { policyOf } from './policies.ts';
@@ -145,6 +146,33 @@ const tokens = fc
     return { kind: 'RequestAuthentication', policy: parsed.value };
   });
 
+const trafficSpecs = [
+  { limits: { maxHeaders: 10 } },
+  { throttling: [{ name: 'a', key: ['caller'], requests: 10 }] },
+  { retries: { attempts: 1 }, timeouts: { request: '1s' } },
+  { circuitBreaking: { maxRequests: 5 }, loadBalancing: { policy: 'RANDOM' } },
+];
+
+const traffic = fc
+  .record({
+    spec: fc.constantFrom(...trafficSpecs),
+    target: fc.option(names, { nil: undefined }),
+    name: names,
+    namespace: namespaces,
+  })
+  .map(({ spec, target, name, namespace: of }): RegistryObject => {
+    const targetRefs =
+      target === undefined ? {} : { targetRefs: [{ kind: 'Service', name: target }] };
+    const parsed = parseTrafficPolicy({
+      apiVersion: 'mesh.weft.dev/v1',
+      kind: 'TrafficPolicy',
+      metadata: { name, namespace: of },
+      spec: { ...spec, ...targetRefs },
+    });
+    ok(parsed.ok);
+    return { kind: 'TrafficPolicy', policy: parsed.value };
+  });
+
 const broken = fc
   .record({
     of: fc.constantFrom('AuthorizationPolicy' as const, 'RequestAuthentication' as const),
@@ -190,6 +218,7 @@ export const meshChanges: fc.Arbitrary<readonly (readonly [string, RegistryObjec
           { arbitrary: authorization, weight: 4 },
           { arbitrary: peer, weight: 2 },
           { arbitrary: tokens, weight: 2 },
+          { arbitrary: traffic, weight: 3 },
           { arbitrary: broken, weight: 1 },
           { arbitrary: namespace, weight: 2 },
           { arbitrary: config, weight: 1 },
