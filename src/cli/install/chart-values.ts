@@ -110,6 +110,30 @@ export const CHART_VALUES: ValueTree = {
       ),
     },
   },
+  credentials: {
+    says: 'What CredentialBindings may hand over (docs/credentials.md).',
+    values: {
+      secrets: leaf(
+        'Secrets that the control plane may read, by namespace: `shop: [shop-db]`. Without a name here no Secret of an application can be read.',
+        {},
+        {
+          type: 'object',
+          additionalProperties: {
+            type: 'array',
+            minItems: 1,
+            items: { type: 'string', minLength: 1 },
+          },
+        },
+      ),
+      sources: objects('Folders, Vault and OpenBao, as in the file of `--credential-sources`.'),
+      vaultAudience: text(
+        'Of the token with which it logs in at Vault, `vault` for example. Empty: it has none.',
+        '',
+      ),
+      volumes: objects("Of the control plane's Pods: for sources that are folders, and roots."),
+      volumeMounts: objects('Where it finds those.'),
+    },
+  },
   reportInterval: text('How often sidecars report who called whom.', '10s', DURATION),
   sidecar: {
     says: 'What Pods get; their annotations may say otherwise (docs/injection.md).',

@@ -49,7 +49,7 @@ export class WatchStream {
   #inForce: ReadonlyMap<string, string> = new Map();
   #workload: Workload | undefined;
   #indexVersion = -1;
-  #unavailable = '';
+  #unavailable = '[]';
   #isCompleteSaid = false;
   #isEnded = false;
 
