@@ -140,6 +140,18 @@ export const REQUEST_AUTHENTICATIONS = resource(
   'requestauthentications',
   'namespaced',
 );
+export const BASIC_AUTHENTICATIONS = resource(
+  'security.weft.dev/v1',
+  'BasicAuthentication',
+  'basicauthentications',
+  'namespaced',
+);
+export const TLS_TERMINATIONS = resource(
+  'security.weft.dev/v1',
+  'TlsTermination',
+  'tlsterminations',
+  'namespaced',
+);
 export const TRAFFIC_POLICIES = resource(
   'mesh.weft.dev/v1',
   'TrafficPolicy',

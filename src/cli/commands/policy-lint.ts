@@ -21,6 +21,7 @@ const KINDS: ReadonlySet<string> = new Set([
   'AuthorizationPolicy',
   'PeerAuthentication',
   'RequestAuthentication',
+  'BasicAuthentication',
   'MeshConfig',
 ]);
 const NEEDS_PODS: ReadonlySet<string> = new Set(['selects-nothing', 'unknown-namespace']);

@@ -93,6 +93,7 @@ const POLICY_KINDS: ReadonlySet<string> = new Set([
   'AuthorizationPolicy',
   'PeerAuthentication',
   'RequestAuthentication',
+  'BasicAuthentication',
 ]);
 
 /** A folder means its manifests. */

@@ -1,5 +1,6 @@
 // Every section that a sidecar's own file may have, besides what says where it listens.
 import type { Section } from './section.ts';
+import { BASIC_AUTHENTICATION } from './section-basic-authentication.ts';
 import { CREDENTIALS } from './section-credentials.ts';
 import { AUTHORIZATION, REQUEST_AUTHENTICATION, SETTINGS } from './section-policies.ts';
 
@@ -8,5 +9,6 @@ export const SECTIONS: readonly Section[] = [
   SETTINGS,
   AUTHORIZATION,
   REQUEST_AUTHENTICATION,
+  BASIC_AUTHENTICATION,
   CREDENTIALS,
 ];

@@ -1,6 +1,7 @@
 // Holds a registry's objects so that each can be found by what refers to it, and says of every change whom it concerns.
 import { matchesLabels } from '@weft/model/policy/select';
 import type {
+  DataObject,
   EndpointSliceObject,
   MeshConfigObject,
   NamespaceObject,
@@ -10,6 +11,7 @@ import type {
 } from '@weft/model/mesh/objects';
 import type { Difference } from '../registry/persistent-map.ts';
 import { compareTexts } from './compare-texts.ts';
+import { isOutside } from './egress/outside-table.ts';
 import { type PolicyObject, PolicyTable } from './policy-table.ts';
 import type { RoutingObject } from './routes/route-table.ts';
 
@@ -27,6 +29,8 @@ export interface Touched {
   readonly services: Set<Place>;
   readonly policies: Difference<PolicyObject>[];
   readonly routing: Difference<RoutingObject>[];
+  /** What is said of the world outside the mesh. */
+  readonly outside: Difference<RegistryObject>[];
   readonly namespaces: Set<string>;
   areConfigsNew: boolean;
 }
@@ -38,6 +42,8 @@ const NO_PODS: ReadonlyMap<Place, PodObject> = new Map();
 export class ObjectIndex {
   readonly policies: PolicyTable;
   readonly namespaces = new Map<string, NamespaceObject>();
+  /** By place; another map whenever one of them changes. */
+  #secrets: ReadonlyMap<Place, DataObject> = new Map();
   readonly #configs = new Map<string, MeshConfigObject>();
   /** Those that run or will; one that has ended has no address and no identity any more. */
   readonly pods = new Map<Place, PodObject>();
@@ -56,6 +62,18 @@ export class ObjectIndex {
 
   constructor(rootNamespace: string) {
     this.policies = new PolicyTable(rootNamespace);
+  }
+
+  get secrets(): ReadonlyMap<Place, DataObject> {
+    return this.#secrets;
+  }
+
+  #setSecret(object: DataObject, isThere: boolean): void {
+    if (object.of !== 'Secret') return;
+    const secrets = new Map(this.#secrets);
+    if (isThere) secrets.set(placeOf(object.meta), object);
+    else secrets.delete(placeOf(object.meta));
+    this.#secrets = secrets;
   }
 
   /** Of the MeshConfigs, the order of their names. */
@@ -112,6 +130,7 @@ export class ObjectIndex {
       services: new Set(),
       policies: [],
       routing: [],
+      outside: [],
       namespaces: new Set(),
       areConfigsNew: false,
     };
@@ -132,6 +151,7 @@ export class ObjectIndex {
       this.#take({ key, before: undefined, after }, touched);
       return;
     }
+    if (isOutside(before) || isOutside(after)) touched.outside.push({ key, before, after });
     if (before !== undefined) this.#remove(key, before, touched);
     if (after !== undefined) this.#add(key, after, touched);
     const policy = { key, before: policyOf(before), after: policyOf(after) };
@@ -145,6 +165,9 @@ export class ObjectIndex {
       case 'Namespace':
         this.namespaces.delete(object.meta.name);
         touched.namespaces.add(object.meta.name);
+        break;
+      case 'Data':
+        this.#setSecret(object, false);
         break;
       case 'MeshConfig':
         this.#configs.delete(key);
@@ -170,6 +193,9 @@ export class ObjectIndex {
       case 'Namespace':
         this.namespaces.set(object.meta.name, object);
         touched.namespaces.add(object.meta.name);
+        break;
+      case 'Data':
+        this.#setSecret(object, true);
         break;
       case 'MeshConfig':
         this.#configs.set(key, object);

@@ -13,6 +13,8 @@ export interface PolicyPlacement {
     | 'AuthorizationPolicy'
     | 'PeerAuthentication'
     | 'RequestAuthentication'
+    | 'BasicAuthentication'
+    | 'TlsTermination'
     | 'TrafficPolicy';
   readonly namespace: string;
   readonly name: string;
@@ -136,7 +138,9 @@ const areSamePolicies = (a: MeshPolicies, b: MeshPolicies): boolean =>
   a.authorization === b.authorization &&
   a.broken === b.broken &&
   a.requestAuthentication === b.requestAuthentication &&
+  a.basicAuthentication === b.basicAuthentication &&
   a.traffic === b.traffic &&
+  a.terminations === b.terminations &&
   a.peerAuthentication === b.peerAuthentication;
 
 function askedOf({
@@ -144,6 +148,7 @@ function askedOf({
   settings,
 }: PlacedMesh['mesh']): readonly (readonly [object, Asked])[] {
   const { authorization, peerAuthentication, requestAuthentication, traffic, broken } = policies;
+  const { basicAuthentication } = policies;
   const conflicts = peerAuthenticationConflicts(peerAuthentication, settings.rootNamespace);
   const losers = new Set(conflicts.map(({ object }) => `${object?.namespace}/${object?.name}`));
   return [
@@ -164,6 +169,18 @@ function askedOf({
       const isIdle = targetRefs.length > 0;
       const kind = 'RequestAuthentication' as const;
       return [policy, { kind, namespace, name, selector, isIdle }] as const;
+    }),
+    ...basicAuthentication.map((policy) => {
+      const { namespace, name, selector } = policy;
+      const holdsFor = ({ inbound }: Workload): boolean =>
+        inbound.login?.source === `${namespace}/${name}`;
+      const kind = 'BasicAuthentication' as const;
+      return [policy, { kind, namespace, name, selector, isIdle: false, holdsFor }] as const;
+    }),
+    ...(policies.terminations ?? []).map((policy) => {
+      const { namespace, name, selector } = policy;
+      const kind = 'TlsTermination' as const;
+      return [policy, { kind, namespace, name, selector, isIdle: false }] as const;
     }),
     ...traffic.map((policy) => {
       const { namespace, name, selector } = policy;

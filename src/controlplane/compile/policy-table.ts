@@ -2,15 +2,19 @@
 import type { MeshPolicies } from '@weft/model/mesh/mesh';
 import type {
   AuthorizationPolicyObject,
+  BasicAuthenticationObject,
   BrokenPolicyObject,
   PeerAuthenticationObject,
   RequestAuthenticationObject,
+  TlsTerminationObject,
   TrafficPolicyObject,
 } from '@weft/model/mesh/objects';
 import type { BrokenPolicy } from '@weft/model/policy/compile';
 import { selectBroken, selectPolicies } from '@weft/model/policy/select';
 import type { RequestAuthentication } from '@weft/model/policy/token-rules';
 import type { AuthorizationPolicy, PeerAuthentication } from '@weft/model/policy/types';
+import type { BasicAuthentication } from '@weft/model/login/types';
+import type { TlsTermination } from '@weft/model/tls/types';
 import type { TrafficPolicy } from '@weft/model/traffic/types';
 import type { Difference } from '../registry/persistent-map.ts';
 import { compareTexts } from './compare-texts.ts';
@@ -19,7 +23,9 @@ export type PolicyObject =
   | AuthorizationPolicyObject
   | PeerAuthenticationObject
   | RequestAuthenticationObject
+  | BasicAuthenticationObject
   | TrafficPolicyObject
+  | TlsTerminationObject
   | BrokenPolicyObject;
 
 /** What holds for a Pod by its labels. */
@@ -33,13 +39,16 @@ export interface SelectedPolicies {
 export interface PolicyScope {
   readonly peerAuthentication: readonly PeerAuthentication[];
   readonly hasTokens: boolean;
+  readonly logins: readonly BasicAuthentication[];
   /** Also those that are for Services: who is behind them is another question. */
   readonly traffic: readonly TrafficPolicy[];
+  readonly terminations: readonly TlsTermination[];
   select(labels: ReadonlyMap<string, string>): SelectedPolicies;
 }
 
 /** Of one namespace, by name. */
 interface Lists extends MeshPolicies {
+  readonly terminations: readonly TlsTermination[];
   /** As they close what they select. */
   readonly closing: readonly BrokenPolicy[];
 }
@@ -48,10 +57,11 @@ const NO_POLICIES: MeshPolicies = {
   authorization: [],
   peerAuthentication: [],
   requestAuthentication: [],
+  basicAuthentication: [],
   traffic: [],
   broken: [],
 };
-const NO_LISTS: Lists = { ...NO_POLICIES, closing: [] };
+const NO_LISTS: Lists = { ...NO_POLICIES, terminations: [], closing: [] };
 
 export class PolicyTable {
   readonly #objects = new Map<string, Map<string, PolicyObject>>();
@@ -117,7 +127,11 @@ export class PolicyTable {
       requestAuthentication: sorted.flatMap((one) =>
         one.kind === 'RequestAuthentication' ? one.policy : [],
       ),
+      basicAuthentication: sorted.flatMap((one) =>
+        one.kind === 'BasicAuthentication' ? one.policy : [],
+      ),
       traffic: sorted.flatMap((one) => (one.kind === 'TrafficPolicy' ? one.policy : [])),
+      terminations: sorted.flatMap((one) => (one.kind === 'TlsTermination' ? one.policy : [])),
       broken,
       closing: broken.map(({ policy, selector }) => ({ ...policy, selector })),
     });
@@ -139,9 +153,17 @@ export class PolicyTable {
         before.requestAuthentication,
         lists.map((one) => one.requestAuthentication),
       ),
+      basicAuthentication: joined(
+        before.basicAuthentication,
+        lists.map((one) => one.basicAuthentication),
+      ),
       traffic: joined(
         before.traffic,
         lists.map((one) => one.traffic),
+      ),
+      terminations: joined(
+        before.terminations ?? [],
+        lists.map((one) => one.terminations),
       ),
       broken: joined(
         before.broken,
@@ -164,7 +186,10 @@ export class PolicyTable {
     const scope: PolicyScope = {
       peerAuthentication: reaching.flatMap((lists) => lists.peerAuthentication),
       hasTokens: tokens.length > 0,
+      logins: reaching.flatMap((lists) => lists.basicAuthentication),
       traffic: reaching.flatMap((lists) => lists.traffic),
+      // Its Secrets are those of its namespace: from elsewhere none would be found.
+      terminations: this.#lists.get(namespace)?.terminations ?? [],
       select: (labels) => ({
         authorization: selectPolicies(authorization, { namespace, labels }, rootNamespace),
         broken: selectBroken(closing, { namespace, labels }, rootNamespace),

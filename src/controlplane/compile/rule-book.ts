@@ -1,6 +1,7 @@
 // Says which rules hold for the Pods of a namespace with given labels: selected, composed and looked up once for all that are alike.
 import type { MeshSettings } from '@weft/model/mesh/mesh';
 import type { PodObject } from '@weft/model/mesh/objects';
+import { matchesLabels } from '@weft/model/policy/select';
 import { type FetchedKeys, NO_KEYS } from '@weft/model/policy/token-rules';
 import type { WorkloadRef } from '@weft/model/policy/select';
 import { composeTraffic, type WorkloadTraffic } from '@weft/model/traffic/compose';
@@ -10,6 +11,7 @@ import { type Authorizers, authorizersOf, findAuthorizers } from './authorizers.
 import { type ObjectIndex, type Place, placeOf } from './object-index.ts';
 import type { PolicyObject, PolicyScope, PolicyTable } from './policy-table.ts';
 import { TrafficTargets } from './traffic-targets.ts';
+import { WorkloadLogins } from './workload-logins.ts';
 import { createTokenComposer } from './workload-tokens.ts';
 import type { WorkloadRules } from './workloads.ts';
 
@@ -32,6 +34,7 @@ export class RuleBook {
   #authorizers: Authorizers | undefined;
   #settings: MeshSettings | undefined;
   readonly #targets = new TrafficTargets();
+  readonly #logins = new WorkloadLogins();
 
   constructor(policies: PolicyTable) {
     this.#policies = policies;
@@ -54,14 +57,22 @@ export class RuleBook {
     this.#settings = settings;
     if (areOthers) this.#authorizers = after;
     const retargeted = this.#targets.refresh(this.#policies.all.traffic, index);
-    if (!areTokensNew && !areOthers && retargeted.size === 0) return [];
+    const areUsersNew = this.#logins.refresh(this.#policies.all.basicAuthentication, index.secrets);
+    if (!areTokensNew && !areOthers && !areUsersNew && retargeted.size === 0) return [];
     this.#known = new WeakMap();
     if (before !== undefined && areOthers) return index.pods.keys();
     const again = new Set(areKeysNew ? this.#podsWithTokens(index) : []);
+    if (areUsersNew) for (const place of this.#podsWithLogins(index)) again.add(place);
     for (const namespace of retargeted) {
       for (const place of index.podsIn(namespace).keys()) again.add(place);
     }
     return again;
+  }
+
+  *#podsWithLogins(index: ObjectIndex): Iterable<Place> {
+    for (const [place, { meta }] of index.pods) {
+      if (this.#policies.scope(meta.namespace).logins.length > 0) yield place;
+    }
   }
 
   *#podsWithTokens(index: ObjectIndex): Iterable<Place> {
@@ -85,15 +96,21 @@ export class RuleBook {
   #compose(scope: PolicyScope, workload: WorkloadRef): WorkloadRules {
     const { authorization, broken, tokens: policies } = scope.select(workload.labels);
     const tokens = this.#composer.compose(policies);
+    const rootNamespace = this.#settings?.rootNamespace ?? '';
+    const login = this.#logins.compose(scope.logins, workload, rootNamespace);
     return {
       policies: authorization,
-      broken: [...broken, ...tokens.broken],
+      broken: [...broken, ...tokens.broken, ...login.broken],
       tokens: tokens.spec.tokens,
       authorizers:
         this.#authorizers === undefined ? [] : authorizersOf(authorization, this.#authorizers),
+      terminations: scope.terminations.filter(({ selector }) =>
+        matchesLabels(selector, workload.labels),
+      ),
       traffic:
         scope.traffic.length === 0 ? undefined : this.#composeTraffic(scope.traffic, workload),
-      problems: tokens.problems,
+      login: login.login,
+      problems: [...tokens.problems, ...login.problems],
     };
   }
 

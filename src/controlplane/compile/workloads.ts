@@ -5,10 +5,12 @@ import type { NamespaceObject, PodObject } from '@weft/model/mesh/objects';
 import { detectProtocol, type PortProtocol } from '@weft/model/mesh/protocol';
 import type { BrokenPolicy } from '@weft/model/policy/compile';
 import type { DenialExplanation } from '@weft/model/policy/denials';
+import type { WorkloadLogin } from '@weft/model/login/types';
 import type { ExtAuthzProvider } from '@weft/model/policy/ext-authz';
 import { composePeerAuthentication, modeOfPort, type MtlsModes } from '@weft/model/policy/select';
 import type { AuthorizationPolicy, PeerAuthentication } from '@weft/model/policy/types';
 import type { Problem } from '@weft/model/problem';
+import type { TlsTermination } from '@weft/model/tls/types';
 import type { WorkloadTraffic } from '@weft/model/traffic/compose';
 import { ANNOTATIONS } from '../inject/annotations.ts';
 import type { Membership } from './mesh-settings.ts';
@@ -28,8 +30,10 @@ export interface WorkloadRules {
   readonly broken: readonly BrokenPolicy[];
   readonly tokens: InboundSpec['tokens'];
   readonly authorizers: readonly ExtAuthzProvider[];
+  readonly login: WorkloadLogin | undefined;
   readonly traffic: WorkloadTraffic | undefined;
-  /** Of its token rules. */
+  readonly terminations: readonly TlsTermination[];
+  /** Of its token rules and its login. */
   readonly problems: readonly Problem[];
 }
 
@@ -97,19 +101,39 @@ export function compileWorkload(pod: PodObject, input: WorkloadInput): CompiledW
   return { workload, problems: [...unnamed, ...clashes, ...options.problems] };
 }
 
-type RuleParts = Pick<InboundSpec, 'policies' | 'broken' | 'tokens' | 'authorizers' | 'traffic'>;
+type RuleParts = Pick<
+  InboundSpec,
+  'policies' | 'broken' | 'tokens' | 'authorizers' | 'login' | 'traffic' | 'terminations'
+>;
 
-const partsOf = ({ policies, broken, tokens, authorizers, traffic }: WorkloadRules): RuleParts => ({
+const partsOf = ({
+  policies,
+  broken,
+  tokens,
+  authorizers,
+  login,
+  traffic,
+  terminations,
+}: WorkloadRules): RuleParts => ({
   policies,
   broken,
   ...(tokens && { tokens }),
   ...(authorizers.length > 0 && { authorizers }),
+  ...(login && { login }),
   ...(traffic && { traffic }),
+  ...(terminations.length > 0 && { terminations }),
 });
 
 /** What is let in by other rules, all else being the same. */
 export function withRules(spec: InboundSpec, rules: WorkloadRules): InboundSpec {
-  const { tokens: _tokens, authorizers: _authorizers, traffic: _traffic, ...others } = spec;
+  const {
+    tokens: _tokens,
+    authorizers: _authorizers,
+    login: _login,
+    traffic: _traffic,
+    terminations: _terminations,
+    ...others
+  } = spec;
   return { ...others, ...partsOf(rules) };
 }
 

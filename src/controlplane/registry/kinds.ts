@@ -1,8 +1,11 @@
 // Which kinds are read, in which versions, and by what; and which names must not be passed over in silence.
 import type { RegistryObject } from '@weft/model/mesh/objects';
 import type { PlainObject } from '@weft/model/policy/reader';
+import { closedBasicAuthentication, readBasicAuthentication } from './read-basic-authentication.ts';
 import { readCredentialBinding } from './read-credential-binding.ts';
+import { readConfigMap, readSecret } from './read-data.ts';
 import { readEndpointSlice } from './read-endpoint-slice.ts';
+import { closedExternalService, readExternalService } from './read-external-service.ts';
 import { closedMeshConfig, readMeshConfig } from './read-mesh-config.ts';
 import { readNamespace, readServiceAccount } from './read-namespace.ts';
 import { readDeployment, readPod } from './read-pod.ts';
@@ -16,6 +19,7 @@ import {
 } from './read-policy.ts';
 import { readGrpcRoute, readHttpRoute, readReferenceGrant } from './read-route.ts';
 import { readService } from './read-service.ts';
+import { closedTlsTermination, readTlsTermination } from './read-tls-termination.ts';
 import { closedTrafficPolicy, readTrafficPolicy } from './read-traffic-policy.ts';
 import {
   closedClusterWorkloadPolicy,
@@ -43,6 +47,8 @@ const CORE: ReadonlyMap<string, Kind> = new Map(
       ['v1', { kind: 'ServiceAccount', scope: 'namespaced', read: readServiceAccount }],
       ['v1', { kind: 'Service', scope: 'namespaced', read: readService }],
       ['v1', { kind: 'Pod', scope: 'namespaced', read: readPod }],
+      ['v1', { kind: 'Secret', scope: 'namespaced', read: readSecret }],
+      ['v1', { kind: 'ConfigMap', scope: 'namespaced', read: readConfigMap }],
       ['apps/v1', { kind: 'Deployment', scope: 'namespaced', read: readDeployment }],
       [
         'discovery.k8s.io/v1',
@@ -82,6 +88,18 @@ const RESTRICTING: ReadonlyMap<string, Kind> = new Map(
         close: closedRequestAuthentication,
       },
       {
+        kind: 'BasicAuthentication',
+        scope: 'namespaced',
+        read: readBasicAuthentication,
+        close: closedBasicAuthentication,
+      },
+      {
+        kind: 'TlsTermination',
+        scope: 'namespaced',
+        read: readTlsTermination,
+        close: closedTlsTermination,
+      },
+      {
         kind: 'TrafficPolicy',
         scope: 'namespaced',
         read: readTrafficPolicy,
@@ -105,6 +123,12 @@ const RESTRICTING: ReadonlyMap<string, Kind> = new Map(
         scope: 'cluster',
         read: readClusterWorkloadPolicy,
         close: closedClusterWorkloadPolicy,
+      },
+      {
+        kind: 'ExternalService',
+        scope: 'namespaced',
+        read: readExternalService,
+        close: closedExternalService,
       },
       {
         kind: 'MeshConfig',

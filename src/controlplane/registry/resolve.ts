@@ -139,7 +139,10 @@ const RESTRICTING_KINDS: ReadonlySet<string> = new Set([
   'AuthorizationPolicy',
   'PeerAuthentication',
   'RequestAuthentication',
+  'BasicAuthentication',
+  'TlsTermination',
   'TrafficPolicy',
+  'ExternalService',
   'CredentialBinding',
   'WorkloadPolicy',
   'ClusterWorkloadPolicy',
@@ -172,6 +175,16 @@ function closedVersionOf(object: RegistryObject): RegistryObject | undefined {
       const policy = { namespace, name, action: undefined, selector };
       return { kind: 'BrokenPolicy', of: 'RequestAuthentication', policy, selector };
     }
+    case 'BasicAuthentication': {
+      const { namespace, name, selector } = object.policy;
+      const policy = { namespace, name, action: undefined, selector };
+      return { kind: 'BrokenPolicy', of: 'BasicAuthentication', policy, selector };
+    }
+    case 'TlsTermination': {
+      const { namespace, name, selector } = object.policy;
+      const policy = { namespace, name, action: undefined, selector };
+      return { kind: 'BrokenPolicy', of: 'TlsTermination', policy, selector };
+    }
     case 'TrafficPolicy':
       return closedTraffic(object);
     case 'WorkloadPolicy':
@@ -180,7 +193,13 @@ function closedVersionOf(object: RegistryObject): RegistryObject | undefined {
       return object;
     case 'MeshConfig':
       return { ...object, config: STRICTEST_MESH_CONFIG };
+    case 'ExternalService': {
+      const nobody = { principals: [], namespaces: [] };
+      const { service } = object;
+      return { kind: object.kind, service: { ...service, allowedCallers: nobody, isClosed: true } };
+    }
     // Without it nothing is granted.
+    case 'Data':
     case 'CredentialBinding':
     case 'Namespace':
     case 'ServiceAccount':

@@ -43,6 +43,7 @@ export function createChainParts(spec: InboundSpec): ChainParts {
   const statPrefix = 'inbound';
   const tcp = compile('tcp');
   const tcpRules: readonly NetworkFilter[] = [
+    ...(spec.login === undefined ? [] : [NOBODY]),
     ...tcp.candidates.map((shadow) => ({ kind: 'shadowRbac', statPrefix, shadow }) as const),
     ...tcp.rules.map((rules) => ({ kind: 'rbac', statPrefix, rules }) as const),
   ];
@@ -51,6 +52,7 @@ export function createChainParts(spec: InboundSpec): ChainParts {
   const httpFilters: readonly HttpFilter[] = [
     ...(refused.length === 0 ? [] : [{ kind: 'refusePaths', refused } as const]),
     ...http.traffic.before,
+    ...loginOf(spec),
     ...http.authorizers,
     ...jwtOf(spec),
     ...http.candidates.map((shadow) => ({ kind: 'shadowRbac', shadow }) as const),
@@ -72,6 +74,17 @@ export function createChainParts(spec: InboundSpec): ChainParts {
     ],
   };
 }
+
+/** What is no HTTP cannot be asked for a login, and would pass it by. */
+const NOBODY: NetworkFilter = {
+  kind: 'rbac',
+  statPrefix: 'inbound',
+  rules: { action: 'ALLOW', policies: [] },
+};
+
+/** Before whoever else is asked about a request, and before the rules, which may name the user. */
+const loginOf = ({ login }: InboundSpec): readonly HttpFilter[] =>
+  login === undefined ? [] : [{ kind: 'basicAuth', login }];
 
 /** Before the rules, which read what it found out. */
 const jwtOf = ({ tokens: rules = [] }: InboundSpec): readonly HttpFilter[] =>

@@ -2,6 +2,7 @@
 import {
   apiVersionOf,
   AUTHORIZATION_POLICIES,
+  BASIC_AUTHENTICATIONS,
   CLUSTER_WORKLOAD_POLICIES,
   CREDENTIAL_BINDINGS,
   CUSTOM_RESOURCE_DEFINITIONS,
@@ -14,6 +15,7 @@ import {
   TRUST_BUNDLES,
   WORKLOAD_POLICIES,
 } from '@weft/kube/resource';
+import { basicAuthenticationSpec } from './basic-authentication-schema.ts';
 import { credentialBindingSpec } from './credential-schemas.ts';
 import { meshConfigSpec, trustBundleSpec, trustBundleStatus } from './mesh-schemas.ts';
 import { authorizationPolicySpec, peerAuthenticationSpec } from './policy-schemas.ts';
@@ -153,6 +155,24 @@ export const CUSTOM_KINDS: readonly CustomKind[] = [
     spec: requestAuthenticationSpec,
     status: statusOf(policyStatus),
     columns: ENFORCEMENT,
+  },
+  {
+    resource: BASIC_AUTHENTICATIONS,
+    singular: 'basicauthentication',
+    shortNames: ['wba'],
+    categories: SECURITY,
+    description: 'Which users workloads let in by name and password.',
+    spec: basicAuthenticationSpec,
+    status: statusOf(policyStatus),
+    columns: [
+      {
+        name: 'Users',
+        type: 'string',
+        jsonPath: '.spec.users.secretName',
+        description: 'The Secret with their names and hashes.',
+      },
+      ...ENFORCEMENT,
+    ],
   },
   {
     resource: TRAFFIC_POLICIES,

@@ -166,6 +166,8 @@ export interface Mesh {
   readonly secrets?: ReadonlyMap<string, DataObject>;
   /** Hosts outside; absent: none is known, and the settings hold for all. */
   readonly egress?: Egress;
+  /** Secrets and ConfigMaps by `Secret/NAMESPACE/NAME`; absent: none is held. */
+  readonly data?: ReadonlyMap<string, DataObject>;
   /** Absent: there are no routes. */
   readonly routing?: MeshRouting;
   readonly problems: readonly Problem[];

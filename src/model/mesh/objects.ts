@@ -2,10 +2,14 @@
 import type { WorkloadPolicy } from '../admission/types.ts';
 import type { CredentialBinding } from '../credentials/types.ts';
 import type { RouteGrant, ServiceRoute } from '../routes/types.ts';
+import type { ExternalService } from '../egress/external-service.ts';
 import type { BrokenPolicy } from '../policy/compile.ts';
 import type { RequestAuthentication } from '../policy/token-rules.ts';
 import type { AuthorizationPolicy, PeerAuthentication } from '../policy/types.ts';
 import type { TrafficPolicy } from '../traffic/types.ts';
+import type { SecretText } from '../secret-text.ts';
+import type { BasicAuthentication } from '../login/types.ts';
+import type { TlsTermination } from '../tls/types.ts';
 import type { MeshConfig } from './config.ts';
 
 export interface ObjectMeta {
@@ -92,16 +96,31 @@ export interface RequestAuthenticationObject {
   readonly policy: RequestAuthentication;
 }
 
+export interface BasicAuthenticationObject {
+  readonly kind: 'BasicAuthentication';
+  readonly policy: BasicAuthentication;
+}
+
 export interface TrafficPolicyObject {
   readonly kind: 'TrafficPolicy';
   readonly policy: TrafficPolicy;
+}
+
+export interface TlsTerminationObject {
+  readonly kind: 'TlsTermination';
+  readonly policy: TlsTermination;
 }
 
 /** Something that was to restrict access, cannot be read, and has no good version: it closes what it selects. */
 export interface BrokenPolicyObject {
   readonly kind: 'BrokenPolicy';
   /** The kind it was meant to be. */
-  readonly of: 'AuthorizationPolicy' | 'RequestAuthentication' | 'TrafficPolicy';
+  readonly of:
+    | 'AuthorizationPolicy'
+    | 'RequestAuthentication'
+    | 'BasicAuthentication'
+    | 'TlsTermination'
+    | 'TrafficPolicy';
   readonly policy: BrokenPolicy;
   /** Absent also when it could not be read: then the whole scope is meant. */
   readonly selector: ReadonlyMap<string, string> | undefined;
@@ -116,6 +135,20 @@ export interface CredentialBindingObject {
 export interface WorkloadPolicyObject {
   readonly kind: 'WorkloadPolicy';
   readonly policy: WorkloadPolicy;
+}
+
+/** A host outside the mesh. */
+export interface ExternalServiceObject {
+  readonly kind: 'ExternalService';
+  readonly service: ExternalService;
+}
+
+/** A Secret or ConfigMap that certificates, keys or roots are taken from. */
+export interface DataObject {
+  readonly kind: 'Data';
+  readonly of: 'Secret' | 'ConfigMap';
+  readonly meta: ObjectMeta;
+  readonly values: ReadonlyMap<string, SecretText>;
 }
 
 export interface MeshConfigObject {
@@ -144,10 +177,14 @@ export type RegistryObject =
   | AuthorizationPolicyObject
   | PeerAuthenticationObject
   | RequestAuthenticationObject
+  | BasicAuthenticationObject
   | TrafficPolicyObject
+  | TlsTerminationObject
   | BrokenPolicyObject
   | WorkloadPolicyObject
   | CredentialBindingObject
+  | ExternalServiceObject
+  | DataObject
   | MeshConfigObject
   | ServiceRouteObject
   | ReferenceGrantObject;

@@ -67,8 +67,14 @@ function registryOf(
     workloadsByIp: new Map(),
     destinations: new Map(),
     destinationsByAddress: new Map(),
-    policies: { authorization: [], peerAuthentication: [], requestAuthentication: [],
-      traffic: [], broken: [] },
+    policies: {
+      authorization: [],
+      peerAuthentication: [],
+      requestAuthentication: [],
+      basicAuthentication: [],
+      traffic: [],
+      broken: [],
+    },
     problems: [],
   };
   return { mesh, snapshot: snapshotOf(objects) };

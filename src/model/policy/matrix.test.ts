@@ -59,6 +59,7 @@ function meshOf(...workloads: readonly Workload[]): Mesh {
       authorization: all.flatMap(({ inbound }) => inbound.policies),
       peerAuthentication: [],
       requestAuthentication: [],
+      basicAuthentication: [],
       traffic: [],
       broken: [],
     },

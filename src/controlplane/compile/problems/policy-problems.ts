@@ -79,6 +79,12 @@ export function findPolicyProblems(
     if (policy.targetRefs.length > 0) continue;
     check({ kind: 'RequestAuthentication', ...scopeOf(policy) }, policy);
   }
+  for (const policy of mesh.policies.basicAuthentication) {
+    check({ kind: 'BasicAuthentication', ...scopeOf(policy) }, policy);
+  }
+  for (const policy of mesh.policies.terminations ?? []) {
+    check({ kind: 'TlsTermination', ...scopeOf(policy) }, policy);
+  }
   for (const policy of traffic) {
     if (policy.targetRefs.length > 0) continue;
     check({ kind: 'TrafficPolicy', ...scopeOf(policy) }, policy);

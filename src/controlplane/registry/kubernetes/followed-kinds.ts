@@ -2,6 +2,7 @@
 import {
   apiVersionOf,
   AUTHORIZATION_POLICIES,
+  BASIC_AUTHENTICATIONS,
   CLUSTER_WORKLOAD_POLICIES,
   CREDENTIAL_BINDINGS,
   ENDPOINT_SLICES,
@@ -60,6 +61,8 @@ const DEFINITIONS: readonly Definition[] = [
   { resources: [AUTHORIZATION_POLICIES] },
   { resources: [PEER_AUTHENTICATIONS] },
   { resources: [REQUEST_AUTHENTICATIONS] },
+  { resources: [BASIC_AUTHENTICATIONS], need: 'where-installed' },
+  { resources: [TLS_TERMINATIONS], need: 'where-installed' },
   { resources: [TRAFFIC_POLICIES] },
   { resources: [CREDENTIAL_BINDINGS], need: 'where-installed' },
   { resources: [MESH_CONFIGS], scope: 'root' },
