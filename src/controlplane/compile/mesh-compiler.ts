@@ -35,6 +35,9 @@ interface Tables {
 interface Settled {
   readonly settings: MeshSettings;
   readonly problems: readonly Problem[];
+/** What says which ports a workload has, and not only who may call them. */
+const CHANGES_PORTS: ReadonlySet<string> = new Set(['PeerAuthentication', 'TlsTermination']);
+
 }
 
 interface Round {
@@ -185,7 +188,7 @@ export class MeshCompiler {
       if (object === undefined) continue;
       const { namespace } = object.policy;
       const selector = object.kind === 'BrokenPolicy' ? object.selector : object.policy.selector;
-      const pods = object.kind === 'PeerAuthentication' ? into.whole : into.byRules;
+      const pods = CHANGES_PORTS.has(object.kind) ? into.whole : into.byRules;
       for (const [place, pod] of this.#podsUnder(namespace)) {
         if (matchesLabels(selector, pod.meta.labels)) pods.add(place);
       }

@@ -2,6 +2,8 @@
 import type { Mesh, Workload } from '@weft/model/mesh/mesh';
 import { differences } from '../registry/persistent-map.ts';
 import { endpointClusterName } from '../resources/cluster-names.ts';
+import { deliveredNames } from '../resources/termination-secrets.ts';
+import { egressNamesOf } from '../resources/egress-view.ts';
 import type { ViewChange } from '../serve/view-source.ts';
 import { isSame } from './structural-sharing.ts';
 
@@ -30,9 +32,13 @@ export function viewChangeOf(before: Mesh, after: Mesh): ViewChange {
 /** By its address, and by whom. */
 function isCalledAsBefore(before: Workload | undefined, after: Workload | undefined): boolean {
   return (
+  const secrets = differences(before.secrets ?? NO_SECRETS, after.secrets ?? NO_SECRETS);
+  for (const { key } of secrets) for (const name of deliveredNames(key)) names.add(name);
     before !== undefined &&
     after !== undefined &&
     before.identity === after.identity &&
+const NO_SECRETS: NonNullable<Mesh['secrets']> = new Map();
+
     before.isInMesh === after.isInMesh &&
     before.inbound.ports === after.inbound.ports &&
     before.inbound.mode === after.inbound.mode &&

@@ -71,7 +71,7 @@ export function compileWorkload(pod: PodObject, input: WorkloadInput): CompiledW
     { namespace, labels },
     settings.rootNamespace,
   );
-  const { ports, clashes } = portsOf(pod, input.declared, modes);
+  const { ports, clashes } = portsOf(pod, input.declared, modes, rules.terminations);
   const options = readPathOptions(pod, settings);
   const directPorts = directPortsOf(pod);
   const inbound: InboundSpec = {
@@ -173,9 +173,11 @@ function portsOf(
   pod: PodObject,
   declared: readonly PortDeclaration[],
   modes: MtlsModes,
+  terminations: readonly TlsTermination[],
 ): { readonly ports: readonly InboundPort[]; readonly clashes: readonly Problem[] } {
   const protocols = new Map<number, PortProtocol>();
-  for (const port of modes.portModes.keys()) {
+  const named = terminations.flatMap((one) => one.ports);
+  for (const port of [...modes.portModes.keys(), ...named]) {
     protocols.set(port, detectProtocol({ name: '', port }));
   }
   for (const { name, port } of pod.ports) protocols.set(port, detectProtocol({ name, port }));

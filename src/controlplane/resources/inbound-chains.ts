@@ -6,22 +6,35 @@ import { compileCandidates, compilePolicies } from '@weft/model/policy/compile';
 import type { RbacRules, StringMatcher } from '@weft/model/policy/rbac';
 import {
   type DownstreamTls,
+  type HttpConnectionManager,
   type HttpFilter,
   MESH_ALPN,
   type NetworkFilter,
 } from '@weft/xds/resources/listener';
+import type { HeaderRules } from '@weft/xds/resources/route-rule';
 import { BUNDLE_SECRET, OWN_CERTIFICATE_SECRET } from '@weft/xds/resources/secret';
 import { DRY_RUN_PREFIXES, type ShadowRules } from '@weft/xds/resources/shadow-rules';
 import { buildExtAuthzFilters } from './ext-authz-filters.ts';
 import { buildTrafficFilters } from './traffic-filters.ts';
+import { withoutPeers } from './rules-of-outsiders.ts';
 import { REQUEST_HEADERS_TIMEOUT_MS, STREAM_IDLE_TIMEOUT_MS, UPGRADES } from './http-limits.ts';
 
-type Security = 'mesh' | 'plain';
+/** `outside`: TLS of clients outside the mesh. */
+type Security = 'mesh' | 'plain' | 'outside';
+
+interface HttpTarget {
+  readonly port: number;
+  readonly cluster: string;
+  /** Clients outside the mesh show certificates. */
+  readonly showsClient?: boolean;
+  /** For every answer of the application. */
+  readonly answerHeaders?: HeaderRules;
+}
 
 export interface ChainParts {
   readonly tls: DownstreamTls;
-  http(security: Security, to: { port: number; cluster: string }): readonly NetworkFilter[];
-  tcp(cluster: string): readonly NetworkFilter[];
+  http(security: Security, to: HttpTarget): readonly NetworkFilter[];
+  tcp(cluster: string, security?: Security): readonly NetworkFilter[];
 }
 
 /** Best first; the last two are of clients that speak mutual TLS without a sidecar. */
@@ -67,9 +80,15 @@ export function createChainParts(spec: InboundSpec): ChainParts {
       validationSecret: BUNDLE_SECRET,
       peerUris: peersOf(spec.settings),
     },
-    http: (security, to) => [httpFilter(security, { ...to, httpFilters, spec })],
-    tcp: (cluster) => [
-      ...tcpRules,
+    http: (security, to) => [
+      httpFilter(security, {
+        ...to,
+        httpFilters: security === 'outside' ? httpFilters.map(withoutPeers) : httpFilters,
+        spec,
+      }),
+    ],
+    tcp: (cluster, security) => [
+      ...(security === 'outside' ? tcpRules.map(withoutPeers) : tcpRules),
       { kind: 'tcpProxy', statPrefix: `inbound_${statName(cluster)}`, cluster },
     ],
   };
@@ -121,11 +140,17 @@ const peersOf = (settings: MeshSettings): readonly StringMatcher[] =>
 
 const statName = (cluster: string): string => cluster.replaceAll('|', '_');
 
+function clientCertMode(
+  security: Security,
+  { showsClient }: HttpTarget,
+): HttpConnectionManager['forwardClientCert'] {
+  if (security === 'mesh') return 'sanitizeSet';
+  return security === 'outside' && showsClient === true ? 'sanitizeSetClient' : 'sanitize';
+}
+
 function httpFilter(
   security: Security,
-  of: {
-    readonly port: number;
-    readonly cluster: string;
+  of: HttpTarget & {
     readonly httpFilters: readonly HttpFilter[];
     readonly spec: InboundSpec;
   },
@@ -135,6 +160,7 @@ function httpFilter(
     cluster: of.cluster,
     timeoutMs: 0,
     connectRetries: 0,
+    ...(of.answerHeaders && { rule: { responseHeaders: of.answerHeaders } }),
   } as const;
   return {
     kind: 'http',
@@ -148,7 +174,7 @@ function httpFilter(
         },
       },
       filters: of.httpFilters,
-      forwardClientCert: security === 'mesh' ? 'sanitizeSet' : 'sanitize',
+      forwardClientCert: clientCertMode(security, of),
       trustedHops: of.spec.settings.trustedHops,
       pathNormalization: pathsOf(of.spec).normalization,
       upgrades: UPGRADES,

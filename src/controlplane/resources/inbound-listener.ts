@@ -9,6 +9,7 @@ import {
   MESH_ALPN,
 } from '@weft/xds/resources/listener';
 import { createChainParts, type ChainParts } from './inbound-chains.ts';
+import { buildTerminationChains, terminationOf } from './termination-chains.ts';
 import { inboundClusterName, PASSTHROUGH_CLUSTER } from './cluster-names.ts';
 
 export const INBOUND_LISTENER = 'inbound';
@@ -33,9 +34,15 @@ const ANY: FilterChainMatch = { destinationRanges: [], applicationProtocols: [],
  */
 export function buildInboundListener(spec: InboundSpec): Listener {
   const parts = createChainParts(spec);
-  const portChains = spec.ports.flatMap((port) => chainsOfPort(port, parts));
+  const portChains = spec.ports.flatMap((port) => {
+    const held = terminationOf(spec, port);
+    return held.kind === 'none'
+      ? chainsOfPort(port, parts)
+      : buildTerminationChains(port, held, parts);
+  });
   const { chains, defaultChain } = undeclaredChains(spec.mode, parts);
   const filterChains = [...portChains, ...chains];
+  const { floods } = spec.traffic ?? {};
   const isHttpInspected = spec.ports.some(
     ({ protocol, mode }) => protocol === 'auto' && mode !== 'STRICT',
   );
@@ -46,6 +53,7 @@ export function buildInboundListener(spec: InboundSpec): Listener {
     bindToPort: true,
     inspectors: isHttpInspected ? ['originalDst', 'tls', 'http'] : ['originalDst', 'tls'],
     inspectTimeoutMs: INSPECT_TIMEOUT_MS,
+    ...(floods && { floods }),
     filterChains,
     defaultFilterChain: defaultChain,
   };

@@ -28,6 +28,7 @@ export interface TrustBundle {
   readonly version: string;
 }
 
+import { findTerminationSecret, namesOf } from './termination-secrets.ts';
 export interface ViewOptions {
   readonly revision: number;
   readonly mesh: Mesh;
@@ -63,7 +64,8 @@ function find(kind: ResourceKind, name: string, options: ViewOptions): Found {
         options.cache.get('endpoints', { from: endpoints, name, build: () => endpoints }),
       );
     case 'secret':
-      return name === BUNDLE_SECRET ? secretOf(options) : undefined;
+      if (name === BUNDLE_SECRET) return secretOf(options);
+      return terminationSecretOf(name, options) ?? findEgress(kind, name, options);
     default:
       return kind satisfies never;
   }
@@ -114,6 +116,7 @@ function sharedNames(kind: ResourceKind, mesh: Mesh): Iterable<string> {
       return [VIRTUAL_OUTBOUND, ...mesh.destinationsByAddress.keys()];
     case 'cluster':
       return [PASSTHROUGH_CLUSTER, BLACKHOLE_CLUSTER, ...mesh.destinations.keys()];
+  if (kind === 'secret') return workload === undefined ? [] : namesOf(workload.inbound);
     case 'endpoints':
     case 'route':
       return mesh.destinations.keys();
@@ -165,6 +168,14 @@ function findListener(name: string, options: ViewOptions): Found {
   if (name === VIRTUAL_OUTBOUND) {
     const { settings } = mesh;
     return cache.get('listener', {
+/** Of the workload's own ports; nobody else's. */
+function terminationSecretOf(name: string, { mesh, workload, cache }: ViewOptions): Found {
+  const found = findTerminationSecret(name, workload, mesh);
+  if (found === undefined) return undefined;
+  const { from, secret } = found;
+  return cache.get('secret', { from, name, owner: workload?.id ?? '', build: () => secret });
+}
+
       from: settings,
       name,
       build: () => buildVirtualOutbound(settings),

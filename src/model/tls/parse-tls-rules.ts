@@ -74,7 +74,9 @@ export function parseTlsRules(
     minVersion,
     maxVersion,
     cipherSuites,
-    alpn: chosen(reader, spec['alpn'], at('alpn'), PROTOCOLS),
+    ...(spec['alpn'] !== undefined && {
+      alpn: chosen(reader, spec['alpn'], at('alpn'), PROTOCOLS),
+    }),
     plaintext: parsePlaintext(reader, spec['plaintext'], at('plaintext')),
     ...(hsts && { hsts }),
     ...(clientCertificates && { clientCertificates }),
@@ -122,7 +124,7 @@ function parseCertificates(
   const entries = reader.list(value, field, MAX_CERTIFICATES) ?? [];
   if (entries.length === 0)
     reader.error(field, 'missing', 'names no certificate', 'write for example - secret: web-tls');
-  return entries.map((entry, index): CertificateSource => {
+  const sources = entries.map((entry, index): CertificateSource => {
     const at = `${field}[${index}]`;
     const source = reader.object(entry, at, only === 'files' ? ['file'] : ['secret', 'file']);
     const file = reader.object(source?.['file'], `${at}.file`, ['certificate', 'key']);
@@ -135,6 +137,11 @@ function parseCertificates(
     if (file !== undefined) reader.error(at, 'ambiguous', 'names a Secret and a file', 'keep one');
     return { kind: 'secret', name };
   });
+  if (new Set(sources.map(({ kind }) => kind)).size > 1) {
+    const cure = 'keep Secrets or files';
+    reader.error(field, 'mixed-sources', 'names Secrets and files: an Envoy takes one of them', cure);
+  }
+  return sources;
 }
 
 function checkServerName(reader: Reader, text: string, field: string): void {

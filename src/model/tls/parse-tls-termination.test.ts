@@ -22,7 +22,7 @@ test('parseTlsTermination() has sane defaults: TLS 1.2 and 1.3, forward secrecy,
     parsed.value;
   assert.deepEqual([minVersion, maxVersion], ['TLSv1.2', 'TLSv1.3']);
   assert.deepEqual(plaintext, { kind: 'refuse' });
-  assert.deepEqual(alpn, ['h2', 'http/1.1']);
+  assert.equal(alpn, undefined);
   assert.equal(clientCertificates, undefined);
   assert.ok(cipherSuites.every((suite) => suite.startsWith('ECDHE-')));
 });

@@ -82,8 +82,8 @@ export interface TlsRules {
   readonly maxVersion: TlsVersion;
   /** Of TLS 1.2, by OpenSSL's names; those of TLS 1.3 are all sound. */
   readonly cipherSuites: readonly string[];
-  /** Best first. */
-  readonly alpn: readonly string[];
+  /** Best first; absent: as the port's protocol goes, for an application that is spoken to as its clients speak. */
+  readonly alpn?: readonly string[];
   readonly plaintext: PlaintextAnswer;
   readonly hsts?: Hsts;
   readonly clientCertificates?: ClientCertificates;

@@ -15,6 +15,7 @@ import {
   resource,
   SERVICE_ACCOUNTS,
   SERVICES,
+  TLS_TERMINATIONS,
   TRAFFIC_POLICIES,
   WORKLOAD_POLICIES,
 } from '@weft/kube/resource';
