@@ -126,7 +126,9 @@ export function keyOf(object: RegistryObject): string {
   if ('route' in object)
     return `${object.route.kind}/${object.route.namespace}/${object.route.name}`;
   if ('grant' in object) return `${object.kind}/${object.grant.namespace}/${object.grant.name}`;
-  return `${object.kind}/${object.name}`;
+  if ('service' in object && typeof object.service === 'object')
+    return `${object.kind}/${object.service.namespace}/${object.service.name}`;
+  return 'name' in object ? `${object.kind}/${object.name}` : object.kind;
 }
 
 export const snapshotOf = (objects: readonly RegistryObject[], revision = 1): Snapshot => ({

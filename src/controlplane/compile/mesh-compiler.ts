@@ -7,6 +7,8 @@ import type { Problem } from '@weft/model/problem';
 import { type Difference, differences, PersistentMap } from '../registry/persistent-map.ts';
 import type { MeshInput } from './compile-mesh.ts';
 import { DestinationTable } from './destination-table.ts';
+import type { EgressTable } from './egress/egress-table.ts';
+import { OutsideTable } from './egress/outside-table.ts';
 import { readExplanations } from './explained-denials.ts';
 import { compileSettings, type MeshIdentity } from './mesh-settings.ts';
 import { createMesh } from './mesh-with-problems.ts';
@@ -30,14 +32,15 @@ interface Tables {
   readonly workloads: WorkloadTable;
   readonly destinations: DestinationTable;
   readonly findings: PolicyFindings;
+  readonly outside: OutsideTable;
 }
+
+/** What says which ports a workload has, and not only who may call them. */
+const CHANGES_PORTS: ReadonlySet<string> = new Set(['PeerAuthentication', 'TlsTermination']);
 
 interface Settled {
   readonly settings: MeshSettings;
   readonly problems: readonly Problem[];
-/** What says which ports a workload has, and not only who may call them. */
-const CHANGES_PORTS: ReadonlySet<string> = new Set(['PeerAuthentication', 'TlsTermination']);
-
 }
 
 interface Round {
@@ -61,6 +64,7 @@ export class MeshCompiler {
   #explanations = readExplanations(new Map());
   #serviceProblems = PersistentMap.from<readonly Problem[]>([]);
   #unknownNamespaces: ReadonlySet<string> = new Set();
+  #egress: EgressTable | undefined;
 
   /** @param previous whose objects are shared where they are equal */
   constructor(identity: MeshIdentity, previous?: Mesh) {
@@ -80,6 +84,7 @@ export class MeshCompiler {
       workloads: new WorkloadTable(previous?.workloads),
       destinations: new DestinationTable(previous?.destinations),
       findings: new WeakMap(),
+      outside: new OutsideTable(),
     };
   }
 
@@ -114,6 +119,7 @@ export class MeshCompiler {
     }
     this.#settled = settled;
     this.#advance(touched, { settings: settled.settings, keys, isFirst });
+    this.#egress = this.#tables.outside.apply(touched.outside, settled.settings);
     return this.#mesh(revision, settled);
   }
 
@@ -201,7 +207,8 @@ export class MeshCompiler {
   }
 
   #mesh(revision: number, { settings, problems }: Settled): Mesh {
-    const { index, routes, rules, workloads, destinations, findings } = this.#tables;
+    const { index, routes, rules, workloads, destinations, findings, outside } = this.#tables;
+    const egress = this.#egress;
     return createMesh({
       revision,
       settings,
@@ -211,9 +218,12 @@ export class MeshCompiler {
       destinationsByAddress: destinations.byAddress,
       policies: index.policies.all,
       secrets: index.secrets,
+      ...(egress && { egress }),
+      data: outside.data,
       ...(!routes.isEmpty && { routing: { routes: routes.routes, grants: routes.grants } }),
       found: {
         settings: problems,
+        egress: egress?.problems ?? [],
         explanations: this.#explanations.problems,
         services: this.#serviceProblems,
         ...workloads.problems,

@@ -1,5 +1,6 @@
 // What holds for the whole mesh: the one MeshConfig, or of several the strictest of each setting.
 import { DEFAULT_MESH_CONFIG, type MeshConfig } from '@weft/model/mesh/config';
+import type { OutboundPolicy } from '@weft/model/egress/egress';
 import type { MeshSettings } from '@weft/model/mesh/mesh';
 import type { MeshConfigObject } from '@weft/model/mesh/objects';
 import { parseTrustDomain, type TrustDomain } from '@weft/model/identity';
@@ -59,6 +60,7 @@ export function compileSettings(
     if (alias === undefined) problems.push(badAlias(text, first?.name ?? ''));
     else if (alias !== identity.trustDomain) aliases.add(alias);
   }
+  const { outboundTrafficPolicyByNamespace: byNamespace } = config;
   const settings: MeshSettings = {
     trustDomain: identity.trustDomain,
     trustDomainAliases: [...aliases].sort(),
@@ -70,6 +72,7 @@ export function compileSettings(
     extensionProviders: config.extensionProviders,
     trustedHops: config.trustedHops,
     jwksAllowedNetworks: config.jwksAllowedNetworks,
+    ...(byNamespace && { outboundTrafficPolicyByNamespace: byNamespace }),
   };
   return { settings, problems };
 }
@@ -94,10 +97,30 @@ function stricterOf(a: MeshConfig, b: MeshConfig): MeshConfig {
     pathNormalization: (rank(a) >= rank(b) ? a : b).pathNormalization,
     ambiguousPaths: isRefusing ? 'REFUSE' : 'NORMALIZE',
     outboundTrafficPolicy: isClosed ? 'REGISTRY_ONLY' : 'ALLOW_ANY',
+    ...strictestByNamespace(a, b),
     extensionProviders: a.extensionProviders.filter((mine) =>
       b.extensionProviders.some((theirs) => isSame(mine, theirs)),
     ),
     trustedHops: Math.min(a.trustedHops, b.trustedHops),
     jwksAllowedNetworks: a.jwksAllowedNetworks.filter((one) => b.jwksAllowedNetworks.includes(one)),
   };
+}
+
+/** Of every namespace that one of them names what lets less through. */
+function strictestByNamespace(
+  a: MeshConfig,
+  b: MeshConfig,
+): Pick<MeshConfig, 'outboundTrafficPolicyByNamespace'> {
+  const both = [a, b];
+  const policies = new Map<string, OutboundPolicy>();
+  for (const { outboundTrafficPolicyByNamespace: named } of both) {
+    for (const namespace of named?.keys() ?? []) {
+      const isClosed = both.some(
+        ({ outboundTrafficPolicy: all, outboundTrafficPolicyByNamespace: by }) =>
+          (by?.get(namespace) ?? all) === 'REGISTRY_ONLY',
+      );
+      policies.set(namespace, isClosed ? 'REGISTRY_ONLY' : 'ALLOW_ANY');
+    }
+  }
+  return policies.size === 0 ? {} : { outboundTrafficPolicyByNamespace: policies };
 }

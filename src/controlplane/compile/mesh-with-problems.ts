@@ -10,6 +10,7 @@ type Problems = ReadonlyMap<string, readonly Problem[]>;
 /** What compiling has found already, by what it is about; and what policies are judged by. */
 export interface Found {
   readonly settings: readonly Problem[];
+  readonly egress: readonly Problem[];
   readonly explanations: readonly Problem[];
   readonly pods: Problems;
   readonly tokens: Problems;
@@ -42,6 +43,7 @@ function problemsOf(mesh: Omit<Mesh, 'problems'>, found: Found): readonly Proble
   const { authorization } = mesh.policies;
   return [
     ...found.settings,
+    ...found.egress,
     ...(authorizers === undefined ? [] : missingProviders(authorization, authorizers)),
     ...found.explanations,
     ...each(found.pods),

@@ -19,6 +19,12 @@ export function viewChangeOf(before: Mesh, after: Mesh): ViewChange {
     if (isCalledAsBefore(old, now)) continue;
     for (const name of [...directNames(old), ...directNames(now)]) names.add(name);
   }
+  if (before.egress !== after.egress) {
+    for (const name of [...egressNamesOf(before), ...egressNamesOf(after)]) names.add(name);
+  } else if (before.data !== after.data) {
+    // Certificates and roots of hosts outside.
+    for (const name of egressNamesOf(after)) names.add(name);
+  }
   for (const { key } of differences(before.destinations, after.destinations)) names.add(key);
   for (const { key, before: old, after: now } of differences(
     before.destinationsByAddress,
@@ -26,19 +32,19 @@ export function viewChangeOf(before: Mesh, after: Mesh): ViewChange {
   )) {
     if (old?.target !== now?.target) names.add(key);
   }
+  const secrets = differences(before.secrets ?? NO_SECRETS, after.secrets ?? NO_SECRETS);
+  for (const { key } of secrets) for (const name of deliveredNames(key)) names.add(name);
   return { isAll: false, proxies, names };
 }
+
+const NO_SECRETS: NonNullable<Mesh['secrets']> = new Map();
 
 /** By its address, and by whom. */
 function isCalledAsBefore(before: Workload | undefined, after: Workload | undefined): boolean {
   return (
-  const secrets = differences(before.secrets ?? NO_SECRETS, after.secrets ?? NO_SECRETS);
-  for (const { key } of secrets) for (const name of deliveredNames(key)) names.add(name);
     before !== undefined &&
     after !== undefined &&
     before.identity === after.identity &&
-const NO_SECRETS: NonNullable<Mesh['secrets']> = new Map();
-
     before.isInMesh === after.isInMesh &&
     before.inbound.ports === after.inbound.ports &&
     before.inbound.mode === after.inbound.mode &&

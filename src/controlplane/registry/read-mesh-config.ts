@@ -1,5 +1,6 @@
 // Reads a MeshConfig: settings that hold for the whole mesh.
-import { parseTrustDomain } from '@weft/model/identity';
+import type { OutboundPolicy } from '@weft/model/egress/egress';
+import { isDnsLabel, parseTrustDomain } from '@weft/model/identity';
 import { parseCidr } from '@weft/model/ip';
 import {
   DEFAULT_MESH_CONFIG,
@@ -30,8 +31,9 @@ export function readMeshConfig(object: PlainObject): Reading {
     reader.error('apiVersion', 'unknown-api-version', 'is no version of MeshConfig', cure);
   }
   const { name } = readMeta(reader, object, 'cluster');
-  const keys = Object.keys(DEFAULT_MESH_CONFIG);
+  const keys = [...Object.keys(DEFAULT_MESH_CONFIG), 'outboundTrafficPolicyByNamespace'];
   const spec = reader.object(given(object['spec']) ?? {}, 'spec', keys) ?? {};
+  const byNamespace = readByNamespace(reader, spec);
   const config: MeshConfig = {
     trustDomainAliases: readAliases(reader, spec),
     pathNormalization: oneOf(reader, spec, 'pathNormalization', NORMALIZATIONS),
@@ -40,6 +42,7 @@ export function readMeshConfig(object: PlainObject): Reading {
     extensionProviders: readExtensionProviders(reader, spec['extensionProviders']),
     trustedHops: readHops(reader, spec),
     jwksAllowedNetworks: readNetworks(reader, spec),
+    ...(byNamespace.size > 0 && { outboundTrafficPolicyByNamespace: byNamespace }),
   };
   const reading = outcome(reader, { kind: 'MeshConfig', name, config });
   return reading.kind === 'good' ? reading : { ...reading, closed: closedMeshConfig(object) };
@@ -75,6 +78,26 @@ function oneOf<K extends 'pathNormalization' | 'ambiguousPaths' | 'outboundTraff
     reader.error(`spec.${key}`, 'unknown-value', `unknown value ${shown(text)}`, cure);
   }
   return value ?? DEFAULT_MESH_CONFIG[key];
+}
+
+/** As many as a large cluster has of teams whose policy differs. */
+const MAX_NAMESPACES = 4_096;
+
+function readByNamespace(reader: Reader, spec: PlainObject): ReadonlyMap<string, OutboundPolicy> {
+  const field = 'spec.outboundTrafficPolicyByNamespace';
+  const texts = given(spec['outboundTrafficPolicyByNamespace']);
+  const policies = new Map<string, OutboundPolicy>();
+  for (const [namespace, text] of reader.stringMap(texts, field, MAX_NAMESPACES) ?? []) {
+    const policy = OUTBOUND_POLICIES.find((each) => each === text);
+    const at = `${field}.${namespace.slice(0, 64)}`;
+    if (!isDnsLabel(namespace)) {
+      reader.error(at, 'bad-namespace', `${shown(namespace)} is no namespace`);
+    } else if (policy === undefined) {
+      const cure = `write one of ${OUTBOUND_POLICIES.join(', ')}`;
+      reader.error(at, 'unknown-value', `unknown value ${shown(text)}`, cure);
+    } else policies.set(namespace, policy);
+  }
+  return policies;
 }
 
 function readNetworks(reader: Reader, spec: PlainObject): readonly string[] {

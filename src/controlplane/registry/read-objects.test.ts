@@ -152,14 +152,14 @@ for (const [name, text, code] of spoilt) {
 
 test('readObjects() names kinds that it does not read', () => {
   const { ignored, objects, isComplete } = read(
-    'apiVersion: v1\nkind: ConfigMap\n---\napiVersion: serving.knative.dev/v1\nkind: Service\n---\napiVersion: policy.linkerd.io/v1alpha1\nkind: AuthorizationPolicy',
+    'apiVersion: v1\nkind: LimitRange\n---\napiVersion: serving.knative.dev/v1\nkind: Service\n---\napiVersion: policy.linkerd.io/v1alpha1\nkind: AuthorizationPolicy',
   );
   assert.deepEqual(objects, []);
   assert.equal(isComplete, true);
   assert.deepEqual(
     ignored.map(({ name, source }) => [name, source.line]),
     [
-      ['v1 ConfigMap', 1],
+      ['v1 LimitRange', 1],
       ['serving.knative.dev/v1 Service', 4],
       ['policy.linkerd.io/v1alpha1 AuthorizationPolicy', 7],
     ],

@@ -10,3 +10,6 @@ export const inboundClusterName = (port: number): string => `inbound|${port}||`;
 
 /** One address, called as such. */
 export const endpointClusterName = (port: number, ip: string): string => `endpoint|${port}||${ip}`;
+
+/** Nowhere, for hosts outside that are known and that the caller may not call. */
+export const FORBIDDEN_CLUSTER = 'forbidden';

@@ -9,6 +9,7 @@ import { clusterRules, CONNECT_TIMEOUT_MS } from './call-rules.ts';
 import {
   BLACKHOLE_CLUSTER,
   endpointClusterName,
+  FORBIDDEN_CLUSTER,
   inboundClusterName,
   PASSTHROUGH_CLUSTER,
 } from './cluster-names.ts';
@@ -16,7 +17,7 @@ import {
 /** Own application: it listens or it does not. */
 const LOCAL_CONNECT_TIMEOUT_MS = 1_000;
 
-function clusterProtocol(protocol: PortProtocol): Cluster['protocol'] {
+export function clusterProtocol(protocol: PortProtocol): Cluster['protocol'] {
   switch (protocol) {
     case 'http1':
       return 'http1';
@@ -117,3 +118,5 @@ export const BLACKHOLE: Cluster = {
   balancing: 'roundRobin',
   protocol: 'useDownstream',
 };
+
+export const FORBIDDEN: Cluster = { ...BLACKHOLE, name: FORBIDDEN_CLUSTER };

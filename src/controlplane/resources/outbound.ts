@@ -16,12 +16,16 @@ import { REQUEST_HEADERS_TIMEOUT_MS, STREAM_IDLE_TIMEOUT_MS, UPGRADES } from './
 
 export const VIRTUAL_OUTBOUND = 'virtualOutbound';
 /** Istio's number, which people's redirect rules know. */
-const OUTBOUND_PORT = 15_001;
+export const OUTBOUND_PORT = 15_001;
 /** 200 ms for the first bytes of a port whose protocol nobody declared: a server that speaks first is delayed by it once. */
-const INSPECT_TIMEOUT_MS = 200;
-const ANY: FilterChainMatch = { destinationRanges: [], applicationProtocols: [], serverNames: [] };
+export const INSPECT_TIMEOUT_MS = 200;
+export const ANY: FilterChainMatch = {
+  destinationRanges: [],
+  applicationProtocols: [],
+  serverNames: [],
+};
 /** As the HTTP inspector names what it found. */
-const PLAIN_HTTP: FilterChainMatch = {
+export const PLAIN_HTTP: FilterChainMatch = {
   ...ANY,
   transportProtocol: 'raw_buffer',
   applicationProtocols: ['http/1.0', 'http/1.1', 'h2c'],
@@ -35,7 +39,13 @@ interface OutboundSpec {
   readonly routes: HttpConnectionManager['routes'];
 }
 
-function buildOutbound({ name, address, protocol, cluster, routes }: OutboundSpec): Listener {
+export function buildOutbound({
+  name,
+  address,
+  protocol,
+  cluster,
+  routes,
+}: OutboundSpec): Listener {
   const http: FilterChain = {
     name: 'http',
     match: protocol === 'auto' ? PLAIN_HTTP : ANY,
@@ -65,14 +75,14 @@ function buildOutbound({ name, address, protocol, cluster, routes }: OutboundSpe
 
 const statName = (cluster: string): string => cluster.replaceAll('|', '_');
 
-const tcpProxy = (cluster: string): FilterChain['filters'][number] => ({
+export const tcpProxy = (cluster: string): FilterChain['filters'][number] => ({
   kind: 'tcpProxy',
   statPrefix: statName(cluster),
   cluster,
 });
 
 /** Paths pass as they are: the one called decides by what it understands, and normalises them itself. */
-const httpManager = (
+export const httpManager = (
   cluster: string,
   routes: HttpConnectionManager['routes'],
 ): HttpConnectionManager => ({
@@ -110,7 +120,7 @@ export function buildEndpointListener({ port, protocol }: InboundPort, ip: strin
   });
 }
 
-const routeTo = (cluster: string, calls?: CallTraffic): Route => ({
+export const routeTo = (cluster: string, calls?: CallTraffic): Route => ({
   match: { kind: 'prefix', value: '/' },
   cluster,
   ...routeRules(calls),
@@ -134,7 +144,9 @@ export function domainsOf(target: DestinationTarget): readonly string[] {
 }
 
 /** For proxies that take everything: the one port that hands each connection to the listener of its address. */
-export function buildVirtualOutbound({ outboundTrafficPolicy }: MeshSettings): Listener {
+export function buildVirtualOutbound({
+  outboundTrafficPolicy,
+}: Pick<MeshSettings, 'outboundTrafficPolicy'>): Listener {
   const isOpen = outboundTrafficPolicy === 'ALLOW_ANY';
   const cluster = isOpen ? PASSTHROUGH_CLUSTER : BLACKHOLE_CLUSTER;
   return {

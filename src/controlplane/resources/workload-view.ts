@@ -4,14 +4,21 @@ import type { EncodedResource, ResourceKind, ResourceView } from '@weft/xds/reso
 import type { Listener } from '@weft/xds/resources/listener';
 import { routesFor } from '@weft/model/routes/routing';
 import { BUNDLE_SECRET } from '@weft/xds/resources/secret';
-import { BLACKHOLE_CLUSTER, inboundClusterName, PASSTHROUGH_CLUSTER } from './cluster-names.ts';
+import {
+  BLACKHOLE_CLUSTER,
+  FORBIDDEN_CLUSTER,
+  inboundClusterName,
+  PASSTHROUGH_CLUSTER,
+} from './cluster-names.ts';
 import {
   BLACKHOLE,
   buildEndpointCluster,
   buildInboundCluster,
   buildOutboundCluster,
+  FORBIDDEN,
   PASSTHROUGH,
 } from './clusters.ts';
+import { egressNames, findEgress } from './egress-view.ts';
 import { buildInboundListener, INBOUND_LISTENER } from './inbound-listener.ts';
 import {
   buildEndpointListener,
@@ -21,6 +28,7 @@ import {
   VIRTUAL_OUTBOUND,
 } from './outbound.ts';
 import type { ResourceCache } from './resource-cache.ts';
+import { findTerminationSecret, namesOf } from './termination-secrets.ts';
 import { buildRuledRoute } from './ruled-route.ts';
 
 export interface TrustBundle {
@@ -28,7 +36,6 @@ export interface TrustBundle {
   readonly version: string;
 }
 
-import { findTerminationSecret, namesOf } from './termination-secrets.ts';
 export interface ViewOptions {
   readonly revision: number;
   readonly mesh: Mesh;
@@ -56,7 +63,10 @@ function find(kind: ResourceKind, name: string, options: ViewOptions): Found {
     case 'listener':
       return findListener(name, options);
     case 'route':
-      return withDestination(name, options, (destination) => routeOf(destination, options));
+      return (
+        withDestination(name, options, (destination) => routeOf(destination, options)) ??
+        findEgress(kind, name, options)
+      );
     case 'cluster':
       return findCluster(name, options);
     case 'endpoints':
@@ -73,6 +83,7 @@ function find(kind: ResourceKind, name: string, options: ViewOptions): Found {
 
 function* listAll(kind: ResourceKind, options: ViewOptions): Iterable<EncodedResource> {
   yield* findAll(kind, ownNames(kind, options.workload), options);
+  yield* findAll(kind, egressNames(kind, options), options);
   if (kind === 'route' && isConsumer(options)) {
     yield* findAll(kind, sharedNames(kind, options.mesh), options);
     return;
@@ -105,6 +116,7 @@ function* findAll(
 
 function ownNames(kind: ResourceKind, workload: Workload | undefined): readonly string[] {
   if (kind === 'listener') return [INBOUND_LISTENER];
+  if (kind === 'secret') return workload === undefined ? [] : namesOf(workload.inbound);
   if (kind !== 'cluster' || workload === undefined) return [];
   return workload.inbound.ports.map(({ port }) => inboundClusterName(port));
 }
@@ -113,10 +125,14 @@ function ownNames(kind: ResourceKind, workload: Workload | undefined): readonly 
 function sharedNames(kind: ResourceKind, mesh: Mesh): Iterable<string> {
   switch (kind) {
     case 'listener':
-      return [VIRTUAL_OUTBOUND, ...mesh.destinationsByAddress.keys()];
+      return mesh.destinationsByAddress.keys();
     case 'cluster':
-      return [PASSTHROUGH_CLUSTER, BLACKHOLE_CLUSTER, ...mesh.destinations.keys()];
-  if (kind === 'secret') return workload === undefined ? [] : namesOf(workload.inbound);
+      return [
+        PASSTHROUGH_CLUSTER,
+        BLACKHOLE_CLUSTER,
+        ...(mesh.egress?.destinations.size ? [FORBIDDEN_CLUSTER] : []),
+        ...mesh.destinations.keys(),
+      ];
     case 'endpoints':
     case 'route':
       return mesh.destinations.keys();
@@ -152,6 +168,14 @@ const secretOf = ({ bundle, cache }: ViewOptions): Found =>
     build: () => ({ name: BUNDLE_SECRET, trustedCaPem: bundle.pem }),
   });
 
+/** Of the workload's own ports; nobody else's. */
+function terminationSecretOf(name: string, { mesh, workload, cache }: ViewOptions): Found {
+  const found = findTerminationSecret(name, workload, mesh);
+  if (found === undefined) return undefined;
+  const { from, secret } = found;
+  return cache.get('secret', { from, name, owner: workload?.id ?? '', build: () => secret });
+}
+
 /** What a workload's own listener is, whoever asks for it. */
 export function inboundListenerOf(spec: InboundSpec, cache: ResourceCache): Found {
   const owner = `${spec.namespace}/${spec.serviceAccount}`;
@@ -166,16 +190,10 @@ function findListener(name: string, options: ViewOptions): Found {
     return spec && inboundListenerOf(spec, cache);
   }
   if (name === VIRTUAL_OUTBOUND) {
+    const outside = findEgress('listener', name, options);
+    if (outside !== undefined) return outside;
     const { settings } = mesh;
     return cache.get('listener', {
-/** Of the workload's own ports; nobody else's. */
-function terminationSecretOf(name: string, { mesh, workload, cache }: ViewOptions): Found {
-  const found = findTerminationSecret(name, workload, mesh);
-  if (found === undefined) return undefined;
-  const { from, secret } = found;
-  return cache.get('secret', { from, name, owner: workload?.id ?? '', build: () => secret });
-}
-
       from: settings,
       name,
       build: () => buildVirtualOutbound(settings),
@@ -191,6 +209,8 @@ function terminationSecretOf(name: string, { mesh, workload, cache }: ViewOption
       build: () => buildTargetListener(target, vip),
     });
   }
+  const outside = findEgress('listener', name, options);
+  if (outside !== undefined) return outside;
   const split = name.lastIndexOf('_');
   const [ip, port] = [name.slice(0, split), name.slice(split + 1)];
   return withEndpoint({ ip, port }, mesh, (owner, inbound) =>
@@ -210,9 +230,11 @@ function findCluster(name: string, options: ViewOptions): Found {
       build: () => buildOutboundCluster(upstream),
     });
   }
-  for (const fixed of [PASSTHROUGH, BLACKHOLE]) {
+  for (const fixed of [PASSTHROUGH, BLACKHOLE, FORBIDDEN]) {
     if (fixed.name === name) return cache.get('cluster', { from: fixed, name, build: () => fixed });
   }
+  const outside = findEgress('cluster', name, options);
+  if (outside !== undefined) return outside;
   if (name.startsWith(ENDPOINT_PREFIX)) {
     const [port = '', , ip = ''] = name.slice(ENDPOINT_PREFIX.length).split('|');
     return withEndpoint({ ip, port }, mesh, (owner, inbound) =>

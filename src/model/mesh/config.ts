@@ -1,4 +1,5 @@
 // Mesh-wide settings: what an operator may say in a MeshConfig, and what holds when nothing is said.
+import type { OutboundPolicy } from '../egress/egress.ts';
 import type { ExtAuthzProvider } from '../policy/ext-authz.ts';
 import type { PathNormalization } from '../policy/path.ts';
 
@@ -9,7 +10,9 @@ export interface MeshConfig {
   /** Whether paths that an application may read differently are answered with 400. */
   readonly ambiguousPaths: 'NORMALIZE' | 'REFUSE';
   /** What happens to calls to destinations that the registry does not know. */
-  readonly outboundTrafficPolicy: 'ALLOW_ANY' | 'REGISTRY_ONLY';
+  readonly outboundTrafficPolicy: OutboundPolicy;
+  /** The same for callers of single namespaces; absent: none differs. */
+  readonly outboundTrafficPolicyByNamespace?: ReadonlyMap<string, OutboundPolicy>;
   /** Whom CUSTOM policies may ask; names are unique. */
   readonly extensionProviders: readonly ExtAuthzProvider[];
   /** Trusted hops in X-Forwarded-For. */
