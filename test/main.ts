@@ -11,6 +11,7 @@ const PATTERNS = {
   unit: [
     'src/**/*.test.ts',
     'test/*.test.ts',
+    'test/docs/*.test.ts',
     'test/golden/**/*.test.ts',
     'test/bench/**/*.test.ts',
   ],
