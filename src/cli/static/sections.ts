@@ -2,6 +2,7 @@
 import type { Section } from './section.ts';
 import { BASIC_AUTHENTICATION } from './section-basic-authentication.ts';
 import { CREDENTIALS } from './section-credentials.ts';
+import { TLS } from './section-tls.ts';
 import { AUTHORIZATION, REQUEST_AUTHENTICATION, SETTINGS } from './section-policies.ts';
 
 /** Their order is that of their objects; nothing else depends on it. */
@@ -10,5 +11,6 @@ export const SECTIONS: readonly Section[] = [
   AUTHORIZATION,
   REQUEST_AUTHENTICATION,
   BASIC_AUTHENTICATION,
+  TLS,
   CREDENTIALS,
 ];

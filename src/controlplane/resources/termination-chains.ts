@@ -32,7 +32,9 @@ export function terminationOf(
   { terminations = [], settings }: Pick<InboundSpec, 'terminations' | 'settings'>,
   { port, mode }: Pick<InboundPort, 'port' | 'mode'>,
 ): PortTermination {
-  const [termination, ...others] = terminations.filter(({ ports }) => ports.includes(port));
+  const [termination, ...others] = terminations.filter(
+    ({ ports }) => ports.length === 0 || ports.includes(port),
+  );
   if (termination === undefined || mode === 'STRICT') return NONE;
   if (others.length > 0) return { kind: 'closed', reason: 'several' };
   const own = new Set<string>([settings.trustDomain, ...settings.trustDomainAliases]);

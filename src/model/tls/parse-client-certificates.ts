@@ -49,7 +49,6 @@ export function parseClientCertificates(
   reader: Reader,
   value: unknown,
   field: string,
-  only: 'any' | 'files',
 ): ClientCertificates | undefined {
   const spec = reader.object(value, field, ['mode', 'trust', 'crl', 'constraints']);
   if (spec === undefined) return undefined;
@@ -59,7 +58,7 @@ export function parseClientCertificates(
     const said = mode === undefined ? 'says no mode' : `unknown mode ${shown(mode)}`;
     reader.error(`${field}.mode`, 'unknown-mode', said, 'write one of NONE, OPTIONAL, REQUIRED');
   }
-  const trust = parseTrust(reader, spec['trust'], `${field}.trust`, only);
+  const trust = parseTrust(reader, spec['trust'], `${field}.trust`);
   const crl = reader.object(spec['crl'], `${field}.crl`, ['required', 'maxAgeHours']);
   const isCrlRequired = crl?.['required'];
   if (crl !== undefined && typeof isCrlRequired !== 'boolean')
@@ -75,13 +74,8 @@ export function parseClientCertificates(
   };
 }
 
-function parseTrust(
-  reader: Reader,
-  value: unknown,
-  field: string,
-  only: 'any' | 'files',
-): ClientTrustSource {
-  const trust = reader.object(value, field, only === 'files' ? ['file'] : ['secret', 'file']);
+function parseTrust(reader: Reader, value: unknown, field: string): ClientTrustSource {
+  const trust = reader.object(value, field, ['secret', 'file']);
   if (trust === undefined) {
     const cure = 'name the Secret or the file of the authorities that may vouch for clients';
     reader.error(field, 'missing', 'says nobody who vouches for clients', cure);

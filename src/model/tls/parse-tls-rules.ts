@@ -39,15 +39,9 @@ const VERSIONS: ReadonlyMap<string, TlsVersion> = new Map([
 ]);
 const PROTOCOLS: readonly string[] = ['h2', 'http/1.1'];
 
-/** @param only which sources may be named: a sidecar without a mesh has files alone. */
-export function parseTlsRules(
-  reader: Reader,
-  spec: PlainObject,
-  field: string,
-  only: 'any' | 'files' = 'any',
-): TlsRules {
+export function parseTlsRules(reader: Reader, spec: PlainObject, field: string): TlsRules {
   const at = (name: string): string => (field === '' ? name : `${field}.${name}`);
-  const certificates = parseCertificates(reader, spec['certificates'], at('certificates'), only);
+  const certificates = parseCertificates(reader, spec['certificates'], at('certificates'));
   const serverNames = reader.strings(spec['serverNames'], at('serverNames'), MAX_SERVER_NAMES);
   serverNames.forEach((name, index) =>
     checkServerName(reader, name, `${at('serverNames')}[${index}]`),
@@ -66,7 +60,6 @@ export function parseTlsRules(
     reader,
     spec['clientCertificates'],
     at('clientCertificates'),
-    only,
   );
   return {
     certificates,
@@ -119,14 +112,13 @@ function parseCertificates(
   reader: Reader,
   value: unknown,
   field: string,
-  only: 'any' | 'files',
 ): readonly CertificateSource[] {
   const entries = reader.list(value, field, MAX_CERTIFICATES) ?? [];
   if (entries.length === 0)
     reader.error(field, 'missing', 'names no certificate', 'write for example - secret: web-tls');
   const sources = entries.map((entry, index): CertificateSource => {
     const at = `${field}[${index}]`;
-    const source = reader.object(entry, at, only === 'files' ? ['file'] : ['secret', 'file']);
+    const source = reader.object(entry, at, ['secret', 'file']);
     const file = reader.object(source?.['file'], `${at}.file`, ['certificate', 'key']);
     if (file !== undefined && source?.['secret'] === undefined) {
       const certificate = parsePath(reader, file['certificate'], `${at}.file.certificate`);
@@ -139,7 +131,12 @@ function parseCertificates(
   });
   if (new Set(sources.map(({ kind }) => kind)).size > 1) {
     const cure = 'keep Secrets or files';
-    reader.error(field, 'mixed-sources', 'names Secrets and files: an Envoy takes one of them', cure);
+    reader.error(
+      field,
+      'mixed-sources',
+      'names Secrets and files: an Envoy takes one of them',
+      cure,
+    );
   }
   return sources;
 }

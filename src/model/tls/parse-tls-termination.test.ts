@@ -81,7 +81,6 @@ test('parseTlsTermination() reads constraints into what is compared', () => {
 const BAD: readonly (readonly [string, Record<string, unknown>, string])[] = [
   ['no certificate', { certificates: [] }, 'spec.certificates'],
   ['no port', { ports: [] }, 'spec.ports'],
-  ['no selector', { selector: undefined }, 'spec.selector'],
   ['a misspelt field', { clientCertificate: {} }, 'spec.clientCertificate'],
   ['TLS 1.0', { minVersion: '1.0' }, 'spec.minVersion'],
   ['versions that cross', { minVersion: '1.3', maxVersion: '1.2' }, 'spec.minVersion'],

@@ -20,10 +20,6 @@ export function parseTlsTermination(object: PlainObject): Result<TlsTermination>
   if (spec === undefined)
     reader.error('spec', 'missing', 'is missing', 'name ports and certificates');
   const selector = parseSelector(reader, spec?.['selector'], 'spec.selector');
-  if (selector === undefined && spec !== undefined) {
-    const cure = 'set spec.selector.matchLabels';
-    reader.error('spec.selector', 'no-selector', 'says nothing of whose ports are meant', cure);
-  }
   const ports = parsePorts(reader, spec?.['ports']);
   const rules = parseTlsRules(reader, spec ?? {}, 'spec');
   if (reader.problems.length > 0) return { ok: false, problems: reader.problems };
@@ -36,9 +32,10 @@ export function parseTlsTermination(object: PlainObject): Result<TlsTermination>
 
 function parsePorts(reader: Reader, value: unknown): readonly number[] {
   const field = 'spec.ports';
+  if (value === undefined) return [];
   const entries = reader.list(value, field, MAX_PORTS) ?? [];
   if (entries.length === 0)
-    reader.error(field, 'missing', 'names no port', 'name ports of the workload: [8443]');
+    reader.error(field, 'missing', 'names no port', 'name some: [8443]; or leave it out for all');
   const ports = entries.flatMap((entry, index) => {
     const isPort =
       typeof entry === 'number' && Number.isInteger(entry) && entry >= 1 && entry <= 65_535;

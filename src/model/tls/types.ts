@@ -94,7 +94,7 @@ export interface TlsTermination extends TlsRules {
   readonly name: string;
   readonly createdAtMs: number;
   readonly selector: ReadonlyMap<string, string> | undefined;
-  /** The workload's own. */
+  /** The workload's own; empty: all that are declared. */
   readonly ports: readonly number[];
 }
 
