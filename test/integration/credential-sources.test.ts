@@ -156,8 +156,8 @@ test('weft credentials status says where a binding is in force, audit who was ha
     ({ act, credential }) => act === 'handed-over' && credential === 'db',
   );
   assert.deepEqual(
-    [...new Set(handed.map(({ identity, proxy, binding: of }) => `${identity} ${proxy} ${of}`))],
-    ['spiffe://cluster.local/ns/shop/sa/web web-0.shop shop/web'],
+    [...new Set(handed.flatMap((line) => [line['identity'], line['proxy'], line['binding']]))],
+    ['spiffe://cluster.local/ns/shop/sa/web', 'web-0.shop', 'shop/web'],
   );
   assert.ok(new Set(handed.map(({ version }) => version)).size >= 2);
   assert.ok(lines.some(({ act, way }) => act === 'handed-on' && way === 'url'));

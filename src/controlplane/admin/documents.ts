@@ -20,7 +20,7 @@ export interface DocumentSources {
   readonly policies: Pick<PolicyStatus, 'reports'>;
   readonly edges: EdgeLedger;
   readonly replay: Pick<ReplayWatch, 'reports'>;
-  readonly credentials: Pick<CredentialPart, 'state' | 'reports'>;
+  readonly credentials: Pick<CredentialPart, 'state' | 'audit' | 'reports'>;
   readonly ca: () => AuthorityStatus;
 }
 
@@ -63,15 +63,14 @@ export function createDocuments(sources: DocumentSources): ReadonlyMap<string, (
     [
       '/v1/credentials',
       () => {
-        const { audit: _, ...state } = sources.credentials.state();
         const bindings = describePolicies(sources.credentials.reports(), views);
         return {
-          ...state,
+          ...sources.credentials.state(),
           bindings: bindings.filter(({ kind }) => kind === 'CredentialBinding'),
         };
       },
     ],
-    ['/v1/credentials/audit', () => ({ lines: sources.credentials.state().audit })],
+    ['/v1/credentials/audit', () => ({ lines: sources.credentials.audit() })],
     ['/v1/replay', () => ({ changes: sources.replay.reports() })],
     ['/v1/rules', () => ({ rules: rulesOf(views.mesh().policies.authorization) })],
     [

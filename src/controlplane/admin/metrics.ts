@@ -1,5 +1,6 @@
 // What the control plane counts, for Prometheus.
 import { Counter, Gauge, Histogram, Registry, collectDefaultMetrics } from 'prom-client';
+import type { CredentialState } from '../credentials/credential-part.ts';
 import type { XdsMetrics } from '../serve/metrics.ts';
 
 /** Seconds: compiling and pushing are between a tenth of a millisecond and a few seconds. */
@@ -17,6 +18,7 @@ export interface ScrapedState {
   /** Whether it leads; a control plane that is alone does. */
   readonly isLeader: boolean;
   readonly policies: { readonly total: number; readonly enforced: number };
+  readonly credentials: CredentialState;
   readonly rootExpiryUnixSeconds: number;
 }
 
@@ -147,6 +149,21 @@ function addScraped(registry: Registry): (now: ScrapedState) => void {
   });
   setters.push(({ refusedByReason }) => {
     for (const [reason, count] of refusedByReason) refused.set({ reason }, count);
+  });
+  gauge('credential_streams', 'Proxies that watch their credentials', (now) => {
+    return now.credentials.streams;
+  });
+  gauge('credential_places', 'Places of sources that are followed for them', (now) => {
+    return now.credentials.places;
+  });
+  const acts = new Gauge({
+    name: 'weft_credential_acts',
+    help: 'Credentials handed over, handed on, withdrawn and refused since the start',
+    labelNames: ['act'],
+    registers: [registry],
+  });
+  setters.push(({ credentials }) => {
+    for (const [act, count] of Object.entries(credentials.acts)) acts.set({ act }, count);
   });
   gauge('leader', 'Whether it is the one that writes status and rotates roots', (now) =>
     now.isLeader ? 1 : 0,

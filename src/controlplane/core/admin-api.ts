@@ -16,6 +16,7 @@ interface Parts {
   readonly ads: AdsServer;
   readonly authority: Authority;
   readonly policies: Pick<PolicyStatus, 'reports'>;
+  readonly credentials: Pick<CredentialPart, 'state'>;
   readonly isLeader: () => boolean;
 }
 
@@ -25,6 +26,7 @@ export function scrapedState({
   ads,
   authority,
   policies: status,
+  credentials,
   isLeader,
 }: Parts): ScrapedState {
   const problems = views.problems();
@@ -45,6 +47,7 @@ export function scrapedState({
       total: policies.length,
       enforced: policies.filter(({ isEnforced }) => isEnforced).length,
     },
+    credentials: credentials.state(),
     rootExpiryUnixSeconds: Math.min(...roots.map(({ notAfter }) => notAfter.getTime())) / 1_000,
   };
 }
@@ -53,7 +56,7 @@ export function createApi(
   parts: Parts & {
     readonly edges: EdgeLedger;
     readonly replay: ReplayWatch;
-    readonly credentials: Pick<CredentialPart, 'state' | 'reports'>;
+    readonly credentials: Pick<CredentialPart, 'state' | 'audit' | 'reports'>;
     readonly metrics: ControlPlaneMetrics;
     readonly startedAtMs: number;
     readonly version: string;

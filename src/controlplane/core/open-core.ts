@@ -260,7 +260,8 @@ export async function openCore(parts: CoreParts, options: CoreOptions): Promise<
   const policies = withCredentials(policyStatus, credentials);
   const ports = await serve({ authority, enrolmentServer, xdsServer }, options, stack);
   const startedAtMs = clock.now();
-  scrape = () => scrapedState({ views, ads, authority, policies, isLeader });
+  const served = credentials;
+  scrape = () => scrapedState({ views, ads, authority, policies, credentials: served, isLeader });
   const admin = stack.use(
     await openAdminServers({
       ...(options.admin && { admin: options.admin }),

@@ -2,7 +2,7 @@
 import type { Problem } from '@weft/model/problem';
 import type { CredentialBinding } from '@weft/model/credentials/types';
 import type { PolicyReport } from '../status/policy-status.ts';
-import { AuditTrail } from './audit-trail.ts';
+import { AuditTrail, type KeptLine } from './audit-trail.ts';
 import type { BindingIndex } from './binding-index.ts';
 import {
   bindingState,
@@ -34,6 +34,7 @@ export interface CredentialOffice extends AsyncDisposable {
   reports(): readonly PolicyReport[];
   problems(): readonly Problem[];
   state(): CredentialState;
+  audit(): readonly KeptLine[];
 }
 
 /** @throws Error with the cure when a source cannot be opened. */
@@ -84,12 +85,8 @@ export async function openCredentialOffice(
       return reports;
     },
     problems: () => states().flatMap(([, { problems }]) => problems),
-    state: () => ({
-      streams: desk.size,
-      places: broker.size,
-      acts: audit.counts,
-      audit: audit.lines(),
-    }),
+    state: () => ({ streams: desk.size, places: broker.size, acts: audit.counts }),
+    audit: () => audit.lines(),
     async [Symbol.asyncDispose]() {
       watched[Symbol.dispose]();
       telling?.[Symbol.dispose]();

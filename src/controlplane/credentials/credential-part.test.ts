@@ -39,7 +39,7 @@ test("a proxy that says to be another's Pod is refused, and that is written down
   const cart = rig.watch('cart', { node_id: 'web-1.shop' });
   assert.equal((await cart.ended()).code, status.PERMISSION_DENIED);
   assert.equal(cart.held.size, 0);
-  const [line] = rig.part.state().audit;
+  const [line] = rig.part.audit();
   assert.deepEqual(
     [line?.act, line?.identity],
     ['refused', 'spiffe://cluster.local/ns/shop/sa/cart'],
@@ -92,7 +92,7 @@ test('a withdrawn binding takes its credential away, and its place is followed n
   rig.change([...SHOP]);
   await web.until(({ held }) => held.size === 0, 'the withdrawal');
   assert.deepEqual(rig.source.followed, []);
-  const last = rig.part.state().audit.at(-1);
+  const last = rig.part.audit().at(-1);
   assert.deepEqual(
     [last?.act, last?.credential, last?.binding, last?.reason],
     ['withdrawn', 'db', 'shop/web', 'it is not granted any more'],
@@ -215,8 +215,8 @@ test('every hand-over is one line: who, where, what, which version; and no value
       { name: 'made-up', version: '1', way: 'WAY_URL', receiver, count: 1 },
     ],
   });
-  await eventually(() => rig.part.state().audit.length >= 2, { what: 'two lines' });
-  const lines = rig.part.state().audit;
+  await eventually(() => rig.part.audit().length >= 2, { what: 'two lines' });
+  const lines = rig.part.audit();
   const who = {
     identity: 'spiffe://cluster.local/ns/shop/sa/web',
     proxy: 'web-1.shop',
@@ -234,6 +234,7 @@ test('every hand-over is one line: who, where, what, which version; and no value
   const told = JSON.stringify([
     rig.logged,
     rig.part.state(),
+    rig.part.audit(),
     rig.part.reports(),
     rig.part.problems(),
   ]);
@@ -275,7 +276,7 @@ test('a mesh without bindings loads nothing for them', async () => {
   await using rig = await createCredentialRig([...SHOP]);
   assert.equal(rig.part.isGranted('web-1.shop'), false);
   assert.deepEqual(rig.part.reports(), []);
-  assert.deepEqual(rig.part.state(), { streams: 0, places: 0, acts: {}, audit: [] });
+  assert.deepEqual(rig.part.state(), { streams: 0, places: 0, acts: {} });
 });
 
 test('a proxy has no more than three streams, and no more requests than it can need', async () => {

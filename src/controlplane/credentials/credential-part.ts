@@ -34,11 +34,11 @@ export interface CredentialState {
   readonly streams: number;
   /** Places of sources that are followed. */
   readonly places: number;
+  /** Since the start: handed over, handed on, withdrawn, refused. */
   readonly acts: Readonly<Record<string, number>>;
-  readonly audit: readonly KeptLine[];
 }
 
-const IDLE: CredentialState = { streams: 0, places: 0, acts: {}, audit: [] };
+const IDLE: CredentialState = { streams: 0, places: 0, acts: {} };
 
 export class CredentialPart implements AsyncDisposable {
   readonly #options: CredentialPartOptions;
@@ -139,6 +139,11 @@ export class CredentialPart implements AsyncDisposable {
 
   state(): CredentialState {
     return this.#office?.state() ?? IDLE;
+  }
+
+  /** The newest acts, the oldest of them first. */
+  audit(): readonly KeptLine[] {
+    return this.#office?.audit() ?? [];
   }
 
   /** Called when bindings, reports or problems may be others. */
