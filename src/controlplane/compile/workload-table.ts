@@ -278,6 +278,7 @@ function isOtherwiseJudged(before: Workload | undefined, after: Workload): boole
     before.isInMesh === after.isInMesh &&
     before.inbound.ports === after.inbound.ports &&
     (before.inbound.tokens === undefined) === (after.inbound.tokens === undefined) &&
+    (before.inbound.login === undefined) === (after.inbound.login === undefined) &&
     isSame(before.labels, after.labels)
   );
 }

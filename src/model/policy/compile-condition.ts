@@ -1,4 +1,6 @@
 // What a `when` key means, and whether it is asked of the request's target or of its source.
+import { CLIENT_CERTIFICATE } from '../tls/client-facts.ts';
+import { LOGIN_FILTER } from '../login/types.ts';
 import { cidrOf, orPermissions, type CompiledTest, type CompileOptions } from './compile-parts.ts';
 import { JWT_FILTER, polar, sourcePrincipals } from './compile-source.ts';
 import { claimMatcher, headerMatcher, textClaim, wildcardMatcher } from './compile-strings.ts';
@@ -26,6 +28,7 @@ const HTTP_ONLY: ReadonlySet<ConditionKey['kind']> = new Set([
   'request.auth.principal',
   'request.auth.audiences',
   'request.auth.presenter',
+  'request.auth.basic.user',
 ]);
 
 export function compileCondition(
@@ -79,7 +82,7 @@ function targetPermission(key: TargetKey, value: string): Permission {
         metadata: {
           filter: key.filter,
           path: [key.key],
-          value: metadataValue(value),
+          value: key.filter === CLIENT_CERTIFICATE ? claimMatcher(value) : metadataValue(value),
           invert: false,
         },
       };
@@ -109,6 +112,10 @@ function bothPolarities(
 
 function requestPrincipalOf(key: ConditionKey, value: string): Principal {
   if (key.kind === 'header') return { kind: 'header', header: headerMatcher(key.name, value) };
+  if (key.kind === 'request.auth.basic.user') {
+    const user = { filter: LOGIN_FILTER, path: ['user'], value: textClaim(value), invert: false };
+    return { kind: 'metadata', metadata: user };
+  }
   return {
     kind: 'metadata',
     metadata: {

@@ -1,5 +1,6 @@
 // Checks the values of policy fields: what each field accepts, and what to write instead of what it does not.
 import { parseCidr } from '../ip.ts';
+import { CLIENT_CERTIFICATE, CLIENT_FACTS } from '../tls/client-facts.ts';
 import { shown, type Reader } from './reader.ts';
 import type { ConditionKey, OperationField, SourceField } from './types.ts';
 
@@ -206,6 +207,7 @@ const PLAIN_KEYS = [
   'request.auth.principal',
   'request.auth.audiences',
   'request.auth.presenter',
+  'request.auth.basic.user',
   'destination.ip',
   'destination.port',
   'connection.sni',
@@ -217,6 +219,9 @@ const isPlainKey = (text: string): text is (typeof PLAIN_KEYS)[number] =>
 const HEADERS = 'request.headers';
 const CLAIMS = 'request.auth.claims';
 const FILTERS = 'experimental.envoy.filters.';
+/** Of a client outside the mesh that showed a certificate. */
+const CLIENT = 'connection.clientCertificate';
+const isClientFact = (key: string): boolean => (CLIENT_FACTS as readonly string[]).includes(key);
 
 /** Takes a `when` key apart. @returns why it cannot be used, as a text, when it cannot. */
 export function parseConditionKey(text: string): ConditionKey | string {
@@ -240,6 +245,12 @@ export function parseConditionKey(text: string): ConditionKey | string {
     if (key !== undefined && more.length === 0 && filter.length > 0)
       return { kind: 'metadata', filter, key };
     return `${shown(text)} is no metadata key; write experimental.envoy.filters.FILTER[KEY]`;
+  }
+  if (text.startsWith(CLIENT)) {
+    const [key, ...more] = parseBrackets(text.slice(CLIENT.length)) ?? [];
+    if (key !== undefined && more.length === 0 && isClientFact(key))
+      return { kind: 'metadata', filter: CLIENT_CERTIFICATE, key };
+    return `${shown(text)} is nothing that a certificate says; write ${CLIENT}[NAME] with one of ${CLIENT_FACTS.join(', ')}`;
   }
   if (text.startsWith('destination.')) {
     return `${shown(text)} is not supported; choose the destination by the policy's namespace and selector`;

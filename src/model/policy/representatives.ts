@@ -247,6 +247,7 @@ function conditionParts({ key, values, notValues, text }: Condition): readonly P
     case 'destination.ip':
     case 'destination.port':
     case 'metadata':
+    case 'request.auth.basic.user':
       return [];
     default:
       return key satisfies never;

@@ -69,6 +69,7 @@ export type ConditionKey =
         | 'request.auth.principal'
         | 'request.auth.audiences'
         | 'request.auth.presenter'
+        | 'request.auth.basic.user'
         | 'destination.ip'
         | 'destination.port'
         | 'connection.sni';

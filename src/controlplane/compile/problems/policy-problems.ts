@@ -2,7 +2,7 @@
 import type { Mesh, Workload } from '@weft/model/mesh/mesh';
 import { peerAuthenticationConflicts, selects } from '@weft/model/policy/select';
 import type { ObjectRef, Problem } from '@weft/model/problem';
-import { findRuleProblems, tokenProblems } from './rule-problems.ts';
+import { findRuleProblems, loginProblems, tokenProblems } from './rule-problems.ts';
 import { customProblems } from './custom-problems.ts';
 import { someOf, warning } from './warning.ts';
 
@@ -73,6 +73,7 @@ export function findPolicyProblems(
       ...findRuleProblems(policy, selected),
       ...customProblems(policy, selected),
       ...tokenProblems(policy, selected),
+      ...loginProblems(policy, selected),
     ]);
   }
   for (const policy of requestAuthentication) {

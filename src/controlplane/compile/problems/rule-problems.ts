@@ -30,6 +30,7 @@ const HTTP_KEYS: ReadonlySet<ConditionKey['kind']> = new Set<ConditionKey['kind'
   'request.auth.principal',
   'request.auth.audiences',
   'request.auth.presenter',
+  'request.auth.basic.user',
   'claim',
 ]);
 
@@ -91,6 +92,23 @@ export function tokenProblems(
     const cure = 'write a RequestAuthentication that selects the same workloads';
     const field = `spec.rules[${index}]`;
     return [warning(refOf(policy), 'identity-without-tokens', { field, message, cure })];
+  });
+}
+
+/** Likewise without a BasicAuthentication. */
+export function loginProblems(
+  policy: AuthorizationPolicy,
+  selected: readonly Workload[],
+): readonly Problem[] {
+  const without = selected.filter(({ isInMesh, inbound }) => isInMesh && !inbound.login);
+  if (without.length === 0) return [];
+  return (policy.rules ?? []).flatMap((rule, index) => {
+    if (!rule.when.some(({ key }) => key.kind === 'request.auth.basic.user')) return [];
+    const pods = someOf(without.map(({ name }) => name));
+    const message = `names request.auth.basic.user, and no BasicAuthentication selects ${pods}: no request has one there`;
+    const cure = 'write a BasicAuthentication that selects the same workloads';
+    const field = `spec.rules[${index}]`;
+    return [warning(refOf(policy), 'user-without-login', { field, message, cure })];
   });
 }
 
