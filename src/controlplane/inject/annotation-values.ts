@@ -73,6 +73,20 @@ export const cidrs: ValueForm<readonly string[]> = {
     }),
 };
 
+/** Any of these, with commas. */
+export const some = <const T extends string>(...values: readonly T[]): ValueForm<readonly T[]> => ({
+  type: `${values.map((value) => `\`${value}\``).join(', ')}; several with commas`,
+  cure: `write ${values.map((value) => `"${value}"`).join(' or ')}, or both with a comma`,
+  parse: (text) => listOf(text, (entry) => values.find((value) => value === entry)),
+});
+
+export const userIds: ValueForm<readonly number[]> = {
+  type: `numbers of users, with commas (at most ${MAX_ENTRIES})`,
+  cure: 'write numbers with commas between them, for example "1000,1001"',
+  parse: (text) =>
+    listOf(text, (entry) => (/^(?:0|[1-9][0-9]{0,8})$/.test(entry) ? Number(entry) : undefined)),
+};
+
 const UNIT_MS: ReadonlyMap<string, number> = new Map([
   ['ms', 1],
   ['s', 1_000],

@@ -9,7 +9,9 @@ import {
   LOG_LEVELS,
   memory,
   ports,
+  some,
   truth,
+  userIds,
   type ValueForm,
 } from './annotation-values.ts';
 
@@ -97,6 +99,18 @@ export const ANNOTATIONS = {
     memory,
     '`256Mi`',
     'Memory at which the sidecar is killed.',
+  ),
+  credentials: annotation(
+    'credentials',
+    some('files', 'url'),
+    'none',
+    'How the application is handed what CredentialBindings grant it, under `/var/run/weft/credentials`, a volume in memory: `files`: `NAME/KEY`, readable by `fsGroup`, which must be set; `url`: the Unix socket `.socket`. See docs/credentials.md. What is injected into requests needs no annotation.',
+  ),
+  credentialsUsers: annotation(
+    'credentials-users',
+    userIds,
+    '`runAsUser` of the containers',
+    'The users whom that socket answers. Needed where an image says as whom it runs.',
   ),
   drainTime: annotation(
     'drain-time',

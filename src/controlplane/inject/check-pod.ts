@@ -4,6 +4,7 @@ import type { PlainObject, Reader } from '@weft/model/policy/reader';
 import { parseQuantity, type Quantity, SIDECAR_PORTS } from './annotation-values.ts';
 import { ANNOTATIONS, type PodAnnotations } from './annotations.ts';
 import { RESERVED_CONTAINERS, RESERVED_VOLUMES } from './containers.ts';
+import { checkCredentials } from './credentials-volume.ts';
 import { containersOf, listAt, objectAt, type PlacedContainer, textAt } from './pod-shape.ts';
 import { type InjectionSettings, SIDECAR_UID } from './settings.ts';
 
@@ -27,6 +28,7 @@ export function checkPod(check: PodCheck): void {
     warnOfRights(check, placed);
   }
   checkMode(check, spec);
+  checkCredentials(check);
   checkResources(check);
   warnOfDrain(check, spec);
 }

@@ -2,6 +2,12 @@
 import type { PlainObject } from '@weft/model/policy/reader';
 import { SIDECAR_PORTS } from './annotation-values.ts';
 import type { PodAnnotations } from './annotations.ts';
+import {
+  CREDENTIALS_VOLUME,
+  credentialsFlags,
+  credentialsVolumes,
+  sidecarMounts,
+} from './credentials-volume.ts';
 import type { AppProbe } from './probes.ts';
 import { type InjectionSettings, SIDECAR_UID } from './settings.ts';
 
@@ -38,13 +44,15 @@ export interface InjectedParts {
 export interface PartsInput {
   readonly settings: InjectionSettings;
   readonly asked: PodAnnotations;
+  /** Of the Pod, without anything of Weft's. */
+  readonly spec: PlainObject;
   readonly probes: ReadonlyMap<string, AppProbe>;
 }
 
 export const buildParts = (input: PartsInput): InjectedParts => ({
   capture: input.asked.capture === 'none' ? undefined : buildCapture(input),
   sidecar: buildSidecar(input),
-  volumes: volumes(),
+  volumes: [...volumes(), ...credentialsVolumes(input.asked)],
 });
 
 /** Nothing of the Pod's own security context reaches these containers but what is not named here. */
@@ -119,13 +127,14 @@ function buildSidecar(input: PartsInput): PlainObject {
       { name: TOKEN_VOLUME, mountPath: TOKEN_FOLDER, readOnly: true },
       { name: BUNDLE_VOLUME, mountPath: BUNDLE_FOLDER, readOnly: true },
       noApiToken,
+      ...sidecarMounts(asked),
     ],
     // What the sidecar said last is what `kubectl describe pod` shows first.
     terminationMessagePolicy: 'FallbackToLogsOnError',
   };
 }
 
-function sidecarArgs({ settings, asked }: PartsInput): readonly string[] {
+function sidecarArgs({ settings, asked, spec }: PartsInput): readonly string[] {
   const host = `${CONTROL_PLANE_SERVICE}.${settings.rootNamespace}.svc`;
   const flags: readonly (readonly [string, string])[] = [
     ['--service-account-token-file', `${TOKEN_FOLDER}/token`],
@@ -139,6 +148,7 @@ function sidecarArgs({ settings, asked }: PartsInput): readonly string[] {
     ['--log-level', asked.logLevel ?? settings.logLevel],
     ['--access-log', asked.accessLog ?? settings.accessLog],
     ['--drain-limit', asked.drainTime?.text ?? settings.drainTime],
+    ...credentialsFlags(asked, spec),
   ];
   return ['sidecar', '--transparent', ...flags.flat()];
 }
@@ -228,4 +238,5 @@ export const RESERVED_VOLUMES: readonly string[] = [
   TOKEN_VOLUME,
   BUNDLE_VOLUME,
   NO_API_TOKEN_VOLUME,
+  CREDENTIALS_VOLUME,
 ];

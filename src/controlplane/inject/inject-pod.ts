@@ -10,6 +10,7 @@ import {
   readAnnotations,
 } from './annotations.ts';
 import { buildParts, CAPTURE_NAME, type InjectedParts } from './containers.ts';
+import { withCredentials } from './credentials-volume.ts';
 import { type InjectedRecord, readRecord, templateOf } from './injected-record.ts';
 import { annotationsOf, checkShape, containersOf, listAt, objectAt, textAt } from './pod-shape.ts';
 import { rewriteProbes, type RewrittenProbes } from './probes.ts';
@@ -99,7 +100,7 @@ function assemble(pod: PlainObject, asked: PodAnnotations, settings: InjectionSe
   const spec = objectAt(pod, 'spec');
   const direct = new Set(asked.excludeInboundPorts);
   const rewritten = rewriteProbes(containersOf(spec), (port) => direct.has(port));
-  const parts = buildParts({ settings, asked, probes: rewritten.probes });
+  const parts = buildParts({ settings, asked, spec, probes: rewritten.probes });
   const metadata = objectAt(pod, 'metadata');
   const annotations = {
     ...annotationsOf(pod),
@@ -111,7 +112,7 @@ function assemble(pod: PlainObject, asked: PodAnnotations, settings: InjectionSe
       metadata: { ...metadata, annotations },
       spec: {
         ...spec,
-        ...placed(spec, parts, rewritten.containers, asked.sidecarMode === 'classic'),
+        ...placed(spec, parts, rewritten.containers, asked),
         volumes: [...listAt(spec, 'volumes'), ...parts.volumes],
       },
     },
@@ -127,10 +128,13 @@ function placed(
   spec: PlainObject,
   { capture, sidecar }: InjectedParts,
   changed: ReadonlyMap<string, PlainObject>,
-  isClassic: boolean,
+  asked: PodAnnotations,
 ): PlainObject {
+  const isClassic = asked.sidecarMode === 'classic';
   const own = (key: string): readonly PlainObject[] =>
-    listAt(spec, key).map((container) => changed.get(textAt(container, 'name') ?? '') ?? container);
+    listAt(spec, key).map((container) =>
+      withCredentials(changed.get(textAt(container, 'name') ?? '') ?? container, asked),
+    );
   const step = capture === undefined ? [] : [capture];
   const init = own('initContainers');
   const initContainers = isClassic ? [...init, ...step] : [...step, sidecar, ...init];

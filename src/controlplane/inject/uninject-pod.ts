@@ -2,6 +2,7 @@
 import type { PlainObject } from '@weft/model/policy/reader';
 import { INJECTED_ANNOTATION } from './annotations.ts';
 import { RESERVED_CONTAINERS, RESERVED_VOLUMES } from './containers.ts';
+import { withoutCredentials } from './credentials-volume.ts';
 import { readRecord } from './injected-record.ts';
 import { annotationsOf, listAt, objectAt, textAt, without, withPart } from './pod-shape.ts';
 import { restoreProbes } from './probes.ts';
@@ -29,7 +30,7 @@ export function uninjectPod(pod: PlainObject): UninjectOutcome {
   const containers = (key: string): readonly PlainObject[] =>
     listAt(spec, key)
       .filter(keep(RESERVED_CONTAINERS))
-      .map((container) => restoreProbes(container, originals));
+      .map((container) => withoutCredentials(restoreProbes(container, originals)));
   let bare = withPart(spec, 'initContainers', containers('initContainers'));
   bare = withPart(bare, 'containers', containers('containers'));
   bare = withPart(bare, 'volumes', listAt(spec, 'volumes').filter(keep(RESERVED_VOLUMES)));
