@@ -1,4 +1,4 @@
-// Counts failed logins by user and by client address, and says who has to wait: guessing becomes slow, and costs nobody else.
+// Counts failed logins by a key, a user's name or a client's address, and says who has to wait: guessing becomes slow, and costs nobody else.
 
 /** Failures that cost nothing: people mistype. */
 const FREE = 10;
@@ -7,7 +7,7 @@ const FIRST_WAIT_MS = 1_000;
 const LAST_WAIT_MS = 300_000;
 /** A name or address that fails no more is forgotten after so long. */
 const FORGET_MS = 900_000;
-/** Names and addresses that are remembered. Whoever has more addresses than this still meets the count of the name. */
+/** Keys that are remembered; each that is forgotten has cost whoever did it a comparison by bcrypt. */
 const MAX_KEYS = 20_000;
 
 interface Entry {
@@ -34,6 +34,9 @@ export class FailureLedger {
       this.#entries.delete(key);
       return 0;
     }
+    // Who keeps asking is not the one to be forgotten.
+    this.#entries.delete(key);
+    this.#entries.set(key, entry);
     if (entry.untilMs > nowMs) return entry.untilMs - nowMs;
     return entry.failures + entry.pending >= FREE && entry.pending > 0 ? FIRST_WAIT_MS : 0;
   }

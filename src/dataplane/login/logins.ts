@@ -38,7 +38,8 @@ export class Logins implements Disposable {
   /** Requests with the same credentials wait for the same answer. */
   readonly #pending = new Map<string, Promise<LoginResult>>();
   readonly #pendingByAddress = new Map<string, number>();
-  readonly #failures = new FailureLedger();
+  /** Apart, so that whoever has many addresses does not have a name forgotten. */
+  readonly #failures = { byName: new FailureLedger(), byAddress: new FailureLedger() };
   readonly #checker = new PasswordChecker();
   readonly #now: () => number;
 
@@ -85,19 +86,23 @@ export class Logins implements Disposable {
     { credentials, address }: LoginAttempt,
     compare: () => Promise<Checked>,
   ): Promise<LoginResult> {
-    const keys = [`user ${this.#nameKey(credentials.user)}`, `address ${address}`];
-    const waitMs = Math.max(...keys.map((key) => this.#failures.waitMs(key, this.#now())));
+    const { byName, byAddress } = this.#failures;
+    const counted = [
+      { ledger: byName, key: this.#nameKey(credentials.user) },
+      { ledger: byAddress, key: address },
+    ];
+    const waitMs = Math.max(...counted.map(({ ledger, key }) => ledger.waitMs(key, this.#now())));
     if (waitMs > 0) return { kind: 'wait', waitMs };
     const pending = this.#pendingByAddress.get(address) ?? 0;
     if (pending >= MAX_PENDING_BY_ADDRESS) return { kind: 'busy' };
     this.#pendingByAddress.set(address, pending + 1);
-    for (const key of keys) this.#failures.begin(key, this.#now());
+    for (const { ledger, key } of counted) ledger.begin(key, this.#now());
     const kind = await compare();
     const left = (this.#pendingByAddress.get(address) ?? 1) - 1;
     if (left > 0) this.#pendingByAddress.set(address, left);
     else this.#pendingByAddress.delete(address);
     const isFailure = kind === 'wrong';
-    for (const key of keys) this.#failures.end(key, { isFailure, nowMs: this.#now() });
+    for (const { ledger, key } of counted) ledger.end(key, { isFailure, nowMs: this.#now() });
     return { kind };
   }
 
