@@ -94,6 +94,7 @@ export function checkShape(reader: Reader, pod: PlainObject): void {
         reader.error(`${field}.name`, 'missing-field', 'the container has no name', 'name it');
       }
       list(container, 'ports', `${field}.ports`);
+      list(container, 'volumeMounts', `${field}.volumeMounts`);
       for (const part of PROBES) mapping(container, part, `${field}.${part}`);
     });
   }
