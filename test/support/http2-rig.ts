@@ -10,6 +10,7 @@ import {
   type Http2Completion,
 } from '@weft/dataplane/http2/http2-proxy';
 import { UpstreamSessions } from '@weft/dataplane/http2/upstream-sessions';
+import type { RetryPlan } from '@weft/dataplane/upstream/retries';
 
 const EDITS = {
   path: undefined,
@@ -35,6 +36,7 @@ export async function listen(server: net.Server | http2.Http2Server): Promise<nu
 export async function createRig(
   backendPort: number,
   act?: (head: Http2RequestHead) => Http2Action | undefined,
+  retry?: RetryPlan,
 ): Promise<Rig> {
   const sockets = new Set<net.Socket>();
   const sessions = new UpstreamSessions(
@@ -60,10 +62,12 @@ export async function createRig(
             kind: 'forward',
             edits: EDITS,
             upstream: {
-              pick: ({ tried }) => (tried.has(sessions) ? undefined : sessions),
+              pick: ({ tried, mayRepeat }) =>
+                tried.has(sessions) && !mayRepeat ? undefined : sessions,
               report: () => undefined,
               connectRetries: 1,
             },
+            retry,
           },
         isStillAllowed: (head) => rig.allow(head),
         onComplete: (completion) => {
