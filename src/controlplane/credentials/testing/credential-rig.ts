@@ -8,6 +8,7 @@ import { type PlainMessage, serviceDefinition } from '@weft/xds/registry';
 import { pino } from 'pino';
 import { eventually } from '../../../../test/support/lab-wait.ts';
 import { idOf, MeshBench, SHOP } from '../../../../test/support/mesh-bench.ts';
+import type { MeshViews } from '../../compile/mesh-views.ts';
 import { readCredentialBinding } from '../../registry/read-credential-binding.ts';
 import { CredentialPart } from '../credential-part.ts';
 import type { CredentialSource, OnReading, SourceReading } from '../sources/source.ts';
@@ -80,15 +81,18 @@ export interface Watching {
   close(): void;
 }
 
-export interface CredentialRig extends AsyncDisposable {
-  readonly bench: MeshBench;
-  readonly source: MemorySource;
+export interface CredentialServer extends AsyncDisposable {
   readonly part: CredentialPart;
   /** Everything that was logged. */
   readonly logged: readonly string[];
-  change(objects: readonly RegistryObject[]): void;
-  /** @param account whose certificate it shows */
+  /** @param account of namespace shop, whose certificate it shows */
   watch(account: string, first?: PlainMessage): Watching;
+}
+
+export interface CredentialRig extends CredentialServer {
+  readonly bench: MeshBench;
+  readonly source: MemorySource;
+  change(objects: readonly RegistryObject[]): void;
 }
 
 export interface RigOptions {
@@ -101,10 +105,31 @@ export async function createCredentialRig(
   objects: readonly RegistryObject[] = [...SHOP, DB],
   options: RigOptions = {},
 ): Promise<CredentialRig> {
-  const { clock = systemClock, notAfterUnixSeconds = 4_000_000_000 } = options;
   await using stack = new AsyncDisposableStack();
   const bench = stack.use(new MeshBench(objects));
   const source = createMemorySource();
+  const server = stack.use(await startCredentialServer(bench.views, source, options));
+  const owned = stack.move();
+  return {
+    ...server,
+    bench,
+    source,
+    change(next) {
+      bench.change(next);
+      bench.elapse();
+    },
+    [Symbol.asyncDispose]: () => owned.disposeAsync(),
+  };
+}
+
+/** Serves what the views' bindings grant, of these Secrets, without TLS: whose certificate is shown is the test's to say. */
+export async function startCredentialServer(
+  views: MeshViews,
+  secrets: CredentialSource,
+  options: RigOptions = {},
+): Promise<CredentialServer> {
+  const { clock = systemClock, notAfterUnixSeconds = 4_000_000_000 } = options;
+  await using stack = new AsyncDisposableStack();
   const logged: string[] = [];
   const log = pino({ level: 'trace' }, { write: (line: string) => void logged.push(line) });
   const server = new Server();
@@ -125,9 +150,9 @@ export async function createCredentialRig(
     new CredentialPart({
       server,
       peerOf,
-      views: bench.views,
+      views,
       configs: [],
-      secrets: async () => source,
+      secrets: async () => secrets,
       clock,
       log,
     }),
@@ -142,14 +167,8 @@ export async function createCredentialRig(
   stack.defer(() => client.close());
   const owned = stack.move();
   return {
-    bench,
-    source,
     part,
     logged,
-    change(next) {
-      bench.change(next);
-      bench.elapse();
-    },
     watch(account, first) {
       connecting = identityOf(account);
       return openWatch(client, first ?? { node_id: `${account}-1.shop` });
