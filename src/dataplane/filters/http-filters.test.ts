@@ -11,7 +11,6 @@ import { createTestPki, idOf } from '../../../test/support/mesh-pki.ts';
 import { splitPem } from '../tls/credentials.ts';
 import { ConnectionFacts, forwardedClientCert, type RequestHead } from './connection-facts.ts';
 import {
-  findRoute,
   forwardedFor,
   type HttpContext,
   type HttpDecision,
@@ -73,6 +72,7 @@ function run(given: Given): HttpDecision {
       evaluator: rules.length === 0 ? undefined : compileRbac(rules),
     },
     clientCert: given.clientCert,
+    random: () => 0,
     isExplaining: true,
     isInbound,
     route: () => given.route,
@@ -287,55 +287,4 @@ test('a route that is not there yet is answered 404', () => {
   assert.equal(decision.kind === 'forward' && decision.route.cluster, 'c');
   const stranger = run({ manager, route: routesOf(['stock', 'c']) });
   assert.equal(verdictOf(stranger), '404 no-route');
-});
-
-const hosts = routesOf(
-  ['*', 'any'],
-  ['prices.*', 'prefix'],
-  ['prices.shop.*', 'longer prefix'],
-  ['*.example', 'suffix'],
-  ['*.shop.example', 'longer suffix'],
-  ['prices.shop.example', 'exact'],
-);
-for (const [authority, cluster] of [
-  ['prices.shop.example', 'exact'],
-  ['PRICES.Shop.Example', 'exact'],
-  ['stock.shop.example', 'longer suffix'],
-  ['stock.example', 'suffix'],
-  ['prices.shop.local', 'longer prefix'],
-  ['prices.local', 'prefix'],
-  ['stock.local', 'any'],
-  ['', 'any'],
-] as const) {
-  test(`findRoute() takes ${JSON.stringify(authority)} to the ${cluster} host`, () => {
-    assert.equal(findRoute(hosts, authority, '/')?.cluster, cluster);
-  });
-}
-
-test('findRoute() takes the first route that matches, and no host without one', () => {
-  const route = (kind: 'prefix' | 'path', value: string, cluster: string) => ({
-    match: { kind, value },
-    cluster,
-    timeoutMs: 0,
-    connectRetries: 0,
-  });
-  const configuration: RouteConfiguration = {
-    name: 'r',
-    virtualHosts: [
-      {
-        name: 'all',
-        domains: ['a', '*'],
-        routes: [
-          route('path', '/x', 'exact'),
-          route('prefix', '/x', 'prefix'),
-          route('path', '/x/y', 'never'),
-        ],
-      },
-    ],
-  };
-  assert.equal(findRoute(configuration, 'b', '/x')?.cluster, 'exact');
-  assert.equal(findRoute(configuration, 'b', '/x/y')?.cluster, 'prefix');
-  assert.equal(findRoute(configuration, 'b', '/y'), undefined);
-  assert.equal(findRoute({ name: 'r', virtualHosts: [] }, 'b', '/'), undefined);
-  assert.equal(findRoute(routesOf(['a', 'c']), 'b', '/'), undefined);
 });

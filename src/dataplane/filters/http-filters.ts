@@ -8,6 +8,8 @@ import { normalizeTarget } from '@weft/model/policy/path';
 import type { Route, RouteConfiguration } from '@weft/xds/resources/route';
 import type { HttpRuntime } from '../state/chain.ts';
 import type { ConnectionFacts, RequestHead } from './connection-facts.ts';
+import { applyRule, type RuledRequest } from '../routes/apply-rule.ts';
+import { findRoute } from '../routes/match-route.ts';
 import { HeadEdits } from './head-edits.ts';
 import { waitOut } from '../traffic/wait-out.ts';
 import { markRequest, withAuthorizers, type PolicyMarks } from './policy-marks.ts';
@@ -42,6 +44,8 @@ export interface Forward {
   readonly added: readonly string[];
   /** What filters take out of the head besides what is taken out of every one. */
   readonly edits: HeadEdits | undefined;
+  /** What its route's rule changes besides; absent where there is none. */
+  readonly ruled?: RuledRequest | undefined;
   /** Under which it was decided: while these rules are in force the decision stands. */
   readonly runtime: HttpRuntime;
   /** As of when; 0 where nothing asked. */
@@ -62,6 +66,8 @@ export interface HttpContext {
   readonly isInbound: boolean;
   /** Whether refusals are explained: they are logged. */
   readonly isExplaining: boolean;
+  /** For shares of routes. */
+  readonly random: () => number;
   route(name: string): RouteConfiguration | undefined;
 }
 
@@ -259,22 +265,26 @@ function decide(passage: Passage): HttpDecision {
   }
   const { routes } = manager;
   const configuration = routes.kind === 'inline' ? routes.config : context.route(routes.name);
-  const route =
-    configuration === undefined
-      ? undefined
-      : findRoute(configuration, facts.authority ?? '', facts.path ?? '');
-  if (route === undefined)
-    return answer(404, 'no route', 'no-route', { requestId, verdict, marks });
+  const known = { requestId, verdict, marks };
+  const route = configuration && findRoute(configuration, facts);
+  if (route === undefined) return answer(404, 'no route', 'no-route', known);
+  const { rule } = route;
+  const ruled =
+    rule && applyRule(route, rule, facts, { edits: () => passage.edits(), random: context.random });
+  if (ruled?.kind === 'respond') {
+    const { status, reasonCode, headers } = ruled;
+    return { ...answer(status, '', reasonCode, known), headers, isBodyWhole: true };
+  }
   const edits = passage.edited;
   const own = passage.meshHeaders();
   const added = edits === undefined ? own : [...own, ...edits.added];
-  const target = facts.target ?? '';
   return {
     kind: 'forward',
-    route,
-    target,
+    route: ruled?.route ?? route,
+    target: ruled?.target ?? facts.target ?? '',
     added,
     edits,
+    ruled,
     runtime,
     atMs,
     requestId,
@@ -341,44 +351,4 @@ export function forwardedFor(
   const client = trusted.length < trustedHops ? undefined : parseIp(trusted[0] ?? '');
   const known = trusted.filter((entry) => parseIp(entry) !== undefined);
   return { client: client ?? peer.ip, line: [...known, peer.text].join(', ') };
-}
-
-/** The virtual host that fits the authority best, then its first route that matches. */
-export function findRoute(
-  configuration: RouteConfiguration,
-  authority: string,
-  path: string,
-): Route | undefined {
-  const [only, ...more] = configuration.virtualHosts;
-  const host =
-    only !== undefined && more.length === 0 && only.domains.includes('*')
-      ? only
-      : bestHost(configuration, authority.toLowerCase());
-  return host?.routes.find(({ match }) =>
-    match.kind === 'path' ? path === match.value : path.startsWith(match.value),
-  );
-}
-
-/** Exact, then the longest `*.suffix`, then the longest `prefix.*`, then `*`: Envoy's order. */
-function bestHost(configuration: RouteConfiguration, authority: string) {
-  let best:
-    | { readonly host: (typeof configuration.virtualHosts)[number]; readonly score: number }
-    | undefined;
-  for (const host of configuration.virtualHosts) {
-    for (const domain of host.domains) {
-      const score = domainScore(domain, authority);
-      if (score > (best?.score ?? -1)) best = { host, score };
-    }
-  }
-  return best?.host;
-}
-
-function domainScore(domain: string, authority: string): number {
-  if (domain === authority) return 3_000_000;
-  if (domain === '*') return 0;
-  if (domain.startsWith('*') && authority.endsWith(domain.slice(1)))
-    return 2_000_000 + domain.length;
-  if (domain.endsWith('*') && authority.startsWith(domain.slice(0, -1)))
-    return 1_000_000 + domain.length;
-  return -1;
 }

@@ -56,6 +56,7 @@ export class HttpSession implements HttpContext {
   readonly clientCert: string | undefined;
   readonly isInbound: boolean;
   readonly isExplaining: boolean;
+  readonly random = Math.random;
   readonly #options: HttpSessionOptions;
   #runtime: HttpRuntime;
   /** Of the request before: most go where the one before went. */

@@ -1,6 +1,7 @@
 // What the HTTP/1 engine asks of its caller: where requests go, and what is to be done with each.
 import type { Socket } from 'node:net';
 import type { RequestHead } from '../filters/connection-facts.ts';
+import type { RouteExtras } from '../routes/extras.ts';
 import type { BodyLimits } from '../traffic/body-limits.ts';
 import type { RetryPlan } from '../upstream/retries.ts';
 import type { Http1Edits } from './h1-edit.ts';
@@ -77,6 +78,7 @@ export type Http1Action =
       readonly kind: 'forward';
       readonly upstream: Http1Upstream;
       readonly edits: Http1Edits;
+      readonly extras?: RouteExtras | undefined;
       readonly body?: BodyLimits | undefined;
       /** When it is sent again although an application may have got it; absent: never. */
       readonly retry?: RetryPlan | undefined;

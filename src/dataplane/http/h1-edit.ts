@@ -1,4 +1,5 @@
 // Writes the heads that are sent on: what came, without the fields of one hop, with the caller's edits.
+import type { AnswerHeaders } from '../routes/answer-headers.ts';
 import { FieldBlock, FieldKind } from './h1-fields.ts';
 import { Framing, readFacts, createHeadFacts } from './h1-head.ts';
 import type { Http1RequestHead } from './h1-request.ts';
@@ -11,6 +12,8 @@ export interface Http1Edits {
   readonly isRemoved: (lowerCaseName: string) => boolean;
   /** `[name, value, …]`. */
   readonly added: readonly string[];
+  /** In place of the host that came; absent: that one. */
+  readonly authority?: string | undefined;
 }
 
 /** @param upgrade the protocol that is asked for upstream; '' for none. */
@@ -29,7 +32,9 @@ export function writeRequestHead(
   }
   out += text.slice(keptFrom, text.length - 2);
   /** What HTTP/1.0 may leave out, HTTP/1.1 may not. */
-  if (facts.hostIndex === -1) out += `host: ${head.authority}\r\n`;
+  const { authority } = edits;
+  if (authority !== undefined) out += `host: ${authority}\r\n`;
+  else if (facts.hostIndex === -1) out += `host: ${head.authority}\r\n`;
   if (facts.framing === Framing.Chunked) out += 'transfer-encoding: chunked\r\n';
   if (upgrade !== '') out += `connection: upgrade\r\nupgrade: ${upgrade}\r\n`;
   for (let at = 0; at + 1 < edits.added.length; at += 2) {
@@ -44,6 +49,7 @@ function isRequestFieldKept(head: Http1RequestHead, index: number, edits: Http1E
     case FieldKind.Other:
       return !isTakenOut(block, block.lowerName(index), head.facts.nominated, edits.isRemoved);
     case FieldKind.Host:
+      return edits.authority === undefined;
     case FieldKind.ContentLength:
       return true;
     case FieldKind.Expect:
@@ -72,6 +78,8 @@ export interface ResponseEdits {
   readonly isUnchunked: boolean;
   /** Whether a body that ends with its connection is put into chunks. */
   readonly isRechunked: boolean;
+  /** What routes change besides; absent: nothing. */
+  readonly headers?: AnswerHeaders | undefined;
 }
 
 /** Nothing but the fields of one hop changes. */
@@ -85,6 +93,7 @@ export function writeResponseHead(head: Http1ResponseHead, edits: ResponseEdits)
     !edits.isClosing &&
     !edits.isUnchunked &&
     !edits.isRechunked &&
+    edits.headers === undefined &&
     !head.isHttp10 &&
     !hasNoBody &&
     !facts.hasHopFields;
@@ -100,6 +109,8 @@ export function writeResponseHead(head: Http1ResponseHead, edits: ResponseEdits)
   }
   out += text.slice(keptFrom, text.length - 2);
   if (edits.isRechunked) out += 'transfer-encoding: chunked\r\n';
+  const added = edits.headers?.added ?? NOTHING_ADDED;
+  for (let at = 0; at + 1 < added.length; at += 2) out += `${added[at]}: ${added[at + 1]}\r\n`;
   if (isUpgraded) out += 'connection: upgrade\r\n';
   else if (edits.isClosing) out += 'connection: close\r\n';
   return `${out}\r\n`;
@@ -123,9 +134,12 @@ function isResponseFieldKept(
     case FieldKind.Upgrade:
       return head.status === 101;
     default:
+      if (edits.headers?.isRemoved(block.lowerName(index)) === true) return false;
       return facts.nominated === undefined || !facts.nominated.includes(block.lowerName(index));
   }
 }
+
+const NOTHING_ADDED: readonly string[] = [];
 
 const MAX_TRAILERS = 32;
 const NEVER_TRAILERS: ReadonlySet<string> = new Set([

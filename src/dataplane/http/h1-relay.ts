@@ -1,4 +1,5 @@
 // Relays one request and its answer between client and upstream, with back-pressure both ways.
+import { Http1Extras } from '../routes/http1-extras.ts';
 import { BodyGuard } from '../traffic/body-limits.ts';
 import { AnswerRelay } from './h1-answer-relay.ts';
 import type { Http1Forward, UpstreamConnection } from './h1-contract.ts';
@@ -8,7 +9,7 @@ import type { ExchangeOwner } from './h1-exchange-owner.ts';
 import { UpstreamExchange } from './h1-exchange.ts';
 import { Framing, type HeadLimits } from './h1-head.ts';
 import type { Input } from './h1-input.ts';
-import { RequestBody } from './h1-request-body.ts';
+import { type BodyPart, RequestBody } from './h1-request-body.ts';
 import type { Http1RequestHead } from './h1-request.ts';
 import type { Http1ResponseHead } from './h1-response.ts';
 
@@ -34,6 +35,8 @@ export class RequestRelay implements ExchangeOwner {
   readonly #head: Http1RequestHead;
   readonly #exchange: UpstreamExchange;
   readonly #answer: AnswerRelay;
+  readonly #limits: HeadLimits;
+  #extras: Http1Extras | undefined;
   #forward: Http1Forward | undefined;
   #guard: BodyGuard | undefined;
   #hasContinued = false;
@@ -55,6 +58,7 @@ export class RequestRelay implements ExchangeOwner {
     this.#downstream = parts.downstream;
     this.#input = parts.input;
     this.#head = parts.head;
+    this.#limits = parts.limits;
     this.body = new RequestBody(parts.input);
     this.#exchange = new UpstreamExchange(this, parts.limits);
     this.#answer = new AnswerRelay(parts.downstream.socket, this.#exchange.body);
@@ -106,7 +110,31 @@ export class RequestRelay implements ExchangeOwner {
       this.#guard = new BodyGuard(action.body, this.#onBadBody);
       if (!this.#isBodyGood()) return;
     }
+    if (action.extras !== undefined && upgrade === '') this.#beginExtras(action, first);
     this.#exchange.begin(this.#head, action, upgrade, first);
+  }
+
+  #beginExtras(forward: Http1Forward, first: BodyPart): void {
+    const { extras } = forward;
+    if (extras === undefined) return;
+    this.#extras = new Http1Extras(extras, {
+      head: this.#head,
+      forward,
+      first,
+      limits: this.#limits,
+      onTimeout: this.#onTimeout,
+    });
+  }
+
+  readonly #onTimeout = (): void => {
+    this.blame();
+    if (this.status === 0) this.#owner.onNoAnswer(504, 'upstream-timeout');
+    else this.#owner.onBrokenAnswer('upstream-timeout', true);
+  };
+
+  #endExtras(): void {
+    this.#extras?.[Symbol.dispose]();
+    this.#extras = undefined;
   }
 
   readonly #onBadBody = (reasonCode: string): void => {
@@ -129,12 +157,14 @@ export class RequestRelay implements ExchangeOwner {
   }
 
   abort(): void {
+    this.#endExtras();
     this.endGuard();
     this.#exchange.abort();
   }
 
   /** As `abort`, and it is the endpoint's fault. */
   blame(): void {
+    this.#endExtras();
     this.#exchange.blame();
   }
 
@@ -158,6 +188,7 @@ export class RequestRelay implements ExchangeOwner {
       return;
     }
     if (!this.#isBodyGood()) return;
+    this.#extras?.take(part);
     const isRoomy = this.#exchange.writeBody(part);
     if (part.isLast) this.#onRequestSent();
     else if (isRoomy) this.#downstream.resume();
@@ -202,7 +233,8 @@ export class RequestRelay implements ExchangeOwner {
     const isUnchunked = isHttp10 && framing === Framing.Chunked;
     /** In chunks, an answer that breaks off can be told from one that ends, over TLS as well. */
     const isRechunked = !isHttp10 && framing === Framing.UntilClose;
-    const edits = { isClosing: this.isClosing, isUnchunked, isRechunked };
+    const headers = this.#forward?.extras?.answer;
+    const edits = { isClosing: this.isClosing, isUnchunked, isRechunked, headers };
     const end = this.#answer.begin(head, chunk, bodyStart, edits);
     if (!this.#exchange.body.isDone) this.#downstream.startIdle();
     this.#onAnswerPart(chunk, end);
@@ -216,24 +248,28 @@ export class RequestRelay implements ExchangeOwner {
   #onAnswerPart(chunk: Buffer, end: number): void {
     const { reasonCode, isRoomy } = this.#answer;
     if (reasonCode !== '') {
-      this.#exchange.blame();
+      this.blame();
       this.#owner.onBrokenAnswer(reasonCode, false);
     } else if (this.#exchange.body.isDone) {
+      this.#endExtras();
       this.#exchange.finish(end < chunk.length);
       this.#owner.onAnswered();
     } else if (!isRoomy) this.#exchange.pause();
   }
 
   onEndOfConnection(): void {
+    this.#endExtras();
     this.#answer.end();
     this.#owner.onAnswered();
   }
 
   onNoAnswer(status: number, reasonCode: string): void {
+    this.#endExtras();
     this.#owner.onNoAnswer(status, reasonCode);
   }
 
   onBrokenAnswer(reasonCode: string): void {
+    this.#endExtras();
     const isReset = this.#head.isHttp10 && this.#exchange.body.isUntilClose;
     this.#owner.onBrokenAnswer(reasonCode, isReset);
   }

@@ -6,13 +6,9 @@ import type { H2Connection } from './h2-connection.ts';
 import type { Fields, H2Stream, ReceivedFields, StreamUser } from './h2-stream.ts';
 import { editHeaders, keepNeverIndexed, type Http2RequestHead } from './header-list.ts';
 import { contentLengthOf, trailersFlaw } from './header-rules.ts';
-import {
-  CHANGED,
-  UNDECIDED,
-  type Http2Action,
-  type Http2Answer,
-  type Http2Completion,
-} from './http2-contract.ts';
+import type { Http2Action, Http2Answer, Http2Completion } from './http2-contract.ts';
+import { settleAction } from './later-action.ts';
+import { Http2Extras } from '../routes/http2-extras.ts';
 import { BodyGuard, statusOfBadBody } from '../traffic/body-limits.ts';
 import { Retries, type AttemptEnd } from '../upstream/retries.ts';
 import { UpstreamLeg, type LegOwner } from './upstream-leg.ts';
@@ -52,6 +48,7 @@ export class Exchange implements StreamUser, LegOwner, ConnectionWaiter {
   #isBodyEnded: boolean;
   #trailers: Fields | undefined;
   #guard: BodyGuard | undefined;
+  #extras: Http2Extras | undefined;
   /** Nobody wants the rest of the request. */
   #isDropping = false;
   /** Of what was sent on, in whichever attempt got furthest. */
@@ -116,6 +113,10 @@ export class Exchange implements StreamUser, LegOwner, ConnectionWaiter {
     const { retry, body } = action;
     if (body && !this.#isBodyEnded) this.#guard = new BodyGuard(body, this.#onBadBody);
     if (this.#guard?.isWithin(this.#bytesReceived) === false) return;
+    if (action.extras !== undefined) {
+      const sofar = { body: this.#body, trailers: this.#trailers, isBodyEnded: this.#isBodyEnded };
+      this.#extras = new Http2Extras(action.extras, { fields: this.#fields, ...sofar, of: this });
+    }
     if (retry !== undefined) this.#retries = new Retries(retry, head.method, isGrpc(head));
     this.#choice = new UpstreamChoice(action.upstream, action.hash, retry !== undefined);
     this.#next();
@@ -123,20 +124,10 @@ export class Exchange implements StreamUser, LegOwner, ConnectionWaiter {
 
   /** Until it is decided nothing of the body goes on: flow control holds the client back. */
   async actLater(pending: Promise<Http2Action>): Promise<void> {
-    let action: Http2Action = UNDECIDED;
-    try {
-      action = await pending;
-      /** The rules may have changed while the answer was looked for. */
-      const isForward = action.kind === 'forward' && this.head !== undefined;
-      if (isForward && !(await this.#isStillAllowed())) action = CHANGED;
-    } catch {
-      action = UNDECIDED;
-    }
+    const { head } = this;
+    const isAllowed = () => head === undefined || this.#host.isStillAllowed(head);
+    const action = await settleAction(pending, isAllowed);
     if (!this.stream.isClosed) this.act(action);
-  }
-
-  #isStillAllowed(): boolean | Promise<boolean> {
-    return this.head !== undefined && this.#host.isStillAllowed(this.head);
   }
 
   /** Answers it here. */
@@ -235,6 +226,7 @@ export class Exchange implements StreamUser, LegOwner, ConnectionWaiter {
       stream.credit(slice.length);
       return;
     }
+    this.#extras?.take(slice, isEnd);
     if (this.#isKeeping && slice.length > 0) {
       const body = (this.#body ??= new ByteQueue());
       body.push(slice);
@@ -248,6 +240,16 @@ export class Exchange implements StreamUser, LegOwner, ConnectionWaiter {
     this.#leg?.abandon(ERROR.cancel);
     this.#failAnswer(statusOfBadBody(reasonCode), reasonCode, ERROR.cancel);
   };
+
+  /** Of the whole answer. */
+  onTimeout(reasonCode = 'upstream-timeout'): void {
+    this.#choice?.report(0);
+    if (this.#isWaiting) this.#choice?.current?.cancel(this);
+    this.#isWaiting = false;
+    this.#endRetries();
+    this.#leg?.abandon(ERROR.cancel);
+    this.#failAnswer(504, reasonCode, ERROR.cancel);
+  }
 
   /** Whether it is not over before the body that it promised has come. */
   isLengthPossible(): boolean {
@@ -264,6 +266,7 @@ export class Exchange implements StreamUser, LegOwner, ConnectionWaiter {
     } else if (!this.isLengthPossible()) this.refuse('content-length-mismatch');
     else {
       this.#trailers = fields;
+      this.#extras?.takeTrailers(fields);
       this.#leg?.stream.sendTrailers(fields);
     }
   }
@@ -287,7 +290,7 @@ export class Exchange implements StreamUser, LegOwner, ConnectionWaiter {
     this.#endRetries();
     this.#status = status;
     this.#grpcStatus = grpcStatus;
-    this.stream.sendHead(fields, isEnd);
+    this.stream.sendHead(this.#extras?.answerOf(fields) ?? fields, isEnd);
   }
 
   onAnswerData(slice: Buffer, isEnd: boolean): void {
@@ -323,9 +326,7 @@ export class Exchange implements StreamUser, LegOwner, ConnectionWaiter {
 
   readonly #onTryTimeout = (): void => {
     if (this.#status !== 0 || this.#isFollowed({ kind: 'try-timeout' })) return;
-    this.#choice?.report(0);
-    this.#leg?.abandon(ERROR.cancel);
-    this.#failAnswer(504, 'upstream-try-timeout', ERROR.cancel);
+    this.onTimeout('upstream-try-timeout');
   };
 
   #endRetries(): void {
@@ -383,6 +384,7 @@ export class Exchange implements StreamUser, LegOwner, ConnectionWaiter {
     this.#body = undefined;
     this.#endRetries();
     this.#guard?.[Symbol.dispose]();
+    this.#extras?.[Symbol.dispose]();
     this.#host.onComplete({
       head: this.head,
       upstream: '',

@@ -118,6 +118,8 @@ export interface HeaderEdits {
   readonly isRemoved: (name: string) => boolean;
   /** Added after the others: `[name, value, …]`. */
   readonly added: RawHeaders;
+  /** In place of the host that came; absent: that one. */
+  readonly authority?: string | undefined;
 }
 
 /** The list to send on: `:authority` is always there, `host` never beside it. */
@@ -130,10 +132,10 @@ export function editHeaders(head: Http2RequestHead, edits: HeaderEdits): string[
     if (name === ':path') out.push(name, edits.path ?? value);
     else if (name === ':authority') {
       hasAuthority = true;
-      out.push(name, value);
+      out.push(name, edits.authority ?? value);
     } else if (name !== 'host' && !isTakenOut(name, edits)) out.push(name, value);
   }
-  if (!hasAuthority) out.unshift(':authority', head.authority);
+  if (!hasAuthority) out.unshift(':authority', edits.authority ?? head.authority);
   out.push(...edits.added);
   return out;
 }

@@ -1,5 +1,6 @@
 // What the HTTP/2 engine asks of its caller: where requests go, and what is to be done with each.
 import type { HeaderEdits, Http2RequestHead, RawHeaders } from './header-list.ts';
+import type { RouteExtras } from '../routes/extras.ts';
 import type { BodyLimits } from '../traffic/body-limits.ts';
 import type { RetryPlan } from '../upstream/retries.ts';
 import type { UpstreamSessions } from './upstream-sessions.ts';
@@ -37,6 +38,7 @@ export type Http2Action =
       readonly kind: 'forward';
       readonly upstream: Http2Upstream;
       readonly edits: HeaderEdits;
+      readonly extras?: RouteExtras | undefined;
       readonly body?: BodyLimits | undefined;
       /** When it is sent again although an application may have got it; absent: never. */
       readonly retry?: RetryPlan | undefined;

@@ -1,0 +1,36 @@
+// What a route asks of a request besides its upstream: a time for its whole answer, other headers of it, and copies.
+import type { Http1Upstream } from '../http/h1-contract.ts';
+import type { Http2Upstream } from '../http2/http2-contract.ts';
+import { AnswerHeaders } from './answer-headers.ts';
+import type { RuledRequest } from './apply-rule.ts';
+import type { Route } from '@weft/xds/resources/route';
+
+/** Where copies go. */
+export interface MirrorTarget {
+  readonly http1: Http1Upstream;
+  readonly http2: Http2Upstream;
+}
+
+export interface RouteExtras {
+  /** From the request's last byte to the answer's, with all tries; 0: no limit. */
+  readonly timeoutMs: number;
+  readonly answer: AnswerHeaders | undefined;
+  readonly mirrors: readonly MirrorTarget[];
+}
+
+const NONE: readonly MirrorTarget[] = [];
+
+/** @returns `undefined` for most routes, which ask for nothing. */
+export function extrasOf(
+  route: Route,
+  ruled: RuledRequest | undefined,
+  mirrorTo: (cluster: string) => MirrorTarget | undefined,
+): RouteExtras | undefined {
+  const { timeoutMs } = route;
+  const answerHeaders = ruled?.answerHeaders ?? [];
+  const mirrors =
+    ruled === undefined ? NONE : ruled.mirrors.flatMap((name) => mirrorTo(name) ?? []);
+  if (timeoutMs === 0 && answerHeaders.length === 0 && mirrors.length === 0) return undefined;
+  const answer = answerHeaders.length === 0 ? undefined : new AnswerHeaders(answerHeaders);
+  return { timeoutMs, answer, mirrors };
+}
