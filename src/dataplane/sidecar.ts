@@ -17,13 +17,14 @@ import type { SidecarOptions } from './options.ts';
 import type { Origin, OriginHooks } from './origin.ts';
 import { AppProber } from './probe/app-prober.ts';
 import { EdgeCounts } from './report/edge-counts.ts';
+
 import { createHttpForwarder } from './serve/http-forwarder.ts';
 import { type AcceptInbound, createInbound } from './serve/inbound.ts';
 import { type AcceptOutbound, createOutbound } from './serve/outbound.ts';
 import { Interception } from './serve/interception.ts';
 import { addressText, type TrafficAddresses, TrafficPorts } from './serve/ports.ts';
 import { appAddressOf } from './serve/app-address.ts';
-import { serviceHostOf } from './serve/service-host.ts';
+import { outsideOf, serviceHostOf } from './serve/service-host.ts';
 import type { ListenAddress } from './serve/socket-server.ts';
 import { FlowCache, type Traffic } from './serve/traffic.ts';
 import { trialsOf } from './state/chain.ts';
@@ -91,13 +92,7 @@ export class Sidecar implements AsyncDisposable {
     this.#openOutbound = new OpenConnections({ onCut: metrics.cut });
     this.#origin = this.#createOrigin();
     this.#credentials = this.#createCredentials();
-    const external = createExternalOptions({
-      dnsServers: options.dnsServers,
-      secret: (name) => this.#store.secret(name),
-      now: () => clock.now(),
-      log: log.child({ component: 'egress' }),
-      count: (reasonCode) => metrics.refused('outbound', reasonCode),
-    });
+    const external = createExternalOptions(options, metrics, (name) => this.#store.secret(name));
     this.#store = new ConfigStore<ClusterRuntime>({
       clock,
       subscriptions: this.#origin,
@@ -140,7 +135,8 @@ export class Sidecar implements AsyncDisposable {
       now,
       appAddress,
     });
-    this.#acceptOutbound = createOutbound({ traffic, open: this.#openOutbound, now });
+    const isOutside = outsideOf(options.domain);
+    this.#acceptOutbound = createOutbound({ traffic, open: this.#openOutbound, now, isOutside });
     this.#prober = new AppProber({ probes: options.appProbes, podIp: options.podIp });
     this.#interception = new Interception({
       sidecar: options,
@@ -155,7 +151,8 @@ export class Sidecar implements AsyncDisposable {
       },
     });
     const hostOf = serviceHostOf({ namespace, domain: options.domain });
-    this.#acceptForward = createHttpForwarder({ traffic, open: this.#openOutbound, hostOf });
+    const forwarding = { traffic, open: this.#openOutbound, hostOf, isOutside };
+    this.#acceptForward = createHttpForwarder(forwarding);
   }
 
   #createOrigin(): Origin {
@@ -219,6 +216,7 @@ export class Sidecar implements AsyncDisposable {
 
   #apply(update: ResourceUpdate): readonly string[] {
     const errors = this.#store.apply(update);
+    if (update.kind === 'listener') this.#openOutbound.rejudgeAll();
     this.#checkReady();
     return errors;
   }

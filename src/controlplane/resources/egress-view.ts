@@ -2,6 +2,7 @@
 import type { EgressView, ExternalDestination } from '@weft/model/egress/egress';
 import type { Mesh, Workload } from '@weft/model/mesh/mesh';
 import type { EncodedResource, ResourceKind } from '@weft/xds/resource';
+import type { Listener } from '@weft/xds/resources/listener';
 import type { Secret } from '@weft/xds/resources/secret';
 import {
   buildEgressOutbound,
@@ -9,6 +10,7 @@ import {
   buildExternalCluster,
   buildExternalListener,
   buildExternalRoute,
+  buildForbiddenListener,
   dataOfSecret,
   egressRouteName,
   httpPortsOf,
@@ -43,8 +45,11 @@ export function findEgress(kind: ResourceKind, name: string, options: EgressOpti
       if (name === VIRTUAL_OUTBOUND) {
         return cache.get(kind, { from: view, name, build: () => buildEgressOutbound(view) });
       }
-      if (known === undefined || !isByName(known)) return undefined;
-      return cache.get(kind, { from: known, name, build: () => buildExternalListener(known) });
+      return known === undefined
+        ? findForbidden(name, view, cache)
+        : byName(known, () =>
+            cache.get(kind, { from: known, name, build: () => buildExternalListener(known) }),
+          );
     case 'route':
       return findRoute(name, view, cache);
     case 'cluster':
@@ -57,6 +62,16 @@ export function findEgress(kind: ResourceKind, name: string, options: EgressOpti
     default:
       return kind satisfies never;
   }
+}
+
+const byName = (known: ExternalDestination, then: () => Found): Found =>
+  isByName(known) ? then() : undefined;
+
+function findForbidden(name: string, view: EgressView, cache: ResourceCache): Found {
+  const refused = view.refused.get(name);
+  if (refused === undefined || !isByName(refused)) return undefined;
+  const build = (): Listener => buildForbiddenListener(refused);
+  return cache.get('listener', { from: view, name, build });
 }
 
 function findRoute(name: string, view: EgressView, cache: ResourceCache): Found {

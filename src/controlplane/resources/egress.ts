@@ -136,6 +136,22 @@ export const buildExternalListener = ({ name, port }: ExternalDestination): List
     routes: { kind: 'rds', name },
   });
 
+/** For those who may not call it, so that they are told. */
+export const buildForbiddenListener = ({ name, port }: ExternalDestination): Listener =>
+  buildOutbound({
+    name,
+    address: { address: '0.0.0.0', port: port.port },
+    protocol: port.protocol,
+    cluster: FORBIDDEN_CLUSTER,
+    routes: {
+      kind: 'inline',
+      config: {
+        name,
+        virtualHosts: [{ name, domains: ['*'], routes: [routeTo(FORBIDDEN_CLUSTER)] }],
+      },
+    },
+  });
+
 export const buildExternalRoute = ({ name }: ExternalDestination): RouteConfiguration => ({
   name,
   virtualHosts: [{ name, domains: ['*'], routes: [routeTo(name)] }],

@@ -1,6 +1,6 @@
 // What clusters outside the mesh are given by the sidecar: its resolver, its secrets, and whom to tell of trouble.
-import type { Logger } from 'pino';
 import type { Secret } from '@weft/xds/resources/secret';
+import type { SidecarOptions } from '../options.ts';
 import type { ExternalOptions } from './external-connector.ts';
 import { createHostResolver } from './resolve-host.ts';
 
@@ -9,14 +9,14 @@ const TELL_AGAIN_MS = 10_000;
 /** Clusters whose last trouble is remembered. */
 const MAX_TOLD = 256;
 
-export function createExternalOptions(options: {
-  readonly dnsServers: readonly string[] | undefined;
-  readonly secret: (name: string) => Secret | undefined;
-  readonly now: () => number;
-  readonly log: Logger;
-  readonly count: (reasonCode: string) => void;
-}): ExternalOptions {
-  const { dnsServers, secret, now, log, count } = options;
+export function createExternalOptions(
+  options: Pick<SidecarOptions, 'dnsServers' | 'clock' | 'log'>,
+  metrics: { refused(direction: 'outbound', reason: string): void },
+  secret: (name: string) => Secret | undefined,
+): ExternalOptions {
+  const { dnsServers, clock } = options;
+  const log = options.log.child({ component: 'egress' });
+  const now = (): number => clock.now();
   const toldAt = new Map<string, number>();
   let resolve: ExternalOptions['resolve'] | undefined;
   return {
@@ -25,7 +25,7 @@ export function createExternalOptions(options: {
     // Made when a name is first asked for: most sidecars never ask.
     resolve: (host) => (resolve ??= createHostResolver(dnsServers))(host),
     onProblem: (cluster, { reasonCode, detail }) => {
-      count(reasonCode);
+      metrics.refused('outbound', reasonCode);
       const key = `${cluster} ${reasonCode}`;
       if (now() < (toldAt.get(key) ?? Number.NEGATIVE_INFINITY) + TELL_AGAIN_MS) return;
       if (toldAt.size >= MAX_TOLD) toldAt.clear();

@@ -67,7 +67,7 @@ export interface AcceptOptions {
     acceptorFor(tls: TerminationTls): TerminationAcceptor | undefined;
   };
   readonly contexts: () => MeshContexts | undefined;
-  readonly open: OpenConnections;
+  readonly open: Pick<OpenConnections, 'add' | 'delete'>;
   readonly now: () => number;
   /** @returns `undefined` when it was not served after all and is closed. */
   readonly serve: (admitted: Admitted) => Served | undefined;

@@ -1,6 +1,7 @@
 // Counts who called what through this proxy and what was decided, within bounds, until the next report takes the counts.
 import type { Verdict } from '@weft/model/policy/evaluate';
 import type { PlainMessage } from '@weft/xds/registry';
+import { EgressRefusals } from '../egress/refusals.ts';
 import { templateOf } from './path-template.ts';
 
 /** Edges between two reports; what comes beyond counts under no path. */
@@ -31,6 +32,8 @@ interface Recent extends Omit<SeenRequest, 'path'> {
 
 export class EdgeCounts {
   #edges = new Map<string, Edge>();
+  /** What this workload called outside the mesh and was refused. */
+  readonly refusals = new EgressRefusals();
   /** By path: what was seen of it last. */
   readonly #recent = new Map<string, Recent>();
 

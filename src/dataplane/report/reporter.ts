@@ -89,7 +89,9 @@ export class Reporter implements Disposable {
     if (this.#isDisposed) return;
     this.#timer = this.#options.clock.setTimeout(() => {
       if (this.#stream.isOpen) {
-        this.#stream.send({ evaluated: this.#evaluated(), edges: this.#options.edges.take() });
+        const { edges } = this.#options;
+        const refused_outside = edges.refusals.take();
+        this.#stream.send({ evaluated: this.#evaluated(), edges: edges.take(), refused_outside });
       }
       this.#schedule();
     }, this.#intervalMs);

@@ -21,6 +21,8 @@ export interface HttpForwarderOptions {
   readonly open: OpenConnections;
   /** Turns a Host's name into a service's host; `undefined` when it can be none. */
   readonly hostOf: (name: string) => string | undefined;
+  /** Whether a listener's name is one of hosts outside the mesh. */
+  readonly isOutside: (name: string) => boolean;
 }
 
 /** Destinations that one connection of a client may have sessions for. */
@@ -76,22 +78,47 @@ class ForwarderConnection {
     const target = parseAuthority(head.authority);
     const host = target && this.#options.hostOf(target.name);
     if (target === undefined || host === undefined) return refuse(400, 'bad-host');
-    const name = `outbound|${target.port}||${host}`;
-    const runtime = this.#runtimeOf(name);
-    return runtime === undefined
-      ? this.#afterDemand(head, name, host, target.port)
-      : this.#forward(head, name, runtime, target.port);
+    return this.#toFirst(head, namesFor(target.name, host), target.port);
+  }
+
+  /** A Service comes before a host outside that is written like it. */
+  #toFirst(
+    head: RequestHead,
+    hosts: readonly string[],
+    port: number,
+  ): Http1Action | Promise<Http1Action> {
+    for (const host of hosts) {
+      const name = `outbound|${port}||${host}`;
+      const runtime = this.#runtimeOf(name);
+      if (runtime !== undefined) return this.#forward(head, name, runtime, port);
+      if (!this.#options.traffic.store.isAbsent(name)) {
+        return this.#afterDemand(head, hosts.slice(hosts.indexOf(host)), port);
+      }
+    }
+    return this.#unknown(hosts[0] ?? '', port);
+  }
+
+  #unknown(host: string, port: number): Http1Action {
+    const { traffic, isOutside } = this.#options;
+    if (!isOutside(`outbound|${port}||${host}`)) {
+      return refuse(502, `unknown-destination: no service ${host}:${port}`);
+    }
+    const reasonCode = 'egress-not-registered';
+    traffic.edges.refusals.note({ host, port, reasonCode });
+    return refuse(502, `${reasonCode}: ${host}:${port}`);
   }
 
   async #afterDemand(
     head: RequestHead,
-    name: string,
-    host: string,
+    [host = '', ...others]: readonly string[],
     port: number,
   ): Promise<Http1Action> {
     const { store } = this.#options.traffic;
+    const name = `outbound|${port}||${host}`;
     const state = await store.demand(name, AbortSignal.timeout(DEMAND_TIMEOUT_MS));
-    if (state === 'absent') return refuse(502, `unknown-destination: no service ${host}:${port}`);
+    if (state === 'absent') {
+      return others.length > 0 ? this.#toFirst(head, others, port) : this.#unknown(host, port);
+    }
     if (state === 'pending') return refuse(503, 'no-configuration');
     const runtime = this.#runtimeOf(name);
     return runtime === undefined
@@ -157,6 +184,12 @@ class ForwarderConnection {
     }
     session.finish(finishedOf(completion, decision));
   }
+}
+
+/** A name of two labels may be a Service of another namespace, and a host outside. */
+function namesFor(name: string, serviceHost: string): readonly string[] {
+  const literal = (name.endsWith('.') ? name.slice(0, -1) : name).toLowerCase();
+  return literal.includes('.') && literal !== serviceHost ? [serviceHost, literal] : [serviceHost];
 }
 
 const refuse = (status: number, reasonCode: string): Http1Action => ({

@@ -3,7 +3,7 @@ import type { Socket } from 'node:net';
 import { acceptConnection, type Admitted, type Served } from '../listener/accept.ts';
 import type { Destination } from '../listener/original-dst.ts';
 import { ConnectionFacts } from '../filters/connection-facts.ts';
-import type { OpenConnections } from '../state/open-connections.ts';
+import type { OpenConnection, OpenConnections } from '../state/open-connections.ts';
 import { AcceptorPool } from '../tls/acceptor-pool.ts';
 import { refusedRecord } from './refused.ts';
 import { serveHttp } from './serve-http.ts';
@@ -14,6 +14,8 @@ export interface OutboundOptions {
   readonly traffic: Traffic;
   readonly open: OpenConnections;
   readonly now: () => number;
+  /** Whether a listener is of hosts outside: of those open connections are judged again when it changes. */
+  readonly isOutside: (name: string) => boolean;
 }
 
 /** 5 s: a first call waits for its configuration no longer than clients wait to connect. */
@@ -47,11 +49,12 @@ export function createOutbound(options: OutboundOptions): AcceptOutbound {
     traffic.log(refusedRecord('outbound', { reasonCode, detail: '', facts, verdict: undefined }));
   };
   const serve = (socket: Socket, name: string, destination: Destination): void => {
+    const isOutside = options.isOutside(name);
     acceptConnection(socket, destination, {
-      listener: () => traffic.store.destination(name),
+      listener: () => (isOutside ? traffic.store.held(name) : traffic.store.destination(name)),
       acceptors,
       contexts: () => undefined,
-      open,
+      open: isOutside ? open : withoutJudgement(open),
       now,
       serve: (admitted) => serveAdmitted(traffic, admitted, destination),
       onRefused: (refused) => {
@@ -70,12 +73,34 @@ export function createOutbound(options: OutboundOptions): AcceptOutbound {
     if (socket.destroyed) return;
     if (state === 'ready') serve(socket, name, destination);
     else if (state === 'pending') refuse(socket, destination, 'no-configuration');
-    else if (fallback === undefined) refuse(socket, destination, 'unknown-destination');
+    else if (fallback === undefined && options.isOutside(name)) {
+      const host = name.slice(name.indexOf('||') + 2);
+      const reasonCode = 'egress-not-registered';
+      traffic.edges.refusals.note({ host, port: destination.port, reasonCode });
+      refuse(socket, destination, reasonCode);
+    } else if (fallback === undefined) refuse(socket, destination, 'unknown-destination');
     else await demand(socket, fallback, destination, undefined);
   };
   return (socket, name, destination, fallback) => {
     if (traffic.store.destination(name) !== undefined) serve(socket, name, destination);
     else void demand(socket, name, destination, fallback);
+  };
+}
+
+/** Where a call within the mesh leads is no question of what it may: an open connection outlives its destination's name. */
+function withoutJudgement(open: OpenConnections): Pick<OpenConnections, 'add' | 'delete'> {
+  const kept = new WeakMap<OpenConnection, OpenConnection>();
+  return {
+    add(connection) {
+      const unjudged: OpenConnection = {
+        rejudge: () => undefined,
+        cut: (reasonCode) => connection.cut(reasonCode),
+        drain: () => connection.drain(),
+      };
+      kept.set(connection, unjudged);
+      open.add(unjudged);
+    },
+    delete: (connection) => open.delete(kept.get(connection) ?? connection),
   };
 }
 
@@ -86,7 +111,7 @@ function serveAdmitted(
 ): Served | undefined {
   const { chain } = admitted;
   if (chain.http !== undefined) {
-    return serveHttp(admitted, chain.http, { traffic, isInbound: false });
+    return serveHttp(admitted, chain.http, { traffic, isInbound: false, destination });
   }
   if (chain.tcpCluster === undefined) return undefined;
   return serveTcp(admitted, chain.tcpCluster, { traffic, isInbound: false, destination });

@@ -21,15 +21,21 @@ import { DRAIN_NOTICE_MS } from '../http/h1-downstream.ts';
 import { Http1Connection, type Http1Action } from '../http/http1-proxy.ts';
 import { Http2Connection, type Http2Action } from '../http2/http2-proxy.ts';
 import type { HttpRuntime } from '../state/chain.ts';
+import type { Address } from '../upstream/cluster.ts';
 import { isSecured } from '../upstream/secured.ts';
+import { extrasOf, type RouteExtras } from '../routes/extras.ts';
 import { inboundFlow, outboundFlow } from './flow.ts';
+import { onceResolved, upstreamFor } from './outside.ts';
 import { hashRequest } from './request-hash.ts';
 import { beginRequest, endRequest } from './request-limits.ts';
+import { decideUnlessFlood, noteReset } from '../traffic/flood-requests.ts';
 import type { Traffic } from './traffic.ts';
 
 export interface HttpServing {
   readonly traffic: Traffic;
   readonly isInbound: boolean;
+  /** Where a client of this workload's was going. */
+  readonly destination?: Address;
 }
 
 /** What was decided about requests that are under way, until they are logged. */
@@ -73,9 +79,9 @@ export function onDecision<Action>(
   session: HttpSession,
   decisions: Decisions,
   head: RequestHead,
-  act: (decision: HttpDecision) => Action,
+  act: (decision: HttpDecision) => Action | Promise<Action>,
 ): Action | Promise<Action> {
-  const decision = session.decide(head);
+  const decision = decideUnlessFlood(session, head);
   if (!(decision instanceof Promise)) {
     decisions.set(head, decision);
     return act(decision);
@@ -205,8 +211,10 @@ function serveHttp1(
       onRequest: (head) =>
         onDecision(session, decisions, head, (decision) => http1Action(decision, serving, head)),
       isStillAllowed: (head) => session.isStillAllowed(head, decidedOf(decisions, head)),
-      onComplete: (completion) =>
-        session.finish(finishedOf(completion, takeDecision(decisions, completion.head))),
+      onComplete: (completion) => {
+        noteReset(session, completion);
+        session.finish(finishedOf(completion, takeDecision(decisions, completion.head)));
+      },
       onClose: () => decisions.clear(),
     },
     {
@@ -241,8 +249,8 @@ export function http1Action(
   const { traffic, isInbound } = serving;
   const decision = withCredentials(decided, serving);
   if (decision.kind === 'respond') return respondAction(decision);
-  const cluster = traffic.store.cluster(decision.route.cluster);
-  if (cluster === undefined) return noCluster(decision.requestId);
+  const cluster = upstreamFor(decision, serving, head);
+  if ('kind' in cluster) return cluster;
   if (!beginRequest(head, cluster.breaker)) return overloaded(decision.requestId);
   return {
     kind: 'forward',
@@ -251,7 +259,9 @@ export function http1Action(
       target: decision.target,
       isRemoved: removalOf(decision, isInbound),
       added: decision.added,
+      authority: decision.ruled?.authority,
     },
+    extras: extrasFor(decision, traffic),
     body: decision.runtime.body,
     retry: decision.route.retry && cluster.retryPlan(decision.route.retry),
     hash: decision.route.hashPolicies && hashRequest(decision.route.hashPolicies, head).hash,
@@ -262,8 +272,8 @@ function http2Action(decided: HttpDecision, serving: HttpServing, head: RequestH
   const { traffic, isInbound } = serving;
   const decision = withCredentials(decided, serving);
   if (decision.kind === 'respond') return respondAction(decision);
-  const cluster = traffic.store.cluster(decision.route.cluster);
-  if (cluster === undefined) return noCluster(decision.requestId);
+  const cluster = upstreamFor(decision, serving, head);
+  if ('kind' in cluster) return cluster;
   if (!beginRequest(head, cluster.breaker)) return overloaded(decision.requestId);
   return {
     kind: 'forward',
@@ -272,12 +282,20 @@ function http2Action(decided: HttpDecision, serving: HttpServing, head: RequestH
       path: decision.target,
       isRemoved: removalOf(decision, isInbound),
       added: decision.added,
+      authority: decision.ruled?.authority,
     },
+    extras: extrasFor(decision, traffic),
     body: decision.runtime.body,
     retry: decision.route.retry && cluster.retryPlan(decision.route.retry),
     hash: decision.route.hashPolicies && hashRequest(decision.route.hashPolicies, head).hash,
   };
 }
+
+/** Copies go where the workload may send requests itself, and are no reason to wait. */
+const extrasFor = ({ route, ruled }: Forward, { store }: Traffic): RouteExtras | undefined =>
+  route.timeoutMs === 0 && ruled === undefined
+    ? undefined
+    : extrasOf(route, ruled, (name) => store.cluster(name));
 
 function removalOf({ edits }: Forward, isInbound: boolean): (name: string) => boolean {
   const isRemoved = isInbound ? isRemovedInbound : isRemovedOutbound;
@@ -295,12 +313,16 @@ function serveHttp2(
     admitted.socket,
     {
       onRequest: (head) =>
-        onDecision(session, decisions, head, (decision) => http2Action(decision, serving, head)),
+        onDecision(session, decisions, head, (decision) =>
+          onceResolved(decision, serving, () => http2Action(decision, serving, head)),
+        ),
       isStillAllowed: (head) => session.isStillAllowed(head, decidedOf(decisions, head)),
-      onComplete: (completion) =>
+      onComplete: (completion) => {
+        noteReset(session, completion);
         session.finish(
           finishedOf(completion, takeDecision(decisions, completion.head), completion.grpcStatus),
-        ),
+        );
+      },
       onClose: () => undefined,
     },
     {
@@ -324,8 +346,6 @@ function respondAction(decision: LocalAnswer) {
 
 const unavailable = (reasonCode: string, headers: readonly string[]) =>
   ({ kind: 'respond', status: 503, body: `${reasonCode}\n`, reasonCode, headers }) as const;
-
-const noCluster = (requestId: string) => unavailable('no-cluster', ['x-request-id', requestId]);
 
 /** Told as Envoy tells it. */
 const overloaded = (requestId: string) =>

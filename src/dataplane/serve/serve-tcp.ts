@@ -4,6 +4,10 @@ import type { ConnectionFacts } from '../filters/connection-facts.ts';
 import type { Admitted, Served } from '../listener/accept.ts';
 import type { SeenRequest } from '../report/edge-counts.ts';
 import type { Address } from '../upstream/cluster.ts';
+import { formatHostPort } from '@weft/model/host-port';
+import { refusalOf } from '../egress/refusals.ts';
+import { resetConnection } from '../tls/reset.ts';
+import { noteRefused } from './outside.ts';
 import { joinSockets, TCP_IDLE_TIMEOUT_MS, type TcpTunnel } from '../tcp/tcp-proxy.ts';
 import { inboundFlow, outboundFlow } from './flow.ts';
 import type { Traffic } from './traffic.ts';
@@ -57,6 +61,15 @@ export function serveTcp(admitted: Admitted, clusterName: string, serving: TcpSe
     traffic.metrics.refused(isInbound ? 'inbound' : 'outbound', reasonCode);
     log(upstream, reasonCode, 0, 0);
   };
+  const outside = isInbound ? undefined : refusalOf(clusterName);
+  if (outside !== undefined) {
+    const { serverName } = facts.endpoints;
+    const host = serverName === '' ? destination.address : serverName;
+    noteRefused(traffic, { host, port: destination.port, reasonCode: outside });
+    log(formatHostPort({ host, port: destination.port }), outside, 0, 0);
+    resetConnection(socket);
+    return { rejudge: () => undefined, drain: () => undefined, cut: () => undefined };
+  }
   const cluster = traffic.store.cluster(clusterName);
   if (cluster === undefined) fail('no-cluster', '');
   else {

@@ -26,3 +26,9 @@ export function serviceHostOf(own: {
       : undefined;
   };
 }
+
+/** @returns whether a listener's name is one of hosts outside the mesh, or of what is known of none. */
+export const outsideOf =
+  (domain: string): ((name: string) => boolean) =>
+  (name) =>
+    name === 'virtualOutbound' || (name.startsWith('outbound|') && !name.endsWith(`.${domain}`));

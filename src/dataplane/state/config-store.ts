@@ -2,14 +2,16 @@
 import type { Cluster } from '@weft/xds/resources/cluster';
 import type { ClusterLoadAssignment, Endpoint } from '@weft/xds/resources/endpoint';
 import type { Listener } from '@weft/xds/resources/listener';
-import type { RouteConfiguration } from '@weft/xds/resources/route';
+import { clustersOf, type RouteConfiguration } from '@weft/xds/resources/route';
 import { BUNDLE_SECRET, type Secret } from '@weft/xds/resources/secret';
 import type { ResourceByKind, ResourceKind } from '@weft/xds/resource';
 import type { Clock } from '@weft/model/clock';
 import type { AuthorizerUpstream } from '../ext-authz/authorizer.ts';
 import { createGates, type Gates } from '../filters/gates.ts';
 import { compileListener, referencesOf, type ListenerRuntime } from './chain.ts';
+import { isAwaitingSecrets, secretsOf } from './secrets-of.ts';
 import { fill, type Table } from './table.ts';
+import { WaitingRoutes } from './waiting-routes.ts';
 
 /** The listener of the proxy's own workload. */
 export const INBOUND_LISTENER = 'inbound';
@@ -68,6 +70,10 @@ export class ConfigStore<C extends ClusterHandle> {
   readonly #clusters: Table<Cluster> = new Map();
   readonly #endpoints: Table<ClusterLoadAssignment> = new Map();
   readonly #secrets: Table<Secret> = new Map();
+  readonly #waitingRoutes = new WaitingRoutes({
+    isInForce: (name) => this.route(name) !== undefined,
+    isSettled: (cluster) => this.#isSettled(cluster),
+  });
   readonly #handles = new Map<string, C>();
   /** Destinations in use, longest idle first. */
   readonly #lastUsed = new Map<string, number>();
@@ -95,8 +101,16 @@ export class ConfigStore<C extends ClusterHandle> {
         update.changed.has(INBOUND_LISTENER) || update.removed.has(INBOUND_LISTENER);
       if (isInbound) this.#options.onInboundChange();
     }
+    this.#settleRoutes();
     this.#wakeWaiters();
     return errors;
+  }
+
+  #settleRoutes(): void {
+    const due = this.#waitingRoutes.settle();
+    if (due.size === 0) return;
+    fill(this.#routes, due, new Set());
+    this.#reconcile();
   }
 
   #store(update: ResourceUpdate): readonly string[] {
@@ -104,7 +118,7 @@ export class ConfigStore<C extends ClusterHandle> {
       case 'listener':
         return this.#storeListeners(update.changed, update.removed);
       case 'route':
-        fill(this.#routes, update.changed, update.removed);
+        fill(this.#routes, this.#waitingRoutes.take(update), update.removed);
         return [];
       case 'cluster':
         fill(this.#clusters, update.changed, update.removed);
@@ -221,6 +235,16 @@ export class ConfigStore<C extends ClusterHandle> {
     return this.#stateOf(name) === 'ready' ? this.#listeners.get(name)?.value : undefined;
   }
 
+  /** The newest of it, whether or not all that it needs is here: what must not go on need not wait. */
+  held(name: string): ListenerRuntime | undefined {
+    return this.#listeners.get(name)?.value;
+  }
+
+  /** The control plane says that there is none. */
+  isAbsent(name: string): boolean {
+    return this.#stateOf(name) === 'absent';
+  }
+
   /**
    * Subscribes to a destination and answers once it can be used or is known not to exist.
    * `pending` after the signal was aborted: the control plane has not said anything.
@@ -277,36 +301,29 @@ export class ConfigStore<C extends ClusterHandle> {
     if (entry === undefined) return 'pending';
     if (entry.value === undefined) return entry.isGone ? 'absent' : 'pending';
     const references = referencesOf(entry.value);
-    const clusters = new Set(references.clusters);
     for (const routeName of references.routes) {
       const route = this.#routes.get(routeName)?.value;
       if (route === undefined) return 'pending';
-      for (const cluster of clustersOf(route)) clusters.add(cluster);
+      for (const cluster of clustersOf(route)) if (!this.#isSettled(cluster)) return 'pending';
     }
     for (const secret of references.secrets) {
       if (this.#secrets.get(secret)?.value === undefined) return 'pending';
     }
-    for (const clusterName of clusters) {
-      const cluster = this.#clusters.get(clusterName)?.value;
-      if (cluster === undefined) return 'pending';
-      if (this.#isAwaitingSecrets(cluster)) return 'pending';
-      if (cluster.discovery.kind === 'eds') {
-        const assignment = this.#endpoints.get(cluster.discovery.serviceName);
-        if (assignment === undefined || (assignment.value === undefined && !assignment.isGone)) {
-          return 'pending';
-        }
-      }
-    }
-    return 'ready';
+    const areHere = [...references.clusters].every(
+      (cluster) => this.#isSettled(cluster) && this.#clusters.get(cluster)?.value !== undefined,
+    );
+    return areHere ? 'ready' : 'pending';
   }
 
-  /** What TLS to the outside is made with; one that the control plane does not have is waited for no longer. */
-  #isAwaitingSecrets(cluster: Cluster): boolean {
-    if (cluster.originatedTls === undefined) return false;
-    return secretsOf(cluster).some((name) => {
-      const entry = this.#secrets.get(name);
-      return entry === undefined || (entry.value === undefined && !entry.isGone);
-    });
+  /** Here with all it needs, or known not to exist: then what is sent there is answered with why. */
+  #isSettled(name: string): boolean {
+    const entry = this.#clusters.get(name);
+    if (entry?.value === undefined) return entry?.isGone === true;
+    const { discovery } = entry.value;
+    if (isAwaitingSecrets(entry.value, this.#secrets)) return false;
+    if (discovery.kind !== 'eds') return true;
+    const assignment = this.#endpoints.get(discovery.serviceName);
+    return assignment !== undefined && (assignment.value !== undefined || assignment.isGone);
   }
 
   /** Makes the subscriptions those that the roots reach, and drops what is no longer reached. */
@@ -325,8 +342,9 @@ export class ConfigStore<C extends ClusterHandle> {
       for (const secret of references.certificates) secrets.add(secret);
     }
     for (const name of routes) {
-      const route = this.#routes.get(name)?.value;
-      if (route !== undefined) for (const cluster of clustersOf(route)) clusters.add(cluster);
+      for (const route of [this.route(name), this.#waitingRoutes.get(name)]) {
+        if (route !== undefined) for (const cluster of clustersOf(route)) clusters.add(cluster);
+      }
     }
     const assignments = new Set<string>();
     for (const name of clusters) {
@@ -377,14 +395,4 @@ export class ConfigStore<C extends ClusterHandle> {
   handles(): ReadonlyMap<string, C> {
     return this.#handles;
   }
-}
-
-function* clustersOf(route: RouteConfiguration): Iterable<string> {
-  for (const host of route.virtualHosts) for (const { cluster } of host.routes) yield cluster;
-}
-
-function secretsOf(cluster: Cluster | undefined): readonly string[] {
-  if (cluster?.meshTls !== undefined) return [cluster.meshTls.validationSecret];
-  const { trust, certificate } = cluster?.originatedTls ?? {};
-  return [trust, certificate].flatMap((one) => (one?.kind === 'secret' ? [one.name] : []));
 }

@@ -14,6 +14,7 @@ import { CircuitBreaker } from './breaker.ts';
 import type { ClusterOptions, TcpUpstream } from './cluster-options.ts';
 import { PooledConnection } from './connection.ts';
 import { Connector, type Address } from './connector.ts';
+import { DirectClusters } from './direct-clusters.ts';
 import { noteResult } from './ejection.ts';
 import { endpointKey, UpstreamEndpoint } from './endpoint.ts';
 import type { RetryPlan } from './retries.ts';
@@ -32,6 +33,7 @@ export class ClusterRuntime implements ClusterHandle {
   #endpoints: readonly UpstreamEndpoint[] = [];
   readonly #connector: Connector;
   #external: ExternalConnector | undefined;
+  #direct: DirectClusters<ClusterRuntime> | undefined;
   readonly #balancer: Balancer;
   readonly #allowance: RetryAllowance;
   readonly breaker: CircuitBreaker;
@@ -124,6 +126,12 @@ export class ClusterRuntime implements ClusterHandle {
   secretsChanged(): void {
     if (this.#external?.secretsChanged() !== true) return;
     for (const endpoint of this.#endpoints) endpoint.closeIdle();
+  }
+
+  /** The same to one address, for clusters that go where the client was going. */
+  direct(address: Address): ClusterRuntime {
+    this.#direct ??= new DirectClusters((cluster) => new ClusterRuntime(cluster, this.#options));
+    return this.#direct.towards(this.#cluster, address);
   }
 
   /** Endpoints that stay keep their state and connections; those that left finish what is in flight. */
@@ -365,6 +373,7 @@ export class ClusterRuntime implements ClusterHandle {
   }
 
   [Symbol.dispose](): void {
+    this.#direct?.[Symbol.dispose]();
     for (const endpoint of this.#endpoints) {
       endpoint.isRemoved = true;
       endpoint.closeIdle();
