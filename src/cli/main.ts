@@ -18,6 +18,7 @@ const COMMANDS: ReadonlyMap<string, () => Promise<Register>> = new Map([
   ['certs', async () => (await import('./commands/inspect.ts')).addInspectCommands],
   ['ready', async () => (await import('./commands/inspect.ts')).addInspectCommands],
   ['policy', async () => (await import('./commands/policy.ts')).addPolicyCommands],
+  ['admission', async () => (await import('./commands/admission.ts')).addAdmissionCommands],
   ['credentials', async () => (await import('./commands/credentials.ts')).addCredentialsCommands],
   ['capture', async () => (await import('./commands/capture.ts')).addCaptureCommands],
   ['inject', async () => (await import('./commands/inject.ts')).addInjectCommands],

@@ -182,7 +182,7 @@ test('the API server finds word for word what the process finds, in each of many
       const texts = textsOf(name, whole.value);
       const answer = await create(pod, name);
       const told = JSON.stringify(pod, undefined, 1);
-      assert.equal(answer.ok, texts.length === 0, `${name}: ${whyNot(answer)}\n${texts}\n${told}`);
+      assert.equal(answer.ok, texts.length === 0, `${name}: ${whyNot(answer)}\n${texts.join()}\n${told}`);
       counts[answer.ok ? 'allowed' : 'refused']++;
       if (answer.ok) continue;
       const said = MESSAGE.exec(answer.message)?.[1];

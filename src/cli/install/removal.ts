@@ -9,7 +9,10 @@ import {
   NAMESPACES,
   PODS,
   SECRETS,
+  VALIDATING_ADMISSION_BINDINGS,
+  VALIDATING_ADMISSION_POLICIES,
 } from '@weft/kube/resource';
+import { OWN_LABEL } from '@weft/controlplane/admission/render-policies';
 import { INJECTED_ANNOTATION } from '@weft/controlplane/inject/annotations';
 import { type Change, helmReleaseOf, listOwn, removeObject } from './apply-objects.ts';
 import { requireNoOther } from './installation.ts';
@@ -64,6 +67,7 @@ export async function uninstall(options: RemovalOptions): Promise<void> {
     if (KEPT.has(resource)) continue;
     for (const one of await listOwn(client, resource)) await remove(options, one);
   }
+  await removeRendered(options);
   await removeNamed(options, LEASES, CONTROL_PLANE);
   if (!isPurge) return;
   await removeBundles(options);
@@ -93,6 +97,20 @@ async function removeNamed(
   const found = await client.get(resource, { name, namespace });
   if (!found.ok && found.code !== 404) throw new Error(found.message);
   if (found.ok) await remove(options, { resource, object: found.value, name, namespace });
+}
+
+/** They would enforce policies that nobody keeps any more. */
+async function removeRendered(options: RemovalOptions): Promise<void> {
+  for (const resource of [VALIDATING_ADMISSION_BINDINGS, VALIDATING_ADMISSION_POLICIES]) {
+    const listed = await options.client.list(resource, { labelSelector: OWN_LABEL });
+    // An API server before 1.30 has none.
+    if (!listed.ok && listed.code === 404) continue;
+    if (!listed.ok) throw new Error(listed.message);
+    for (const object of listed.value.items) {
+      const name = textAt(object, 'metadata', 'name') ?? '';
+      await remove(options, { resource, object, name, namespace: undefined });
+    }
+  }
 }
 
 async function removeBundles(options: RemovalOptions): Promise<void> {

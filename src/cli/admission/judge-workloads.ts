@@ -1,0 +1,94 @@
+// Says what policies make of many workloads: what was found in each, in words and for programs.
+import {
+  type CheckContext,
+  describeFinding,
+  expiredExemptions,
+  type Finding,
+  findInPod,
+  policyName,
+} from '@weft/model/admission/check-workload';
+import type { AdmissionMode, WorkloadPolicy } from '@weft/model/admission/types';
+import type { Workload } from '@weft/model/admission/workload';
+
+export interface JudgedWorkload {
+  /** `Pod shop/web`. */
+  readonly name: string;
+  /** `shop.yaml:12`; absent for what runs. */
+  readonly place?: string;
+  readonly findings: readonly Finding[];
+}
+
+export interface Judged {
+  readonly workloads: readonly JudgedWorkload[];
+  /** Exemptions that have ended, as sentences. */
+  readonly ended: readonly string[];
+}
+
+export const workloadName = ({ kind, namespace, name }: Workload): string =>
+  `${kind} ${namespace}/${name}`;
+
+export interface Asked {
+  readonly workload: Workload;
+  readonly place?: string;
+  readonly namespaceLabels?: ReadonlyMap<string, string>;
+}
+
+export function judgeWorkloads(
+  asked: Iterable<Asked>,
+  policies: readonly WorkloadPolicy[],
+  context: CheckContext,
+): Judged {
+  const workloads = [...asked].map(({ workload, place, namespaceLabels }) => ({
+    name: workloadName(workload),
+    ...(place !== undefined && { place }),
+    findings: policies.flatMap((policy) =>
+      findInPod(policy, { workload, ...(namespaceLabels && { namespaceLabels }) }, context),
+    ),
+  }));
+  return { workloads, ended: policies.flatMap((policy) => endedOf(policy, context.nowMs)) };
+}
+
+const endedOf = (policy: WorkloadPolicy, nowMs: number): readonly string[] =>
+  expiredExemptions(policy, nowMs).map(({ index, exemption: { expiresAtMs, reason } }) => {
+    const end = new Date(expiresAtMs).toISOString();
+    return `${policyName(policy)} spec.exemptions[${index}] ended ${end} (${reason}): remove or renew it`;
+  });
+
+const MARKS: Readonly<Record<AdmissionMode, string>> = {
+  enforce: 'REFUSED',
+  warn: 'warning',
+  audit: 'noted  ',
+};
+
+export const isRefused = ({ findings }: JudgedWorkload): boolean =>
+  findings.some(({ policy }) => policy.mode === 'enforce');
+
+/** One line for each workload that complies, and one for each thing that was found. */
+export function judgedLines({ name, place, findings }: JudgedWorkload): readonly string[] {
+  const at = place === undefined ? name : `${name} (${place})`;
+  if (findings.length === 0) return [`ok       ${at}`];
+  return findings.map(
+    (finding) =>
+      `${MARKS[finding.policy.mode]}  ${at}: ${policyName(finding.policy)}: ${describeFinding(finding)}`,
+  );
+}
+
+/** For programs. */
+export const judgedJson = ({ workloads, ended }: Judged): object => ({
+  isGood: !workloads.some(isRefused),
+  ended,
+  workloads: workloads.map(({ name, place, findings }) => ({
+    name,
+    ...(place !== undefined && { place }),
+    findings: findings.map(({ policy, check, rule, container, field, value, cure }) => ({
+      policy: policyName(policy),
+      mode: policy.mode,
+      check,
+      rule,
+      ...(container !== undefined && { container }),
+      field,
+      value,
+      cure,
+    })),
+  })),
+});
