@@ -11,7 +11,7 @@ import {
   MESH_ALPN,
   type NetworkFilter,
 } from '@weft/xds/resources/listener';
-import type { HeaderRules } from '@weft/xds/resources/route-rule';
+import type { HeaderRules, RouteRule } from '@weft/xds/resources/route-rule';
 import { BUNDLE_SECRET, OWN_CERTIFICATE_SECRET } from '@weft/xds/resources/secret';
 import { DRY_RUN_PREFIXES, type ShadowRules } from '@weft/xds/resources/shadow-rules';
 import { buildExtAuthzFilters } from './ext-authz-filters.ts';
@@ -27,6 +27,8 @@ interface HttpTarget {
   readonly cluster: string;
   /** Clients outside the mesh show certificates. */
   readonly showsClient?: boolean;
+  /** X-Forwarded-Proto, where an application may be called by both. */
+  readonly scheme?: 'http' | 'https';
   /** For every answer of the application. */
   readonly answerHeaders?: HeaderRules;
 }
@@ -140,6 +142,13 @@ const peersOf = (settings: MeshSettings): readonly StringMatcher[] =>
 
 const statName = (cluster: string): string => cluster.replaceAll('|', '_');
 
+function headerRules({ scheme, answerHeaders }: HttpTarget): { readonly rule?: RouteRule } {
+  if (scheme === undefined) return {};
+  const put = [{ name: 'x-forwarded-proto', value: scheme, isSet: true }];
+  const requestHeaders: HeaderRules = { remove: [], put };
+  return { rule: { requestHeaders, ...(answerHeaders && { responseHeaders: answerHeaders }) } };
+}
+
 function clientCertMode(
   security: Security,
   { showsClient }: HttpTarget,
@@ -160,7 +169,7 @@ function httpFilter(
     cluster: of.cluster,
     timeoutMs: 0,
     connectRetries: 0,
-    ...(of.answerHeaders && { rule: { responseHeaders: of.answerHeaders } }),
+    ...headerRules(of),
   } as const;
   return {
     kind: 'http',

@@ -9,7 +9,7 @@ import {
   MESH_ALPN,
 } from '@weft/xds/resources/listener';
 import { createChainParts, type ChainParts } from './inbound-chains.ts';
-import { buildTerminationChains, terminationOf } from './termination-chains.ts';
+import { asksForClients, buildTerminationChains, terminationOf } from './termination-chains.ts';
 import { inboundClusterName, PASSTHROUGH_CLUSTER } from './cluster-names.ts';
 
 export const INBOUND_LISTENER = 'inbound';
@@ -38,7 +38,7 @@ export function buildInboundListener(spec: InboundSpec): Listener {
     const held = terminationOf(spec, port);
     return held.kind === 'none'
       ? chainsOfPort(port, parts)
-      : buildTerminationChains(port, held, parts);
+      : buildTerminationChains(port, held, { parts, asksForClients: asksForClients(spec) });
   });
   const { chains, defaultChain } = undeclaredChains(spec.mode, parts);
   const filterChains = [...portChains, ...chains];

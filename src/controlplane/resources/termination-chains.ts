@@ -1,8 +1,9 @@
 // The filter chains of a port that takes TLS of clients outside the mesh, beside those of the mesh and of plaintext.
 import type { InboundPort, InboundSpec } from '@weft/model/mesh/mesh';
 import { isHttp, type PortProtocol } from '@weft/model/mesh/protocol';
-import { trustDomainOf } from '@weft/model/tls/client-certificate';
-import type { Hsts, TlsTermination } from '@weft/model/tls/types';
+import { CLIENT_AUTH, trustDomainOf } from '@weft/model/tls/client-certificate';
+import { CLIENT_CERTIFICATE } from '@weft/model/tls/client-facts';
+import type { ClientConstraints, Hsts, TlsTermination } from '@weft/model/tls/types';
 import {
   type FilterChain,
   type FilterChainMatch,
@@ -57,7 +58,7 @@ const carriesHttp = (protocol: PortProtocol): boolean =>
 export function buildTerminationChains(
   port: InboundPort,
   held: Exclude<PortTermination, { readonly kind: 'none' }>,
-  parts: ChainParts,
+  { parts, asksForClients }: { readonly parts: ChainParts; readonly asksForClients: boolean },
 ): readonly FilterChain[] {
   const chain = (label: string, match: Partial<FilterChainMatch>, rest: Rest): FilterChain => ({
     name: `${port.port}-${label}`,
@@ -72,7 +73,7 @@ export function buildTerminationChains(
   const { serverNames } = termination;
   const match = { transportProtocol: 'tls', serverNames } as const;
   const outside = chain('outside', match, {
-    termination: terminationTls(termination, port.protocol),
+    termination: terminationTls(termination, port.protocol, asksForClients),
     filters: outsideFilters(termination, port, parts),
   });
   return [
@@ -121,6 +122,7 @@ function outsideFilters(
     port,
     cluster,
     showsClient: clientCertificates !== undefined,
+    scheme: 'https',
     ...(hsts && { answerHeaders: hstsHeader(hsts) }),
   });
 }
@@ -147,7 +149,7 @@ function plainChains(
   if (plaintext.kind === 'redirect' && carriesHttp(protocol))
     return [chain('redirect', raw, { filters: [redirectFilter(port, plaintext)] })];
   if (plaintext.kind !== 'allow') return undefined;
-  const http = { filters: parts.http('plain', { port, cluster }) };
+  const http = { filters: parts.http('plain', { port, cluster, scheme: 'http' }) };
   const tcp = { filters: parts.tcp(cluster) };
   if (isHttp(protocol)) return [chain('plain-http', raw, http)];
   if (protocol !== 'auto') return [chain('plain-tcp', raw, tcp)];
@@ -189,7 +191,32 @@ const redirectFilter = (
   };
 };
 
-function terminationTls(termination: TlsTermination, protocol: PortProtocol): TerminationTls {
+/** Whether a rule reads what certificates of clients say. */
+export const asksForClients = ({ policies }: Pick<InboundSpec, 'policies'>): boolean =>
+  policies.some(({ rules = [] }) =>
+    rules.some(({ when }) =>
+      when.some(({ key }) => key.kind === 'metadata' && key.filter === CLIENT_CERTIFICATE),
+    ),
+  );
+
+/**
+ * An Envoy knows nothing of what such a rule reads, and a DENY by it would never apply there: then clientAuth, which is
+ * asked for in any case, is asked for by name, in words that Envoy does not know and refuses.
+ */
+function constraintsOf(
+  { constraints }: NonNullable<TlsTermination['clientCertificates']>,
+  isAskedFor: boolean,
+): ClientConstraints {
+  if (!isAskedFor) return constraints;
+  const { extendedKeyUsages } = constraints;
+  return { ...constraints, extendedKeyUsages: [...new Set([CLIENT_AUTH, ...extendedKeyUsages])] };
+}
+
+function terminationTls(
+  termination: TlsTermination,
+  protocol: PortProtocol,
+  isAskedFor: boolean,
+): TerminationTls {
   const { namespace, minVersion, maxVersion, cipherSuites, clientCertificates } = termination;
   return {
     minVersion,
@@ -205,7 +232,7 @@ function terminationTls(termination: TlsTermination, protocol: PortProtocol): Te
       clients: {
         isRequired: clientCertificates.mode === 'REQUIRED',
         trust: trustOf(namespace, clientCertificates),
-        constraints: clientCertificates.constraints,
+        constraints: constraintsOf(clientCertificates, isAskedFor),
       },
     }),
   };
