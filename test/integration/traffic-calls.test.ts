@@ -120,6 +120,36 @@ test('a ring: the same user goes to the same endpoint, and others to others', as
   assert.equal(new Set(first).size, 3, first.join());
 });
 
+test('a ring by cookie: who has none is given one, and then stays where it was', async () => {
+  await using one = await startHttpApp({ name: 'one' });
+  await using two = await startHttpApp({ name: 'two' });
+  await trafficOf('sticky', {
+    loadBalancing: {
+      policy: 'RING_HASH',
+      hash: [{ cookie: { name: 'sid', path: '/', ttl: '1h' } }],
+    },
+  });
+  const { via } = await open('sticky', [one, two]);
+  await eventually(async () => (await call(via, '/x')).headers['set-cookie'] !== undefined, {
+    what: 'a cookie',
+  });
+  const seen = new Set<string>();
+  for (let count = 0; count < 20; count++) {
+    const first = await call(via, '/x');
+    const line = first.headers['set-cookie']?.[0] ?? '';
+    assert.match(line, /^sid="[0-9a-f]{32}"; Max-Age=3600; Path=\/; HttpOnly$/);
+    const cookie = line.slice(0, line.indexOf(';'));
+    const { app } = JSON.parse(first.body);
+    seen.add(app);
+    for (let again = 0; again < 3; again++) {
+      const next = await call(via, '/x', { headers: { cookie } });
+      assert.equal(JSON.parse(next.body).app, app);
+      assert.equal(next.headers['set-cookie'], undefined);
+    }
+  }
+  assert.equal(seen.size, 2, 'new clients go to both');
+});
+
 test('ejection: an endpoint that answers with 500 is left out where the policy counts it', async () => {
   await using good = await startHttpApp({ name: 'good' });
   await using bad = await startHttpApp({

@@ -4,6 +4,7 @@ import type { Http2Upstream } from '../http2/http2-contract.ts';
 import { AnswerHeaders } from './answer-headers.ts';
 import type { RuledRequest } from './apply-rule.ts';
 import type { Route } from '@weft/xds/resources/route';
+import type { HeaderRules } from '@weft/xds/resources/route-rule';
 
 /** Where copies go. */
 export interface MirrorTarget {
@@ -20,14 +21,22 @@ export interface RouteExtras {
 
 const NONE: readonly MirrorTarget[] = [];
 
+/** On top of what a route does: a cookie that was hashed already must reach the client. */
+const cookieRule = (value: string): HeaderRules => ({
+  remove: [],
+  put: [{ name: 'set-cookie', value, isSet: false }],
+});
+
 /** @returns `undefined` for most routes, which ask for nothing. */
 export function extrasOf(
   route: Route,
   ruled: RuledRequest | undefined,
   mirrorTo: (cluster: string) => MirrorTarget | undefined,
+  setCookie?: string,
 ): RouteExtras | undefined {
   const { timeoutMs } = route;
-  const answerHeaders = ruled?.answerHeaders ?? [];
+  const ofRules = ruled?.answerHeaders ?? [];
+  const answerHeaders = setCookie === undefined ? ofRules : [...ofRules, cookieRule(setCookie)];
   const mirrors =
     ruled === undefined ? NONE : ruled.mirrors.flatMap((name) => mirrorTo(name) ?? []);
   if (timeoutMs === 0 && answerHeaders.length === 0 && mirrors.length === 0) return undefined;

@@ -252,6 +252,8 @@ export function http1Action(
   const cluster = upstreamFor(decision, serving, head);
   if ('kind' in cluster) return cluster;
   if (!beginRequest(head, cluster.breaker)) return overloaded(decision.requestId);
+  const { hashPolicies } = decision.route;
+  const hashed = hashPolicies && hashRequest(hashPolicies, head);
   return {
     kind: 'forward',
     upstream: cluster.http1,
@@ -261,10 +263,10 @@ export function http1Action(
       added: decision.added,
       authority: decision.ruled?.authority,
     },
-    extras: extrasFor(decision, traffic),
+    extras: extrasFor(decision, traffic, hashed?.setCookie),
     body: decision.runtime.body,
     retry: decision.route.retry && cluster.retryPlan(decision.route.retry),
-    hash: decision.route.hashPolicies && hashRequest(decision.route.hashPolicies, head).hash,
+    hash: hashed?.hash,
   };
 }
 
@@ -275,6 +277,8 @@ function http2Action(decided: HttpDecision, serving: HttpServing, head: RequestH
   const cluster = upstreamFor(decision, serving, head);
   if ('kind' in cluster) return cluster;
   if (!beginRequest(head, cluster.breaker)) return overloaded(decision.requestId);
+  const { hashPolicies } = decision.route;
+  const hashed = hashPolicies && hashRequest(hashPolicies, head);
   return {
     kind: 'forward',
     upstream: cluster.http2,
@@ -284,18 +288,22 @@ function http2Action(decided: HttpDecision, serving: HttpServing, head: RequestH
       added: decision.added,
       authority: decision.ruled?.authority,
     },
-    extras: extrasFor(decision, traffic),
+    extras: extrasFor(decision, traffic, hashed?.setCookie),
     body: decision.runtime.body,
     retry: decision.route.retry && cluster.retryPlan(decision.route.retry),
-    hash: decision.route.hashPolicies && hashRequest(decision.route.hashPolicies, head).hash,
+    hash: hashed?.hash,
   };
 }
 
 /** Copies go where the workload may send requests itself, and are no reason to wait. */
-const extrasFor = ({ route, ruled }: Forward, { store }: Traffic): RouteExtras | undefined =>
-  route.timeoutMs === 0 && ruled === undefined
+const extrasFor = (
+  { route, ruled }: Forward,
+  { store }: Traffic,
+  setCookie: string | undefined,
+): RouteExtras | undefined =>
+  route.timeoutMs === 0 && ruled === undefined && setCookie === undefined
     ? undefined
-    : extrasOf(route, ruled, (name) => store.cluster(name));
+    : extrasOf(route, ruled, (name) => store.cluster(name), setCookie);
 
 function removalOf({ edits }: Forward, isInbound: boolean): (name: string) => boolean {
   const isRemoved = isInbound ? isRemovedInbound : isRemovedOutbound;
