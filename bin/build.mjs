@@ -97,6 +97,21 @@ function asLookUp(_whole, whole, names, module) {
     .join(' ');
 }
 
+/** Code of threads is a file of its own beside the program; chunks are in a folder. */
+const workerPaths = {
+  name: 'worker-paths',
+  setup(context) {
+    context.onLoad({ filter: /\/src\/dataplane\/login\/password-worker-path\.ts$/ }, () => ({
+      contents: [
+        "import { join } from 'node:path';",
+        'const up = import.meta.dirname.endsWith("chunks") ? ".." : ".";',
+        "export const passwordWorkerPath = () => join(import.meta.dirname, up, 'password-worker.mjs');",
+      ].join('\n'),
+      loader: 'js',
+    }));
+  },
+};
+
 /** The demo runs from the sources of its applications. */
 const withoutDemo = {
   name: 'without-demo',
@@ -128,7 +143,10 @@ for (const { name, entry } of images) {
   mkdirSync(outdir, { recursive: true });
   const { metafile } = await build({
     absWorkingDir: root,
-    entryPoints: [{ in: entry, out: 'weft' }],
+    entryPoints: [
+      { in: entry, out: 'weft' },
+      { in: 'src/dataplane/login/password-worker.ts', out: 'password-worker' },
+    ],
     outdir,
     outExtension: { '.js': '.mjs' },
     chunkNames: 'chunks/[name]-[hash]',
@@ -147,7 +165,7 @@ for (const { name, entry } of images) {
     alias: { protobufjs: 'protobufjs/light.js' },
     external: ['koffi'],
     banner: { js: BANNER },
-    plugins: [embeddedProtos, builtinsByName, withoutDemo, withoutProtoLoader],
+    plugins: [workerPaths, embeddedProtos, builtinsByName, withoutDemo, withoutProtoLoader],
     logLevel: 'warning',
   });
   writeFileSync(join(outdir, 'package.json'), `${JSON.stringify({ type: 'module' })}\n`);
