@@ -176,7 +176,8 @@ for (const { name, entry } of images) {
   const inputs = Object.keys(metafile.inputs).sort();
   const imports = Object.values(metafile.outputs).flatMap((output) => output.imports);
   const externals = new Set(imports.filter(({ external }) => external).map(({ path }) => path));
-  const made = { inputs, externals: [...externals].sort() };
+  const inMesh = inputsWithout(metafile.outputs, 'src/cli/static/static-command.ts');
+  const made = { inputs, inMesh, externals: [...externals].sort() };
   writeFileSync(`${outdir}.made-of.json`, `${JSON.stringify(made, undefined, 1)}\n`);
   const bytes = Object.entries(metafile.outputs)
     .filter(([file]) => file.endsWith('.mjs'))
@@ -184,6 +185,23 @@ for (const { name, entry } of images) {
   process.stdout.write(
     `${relative(process.cwd(), outdir)}: ${(bytes / 1024 / 1024).toFixed(1)} MiB of code from ${inputs.length} files\n`,
   );
+}
+
+/** What is loaded, now or later, by a program that never imports this module. */
+function inputsWithout(outputs, entryPoint) {
+  const found = new Set();
+  const seen = new Set();
+  const visit = (file) => {
+    const output = outputs[file];
+    if (output === undefined || seen.has(file) || output.entryPoint === entryPoint) return;
+    seen.add(file);
+    for (const input of Object.keys(output.inputs)) found.add(input);
+    for (const { path } of output.imports) visit(path);
+  };
+  for (const [file, output] of Object.entries(outputs)) {
+    if (output.entryPoint?.endsWith('main.ts')) visit(file);
+  }
+  return [...found].sort();
 }
 
 /** The one native library: getsockopt, for transparent interception. Its loader and one binary an architecture. */

@@ -11,6 +11,7 @@ import { promisify } from 'node:util';
 
 import { call, echoed, startHttpApp } from '../support/lab-clients.ts';
 import { startLab } from '../support/lab.ts';
+import { curl, startStatic } from '../support/static-rig.ts';
 
 const run = promisify(execFile);
 const root = fileURLToPath(new URL('../..', import.meta.url));
@@ -39,6 +40,8 @@ async function weft(bundle: string, ...args: readonly string[]) {
 
 interface MadeOf {
   readonly inputs: readonly string[];
+  /** Without what only a sidecar of its own file loads. */
+  readonly inMesh: readonly string[];
   readonly externals: readonly string[];
 }
 
@@ -48,13 +51,15 @@ const madeOf = async (bundle: string): Promise<MadeOf> => {
   return read;
 };
 
-test("the sidecar's bundle holds no CA, no control plane, no Kubernetes client and no node-forge", async () => {
-  const foreign = ['src/ca/', 'src/controlplane/', 'src/kube/', 'node-forge', '@kubernetes'];
-  const { inputs } = await madeOf('sidecar');
-  assert.deepEqual(
-    inputs.filter((file) => foreign.some((part) => file.includes(part))),
-    [],
-  );
+test("the sidecar's bundle holds no CA, no Kubernetes client and no node-forge, and nothing of a control plane that a mesh's sidecar loads", async () => {
+  const foreign = ['src/ca/', 'src/kube/', 'node-forge', '@kubernetes'];
+  const { inputs, inMesh } = await madeOf('sidecar');
+  const have = (files: readonly string[], parts: readonly string[]): readonly string[] =>
+    files.filter((file) => parts.some((part) => file.includes(part)));
+  assert.deepEqual(have(inputs, foreign), []);
+  assert.ok(have(inMesh, ['src/dataplane/sidecar.ts']).length === 1);
+  assert.deepEqual(have(inMesh, ['src/controlplane/', 'src/cli/static/', 'chokidar']), []);
+  assert.ok(have(inputs, ['src/controlplane/compile/']).length > 0, 'of its own file it compiles');
 });
 
 test('the bundles need no package: what they import is in them, in Node, or koffi beside them', async () => {
@@ -118,6 +123,20 @@ test("a command that is not in the sidecar's image is an error, and the demo say
   const demo = await weft('control-plane', 'demo');
   assert.equal(demo.code, 1);
   assert.match(demo.stderr, /in a checkout/);
+});
+
+test("a sidecar's bundle runs from a file of its own, and compares passwords in its thread", async () => {
+  process.env['WEFT_TEST_BUNDLES'] = out;
+  try {
+    const hash = '$2b$08$sF6CQ9vo13WtOVejO94sZu3g6gF98XAcUHeRS6ieQCIGs1KygdlcW';
+    const sections = 'basicAuthentication: {users: {file: users}}';
+    await using rig = await startStatic({ sections, files: { users: `ann:${hash}` } });
+    assert.equal((await curl(`${rig.url}/`)).status, 401);
+    assert.equal((await curl('-u', 'ann:wrong', `${rig.url}/`)).status, 401);
+    assert.equal((await curl('-u', 'ann:secret', `${rig.url}/`)).status, 200);
+  } finally {
+    delete process.env['WEFT_TEST_BUNDLES'];
+  }
 });
 
 test('both bundles together are a mesh: enrolment, configuration, policy and calls', async () => {
