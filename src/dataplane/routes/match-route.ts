@@ -49,7 +49,7 @@ function isPathMatched(match: RouteMatch, path: string): boolean {
 function isRestMatched({ headers, query }: RouteMatch, request: RoutedRequest): boolean {
   if (headers === undefined && query === undefined) return true;
   return (
-    (headers ?? NONE).every((matcher) => isTextMatched(matcher, headerOf(request, matcher.name))) &&
+    (headers ?? NONE).every((matcher) => isHeaderMatched(matcher, request)) &&
     (query ?? NONE).every((matcher) =>
       isTextMatched(matcher, parameterOf(request.target ?? '', matcher.name)),
     )
@@ -58,9 +58,12 @@ function isRestMatched({ headers, query }: RouteMatch, request: RoutedRequest): 
 
 const NONE: readonly TextMatcher[] = [];
 
-/** Every value of the name, as one: none of several is picked (CVE-2020-25017). */
-function headerOf(request: RoutedRequest, name: string): string | undefined {
-  return name === ':method' ? request.method : request.header(name)?.join(',');
+/** Any value of the name, as rules on headers are judged too: none is picked (CVE-2020-25017). */
+function isHeaderMatched(matcher: TextMatcher, request: RoutedRequest): boolean {
+  const { name } = matcher;
+  return name === ':method'
+    ? isTextMatched(matcher, request.method)
+    : request.header(name)?.some((value) => isTextMatched(matcher, value)) === true;
 }
 
 function isTextMatched(matcher: TextMatcher, text: string | undefined): boolean {

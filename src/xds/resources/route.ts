@@ -20,7 +20,7 @@ export interface RouteMatch {
   /** `separatedPrefix` ends at a `/`, and its value does not; `regex` as in {@link TextMatcher}, without the query. */
   readonly kind: 'prefix' | 'path' | 'separatedPrefix' | 'regex';
   readonly value: string;
-  /** All of them, each with all values of its name joined by `,`. Absent: none. */
+  /** All of them, each by any value of its name. Absent: none. */
   readonly headers?: readonly TextMatcher[];
   /** All of them, each with the first value of its name. Absent: none. */
   readonly query?: readonly TextMatcher[];

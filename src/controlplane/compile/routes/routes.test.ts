@@ -104,7 +104,9 @@ test('ways are tried in the order of Gateway API, across routes', () => {
         '{path: {value: /a}, headers: [{name: x, value: a}, {name: y, value: a}]}',
         '{path: {type: Exact, value: /a}}',
         '{path: {value: /a}, method: GET}',
-      ].map(rule)}]}`,
+      ]
+        .map(rule)
+        .join()}]}`,
     ),
     route(
       'a',
@@ -113,7 +115,9 @@ test('ways are tried in the order of Gateway API, across routes', () => {
         '{path: {type: RegularExpression, value: "/a/.*"}}',
         '{path: {value: /a}, queryParams: [{name: q, value: a}]}',
         '{path: {value: /}}',
-      ].map(rule)}]}`,
+      ]
+        .map(rule)
+        .join()}]}`,
     ),
   );
   const seen = waysOf(mesh)?.map(({ match: { kind, value, headers, query } }) =>
