@@ -1,5 +1,6 @@
 // Reads the texts of command-line options: durations, addresses, port mappings. Every refusal says what to write.
 import { isIP } from 'node:net';
+import { formatHostPort } from '@weft/model/host-port';
 import { InvalidArgumentError } from 'commander';
 
 export interface HostPort {
@@ -113,6 +114,16 @@ export function parseIp(text: string): string {
     throw new InvalidArgumentError(`"${text}" is no IP address; write for example 10.0.0.7`);
   }
   return text;
+}
+
+const DNS_PORT = 53;
+
+/** `10.96.0.10`, `127.0.0.1:5353`, `[::1]:53`: as a resolver takes it. */
+export function parseDnsServer(text: string): string {
+  if (isIP(text) !== 0) return formatHostPort({ host: text, port: DNS_PORT });
+  const { host, port } = parseHostPort(text);
+  parseIp(host);
+  return formatHostPort({ host, port });
 }
 
 /** For options that may be given many times. */

@@ -22,6 +22,7 @@ import {
   type HostPort,
   type InboundMapping,
   type OutboundMapping,
+  parseDnsServer,
   parseDuration,
   parseHostPort,
   parseInbound,
@@ -44,6 +45,7 @@ export interface SidecarFlags extends CredentialsFlags {
   readonly inbound?: readonly InboundMapping[];
   readonly outbound?: readonly OutboundMapping[];
   readonly outboundHttp?: HostPort;
+  readonly dnsServer?: readonly string[];
   readonly transparent?: boolean;
   readonly interceptionCheck: boolean;
   readonly interceptionPeriod: number;
@@ -121,6 +123,11 @@ export function addSidecarOptions(command: Command): Command {
         '--outbound-http <[host:]port>',
         'an HTTP proxy: each request goes to the service its Host names',
       ),
+    )
+    .option(
+      '--dns-server <ip[:port]>',
+      "asked for hosts outside the mesh instead of the system's",
+      collect(parseDnsServer),
     )
     .option('--transparent', 'take connections that netfilter redirected (see `weft capture`)')
     .option(
@@ -232,6 +239,7 @@ export async function sidecarOptionsOf(
       return { listen, host, port: destination.port };
     }),
     outboundHttp: flags.outboundHttp,
+    ...(flags.dnsServer && { dnsServers: flags.dnsServer }),
     transparent: isTransparent
       ? {
           inbound: flags.inboundListen,

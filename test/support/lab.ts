@@ -128,6 +128,13 @@ export class LabSidecar {
     return found[1];
   }
 
+  /** The same of a host outside the mesh: `db.example.com:5432`. */
+  viaHost(destination: string): string {
+    const found = textByKey(this.#ready['outbound'])[destination];
+    assert.ok(found !== undefined, `no outbound ${destination}: ${JSON.stringify(this.#ready)}`);
+    return found;
+  }
+
   /** An admin endpoint: `/ready`, `/certs`, `/config_dump`, `/clusters`, `/metrics`. */
   ask(path: string): Promise<Answer> {
     return call(this.admin, path);

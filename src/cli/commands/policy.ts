@@ -15,6 +15,7 @@ import { addLintCommand } from './policy-lint.ts';
 import { addStatusCommands } from './policy-status.ts';
 import { addTestCommand } from './policy-test.ts';
 import { addPromoteCommand } from './policy-promote.ts';
+import { addRefusedEgressCommand } from './policy-refused-egress.ts';
 
 interface Located {
   readonly object: PlainObject;
@@ -167,5 +168,6 @@ export function addPolicyCommands(program: Command): void {
   addLintCommand(policy);
   addStatusCommands(policy);
   addPromoteCommand(policy);
+  addRefusedEgressCommand(policy);
   addPolicyLearnCommands(policy);
 }

@@ -60,6 +60,7 @@ export function createDocuments(sources: DocumentSources): ReadonlyMap<string, (
       () => ({ services: [...views.mesh().destinations.values()].map(describeService) }),
     ],
     ['/v1/edges', () => reportEdges(sources)],
+    ['/v1/refused-egress', () => sources.edges.refusals.report()],
     [
       '/v1/credentials',
       () => {

@@ -34,6 +34,7 @@ import { ReportService } from '../report/report-service.ts';
 import { AdsServer } from '../serve/ads-server.ts';
 import { serverOptions } from '../serve/limits.ts';
 import { openGrpcPort } from '../serve/grpc-port.ts';
+import { findCallers } from '../status/callers.ts';
 import { PolicyStatus } from '../status/policy-status.ts';
 import { ReplayWatch } from '../status/replay-watch.ts';
 import { createApi, scrapedState } from './admin-api.ts';
@@ -225,6 +226,7 @@ export async function openCore(parts: CoreParts, options: CoreOptions): Promise<
       log: log.child({ component: 'report' }),
       ...(options.reportIntervalMs !== undefined && { intervalMs: options.reportIntervalMs }),
       onEdges: (proxy, seen) => edges.note(proxy, seen),
+      onRefusals: (proxy, seen) => edges.refusals.note(proxy, seen),
     }),
   );
   const replicas = stack.use(
@@ -249,6 +251,7 @@ export async function openCore(parts: CoreParts, options: CoreOptions): Promise<
           reports.evaluationOf(proxyId, listener),
           replicas.evaluationOf(proxyId, listener),
         ),
+      callersOf: (names) => findCallers({ ads, views }, names),
       onReport: (listener) =>
         joinSubscriptions(reports.onReport(listener), replicas.onChange(listener)),
       clock,

@@ -1,6 +1,7 @@
 // Remembers who called whom through the mesh, summed up over what proxies report, within bounds.
 import type { Clock } from '@weft/model/clock';
 import type { ProxyRef } from '../serve/view-source.ts';
+import { RefusalLedger } from './refused-outside.ts';
 import type { ReportedEdge } from './reported-edge.ts';
 
 /** One kind of call to one workload, over all of its proxies. */
@@ -19,6 +20,8 @@ export class EdgeLedger {
   readonly #clock: Clock;
   readonly #limit: number;
   readonly sinceMs: number;
+  /** What workloads called outside and were refused. */
+  readonly refusals: RefusalLedger;
   /** Longest unseen first. */
   readonly #edges = new Map<string, Edge>();
 
@@ -26,6 +29,7 @@ export class EdgeLedger {
     this.#clock = clock;
     this.#limit = limit;
     this.sinceMs = clock.now();
+    this.refusals = new RefusalLedger(clock);
   }
 
   note(proxy: ProxyRef, edges: readonly ReportedEdge[]): void {

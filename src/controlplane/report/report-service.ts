@@ -9,6 +9,7 @@ import type { Peer } from '../serve/ads-server.ts';
 import type { CredentialPart } from '../credentials/credential-part.ts';
 import { createRequestRate } from '../serve/request-rate.ts';
 import type { ProxyRef, ViewSource } from '../serve/view-source.ts';
+import { readRefusals, type ReportedRefusal } from './refused-outside.ts';
 import { readEdges, type ReportedEdge } from './reported-edge.ts';
 
 export interface ReportServiceOptions {
@@ -21,6 +22,8 @@ export interface ReportServiceOptions {
   /** How long proxies wait between reports; default 10 s. */
   readonly intervalMs?: number;
   readonly onEdges: (proxy: ProxyRef, edges: readonly ReportedEdge[]) => void;
+  /** What was called outside the mesh and refused. */
+  readonly onRefusals?: (proxy: ProxyRef, refusals: readonly ReportedRefusal[]) => void;
 }
 
 export type ReportCall = ServerDuplexStream<PlainMessage, PlainMessage>;
@@ -139,6 +142,8 @@ export class ReportService implements Disposable {
     );
     const edges = readEdges(report);
     if (edges.length > 0) this.#options.onEdges(reporting.proxy, edges);
+    const refusals = readRefusals(report);
+    if (refusals.length > 0) this.#options.onRefusals?.(reporting.proxy, refusals);
     for (const listener of this.#listeners) listener();
   }
 
