@@ -14,6 +14,7 @@ import { ADMIN_SOCKET, makeStateDir } from '../control-plane.ts';
 import { joinSubscriptions } from '../core/join-subscriptions.ts';
 import { type Core, openCore } from '../core/open-core.ts';
 import { openKubernetesSource } from '../registry/kubernetes/kubernetes-source.ts';
+import { withNamedSecrets } from '../registry/kubernetes/named-secrets.ts';
 import { localStates } from '../replicas/proxy-state.ts';
 import { ReplicaLink } from '../replicas/replica-link.ts';
 import { EventRecorder } from './events.ts';
@@ -55,18 +56,17 @@ export async function openKubernetesControlPlane(
       log: log.child({ component: 'events' }),
     }),
   );
-  const source = stack.use(
-    await openKubernetesSource({
-      client,
-      ...(namespaces && { namespaces }),
-      rootNamespace,
-      log: log.child({ component: 'registry' }),
-      clock,
-      random,
-      ...(signal && { signal }),
-      onWaiting: (reasons) => recordWaiting(events, reasons, { rootNamespace, podName }),
-    }),
-  );
+  const objects = await openKubernetesSource({
+    client,
+    ...(namespaces && { namespaces }),
+    rootNamespace,
+    log: log.child({ component: 'registry' }),
+    clock,
+    random,
+    ...(signal && { signal }),
+    onWaiting: (reasons) => recordWaiting(events, reasons, { rootNamespace, podName }),
+  });
+  const source = stack.use(await withNamedSecrets(objects, { client, clock, random }));
   const election = stack.use(
     startLeaderElection({
       client,

@@ -11,6 +11,7 @@ import {
   PEER_AUTHENTICATIONS,
   REQUEST_AUTHENTICATIONS,
   resourceName,
+  TLS_TERMINATIONS,
   TRAFFIC_POLICIES,
   TRUST_BUNDLES,
   WORKLOAD_POLICIES,
@@ -22,6 +23,7 @@ import { authorizationPolicySpec, peerAuthenticationSpec } from './policy-schema
 import { requestAuthenticationSpec } from './request-authentication-schema.ts';
 import type { Schema } from './schema.ts';
 import { policyStatus, statusOf } from './status-schema.ts';
+import { tlsTerminationSpec } from './tls-termination-schema.ts';
 import { trafficPolicySpec } from './traffic-schema.ts';
 import { admissionStatus, workloadPolicySpec } from './workload-policy-schema.ts';
 
@@ -173,6 +175,16 @@ export const CUSTOM_KINDS: readonly CustomKind[] = [
       },
       ...ENFORCEMENT,
     ],
+  },
+  {
+    resource: TLS_TERMINATIONS,
+    singular: 'tlstermination',
+    shortNames: ['wtls'],
+    categories: SECURITY,
+    description: 'How ports take TLS of clients outside the mesh.',
+    spec: tlsTerminationSpec,
+    status: statusOf(policyStatus),
+    columns: ENFORCEMENT,
   },
   {
     resource: TRAFFIC_POLICIES,
