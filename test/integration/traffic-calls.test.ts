@@ -75,6 +75,9 @@ test('retries: a GET that fails is sent again and a POST is not, until the polic
   assert.deepEqual([posted.status, posted.body], [503, '1']);
   const put = await call(via, '/put', { method: 'PUT', body: 'x' });
   assert.deepEqual([put.status, put.body], [200, '2']);
+  const report = await lab.enforced('flaky');
+  assert.equal(report['state'], 'Enforced', JSON.stringify(report));
+  assert.equal(report['enforced'], '1/1', 'its one caller has it');
   await lab.remove('flaky.yaml');
   await eventually(async () => (await call(via, `/${Math.random()}`)).status === 503, {
     what: 'no retry',

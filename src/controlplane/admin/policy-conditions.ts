@@ -125,8 +125,17 @@ function conditionOf(
   if (ignoring !== undefined) return { state: 'Ignored', isAccepted, why: ignoring.message };
   if (isDryRun)
     return { state: 'Ignored', isAccepted, why: 'is on trial (dry run): it decides nothing' };
+  const { destinations } = report;
+  if (report.workloads.length === 0 && destinations !== undefined && destinations.length > 0) {
+    const why = `is for callers of ${destinations.length} ports of Services, and nobody calls yet`;
+    return { state: 'Enforced', isAccepted, why };
+  }
   if (report.workloads.length === 0) {
-    return { state: 'Ignored', isAccepted, why: 'selects no workload that has a sidecar' };
+    const why =
+      destinations === undefined
+        ? 'selects no workload that has a sidecar'
+        : 'is for no Service that there is';
+    return { state: 'Ignored', isAccepted, why };
   }
   const [first] = idle;
   if (first !== undefined) return { state: 'Shadowed', isAccepted, why: first.message };

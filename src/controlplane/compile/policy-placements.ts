@@ -1,5 +1,7 @@
 // Says where each policy is to be enforced: the proxies that it selects, and the listener version that carries it there.
 import type { InboundSpec, Mesh, MeshPolicies, Workload } from '@weft/model/mesh/mesh';
+import { hasCallSections } from '@weft/model/traffic/compose-calls';
+import { isSame } from './structural-sharing.ts';
 import { peerAuthenticationConflicts, selects } from '@weft/model/policy/select';
 
 export interface PlacedWorkload {
@@ -22,11 +24,13 @@ export interface PolicyPlacement {
   readonly action?: string;
   /** The same objects as before where the same is let in there as before. */
   readonly workloads: readonly PlacedWorkload[];
+  /** Whose callers follow it: `outbound|PORT||HOST`, sorted. Absent where it says nothing to callers. */
+  readonly destinations?: readonly string[];
 }
 
 /** A mesh, and what tells without looking that placements are what they were. */
 export interface PlacedMesh {
-  readonly mesh: Pick<Mesh, 'settings' | 'workloads' | 'policies'>;
+  readonly mesh: Pick<Mesh, 'settings' | 'workloads' | 'policies' | 'destinations'>;
   /** Another object whenever a workload of a namespace lets in something else; `''` for all namespaces. */
   readonly rulings: ReadonlyMap<string, object>;
 }
@@ -57,6 +61,7 @@ interface Asked extends Omit<PolicyPlacement, 'workloads'> {
   readonly selector: ReadonlyMap<string, string> | undefined;
   /** It holds for no sidecar: a dry run, one for gateways, or one that loses to an older one. */
   readonly isIdle: boolean;
+  readonly destinations?: readonly string[];
   /** Where a selector does not say it all. */
   readonly holdsFor?: (this: void, workload: Workload) => boolean;
 }
@@ -80,7 +85,9 @@ export class PolicyPlacements {
       last !== undefined &&
       last.of.rulings === of.rulings &&
       last.of.mesh.settings === of.mesh.settings &&
-      areSamePolicies(last.of.mesh.policies, of.mesh.policies);
+      areSamePolicies(last.of.mesh.policies, of.mesh.policies) &&
+      (last.of.mesh.destinations === of.mesh.destinations ||
+        !of.mesh.policies.traffic.some(hasCallSections));
     const placements = isSame ? last.placements : this.#placeAll(of);
     this.#last = { of, placements };
     return placements;
@@ -94,7 +101,12 @@ export class PolicyPlacements {
       const isRoot = policy.namespace === rootNamespace;
       const ruling = rulings.get(isRoot ? '' : policy.namespace);
       const known = this.#known.get(source);
-      if (known !== undefined && known.ruling === ruling && known.isIdle === isIdle) {
+      if (
+        known !== undefined &&
+        known.ruling === ruling &&
+        known.isIdle === isIdle &&
+        isSame(known.placement.destinations, asked.destinations)
+      ) {
         return known.placement;
       }
       groups ??= this.#group(mesh.workloads);
@@ -146,10 +158,12 @@ const areSamePolicies = (a: MeshPolicies, b: MeshPolicies): boolean =>
 function askedOf({
   policies,
   settings,
+  destinations,
 }: PlacedMesh['mesh']): readonly (readonly [object, Asked])[] {
   const { authorization, peerAuthentication, requestAuthentication, traffic, broken } = policies;
   const { basicAuthentication } = policies;
   const conflicts = peerAuthenticationConflicts(peerAuthentication, settings.rootNamespace);
+  const called = traffic.some(hasCallSections) ? calledBySource(destinations) : undefined;
   const losers = new Set(conflicts.map(({ object }) => `${object?.namespace}/${object?.name}`));
   return [
     ...authorization.map((policy) => {
@@ -187,7 +201,10 @@ function askedOf({
       const holdsFor = ({ inbound }: Workload): boolean =>
         inbound.traffic?.sources.includes(`${namespace}/${name}`) === true;
       const kind = 'TrafficPolicy' as const;
-      return [policy, { kind, namespace, name, selector, isIdle: false, holdsFor }] as const;
+      const asked = { kind, namespace, name, selector, isIdle: false, holdsFor };
+      if (!hasCallSections(policy)) return [policy, asked] as const;
+      const followed = called?.get(`${namespace}/${name}`) ?? [];
+      return [policy, { ...asked, destinations: followed }] as const;
     }),
     ...peerAuthentication.map((policy) => {
       const { namespace, name, selector } = policy;
@@ -196,4 +213,19 @@ function askedOf({
       return [policy, { kind, namespace, name, selector, isIdle }] as const;
     }),
   ];
+}
+
+/** Names of destinations by the policies that their callers follow, `NAMESPACE/NAME`. */
+function calledBySource(
+  destinations: Mesh['destinations'],
+): ReadonlyMap<string, readonly string[]> {
+  const called = new Map<string, string[]>();
+  for (const [name, { target }] of destinations) {
+    for (const source of target.calls?.sources ?? []) {
+      const names = called.get(source);
+      if (names === undefined) called.set(source, [name]);
+      else names.push(name);
+    }
+  }
+  return called;
 }

@@ -204,6 +204,18 @@ export class AdsServer implements Disposable {
     return found;
   }
 
+  /** Shows what every connected proxy has of each resource of a kind that it asked for. */
+  eachEntry(
+    kind: ResourceKind,
+    visit: (proxy: ProxyRef, name: string, acked: string | undefined) => void,
+  ): void {
+    for (const { proxy, state } of this.#live()) {
+      const entries = state.subscriptions.get(kind)?.entries;
+      if (proxy === undefined || entries === undefined) continue;
+      for (const [name, { acked }] of entries) visit(proxy, name, acked);
+    }
+  }
+
   /** Ends every stream; clients reconnect elsewhere. */
   [Symbol.dispose](): void {
     this.#subscription[Symbol.dispose]();

@@ -32,6 +32,7 @@ function createRig() {
     placements: [placementOf('v2')] as readonly PolicyPlacement[],
     acked: [] as Acked,
     evaluations: new Map<string, Evaluation>(),
+    callers: new Map<string, ReadonlyMap<string, boolean>>(),
     writtenAtMs: undefined as number | undefined,
   };
   const told: number[] = [];
@@ -58,6 +59,7 @@ function createRig() {
       onAnswer: (listener) => add(listeners.answer, () => listener(Object.create(null))),
     },
     evaluationOf: (proxyId) => state.evaluations.get(proxyId) ?? { isReporting: false },
+    callersOf: () => state.callers,
     onReport: () => ({ [Symbol.dispose]: () => undefined }),
     clock,
     writtenAtMs: () => state.writtenAtMs,
@@ -110,6 +112,35 @@ for (const [claim, acked, enforced] of COUNTS) {
     rig.status[Symbol.dispose]();
   });
 }
+
+test('what callers follow is enforced when those who call have it, and a workload that calls needs both', () => {
+  const rig = createRig();
+  const destinations = ['outbound|80||a', 'outbound|80||b'];
+  rig.state.placements = [{ ...placementOf('v2'), destinations }];
+  for (const listener of rig.listeners.view) listener();
+  rig.state.acked = BOTH;
+  const counts = (callers: readonly (readonly [string, string, boolean])[]): string => {
+    rig.state.callers = new Map(
+      destinations.map((name) => [
+        name,
+        new Map(callers.filter(([to]) => to === name).map(([, proxy, has]) => [proxy, has])),
+      ]),
+    );
+    return rig.first().enforced;
+  };
+  const [a = '', b = ''] = destinations;
+  assert.equal(counts([]), '2/2');
+  assert.equal(counts([[a, 'cart-1.shop', true]]), '3/3');
+  assert.equal(
+    counts([
+      [a, 'cart-1.shop', true],
+      [b, 'cart-1.shop', false],
+    ]),
+    '2/3',
+  );
+  assert.equal(counts([[a, 'web-1.shop', false]]), '1/2');
+  rig.status[Symbol.dispose]();
+});
 
 const BOTH: Acked = [
   ['web-1.shop', 'v2'],

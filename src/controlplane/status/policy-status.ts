@@ -3,6 +3,7 @@ import type { Clock } from '@weft/model/clock';
 import type { MeshViews } from '../compile/mesh-views.ts';
 import type { PolicyPlacement } from '../compile/policy-placements.ts';
 import type { Evaluation } from '../report/report-service.ts';
+import type { Callers } from './callers.ts';
 import { INBOUND_LISTENER } from '../resources/inbound-listener.ts';
 import type { AdsServer } from '../serve/ads-server.ts';
 
@@ -16,7 +17,10 @@ export interface PolicyReport {
   readonly isEnforced: boolean;
   /** When it became so everywhere, or has been waited for since. */
   readonly since: string;
+  /** Those that it selects; of what callers follow, the proxies that call as well. */
   readonly workloads: readonly WorkloadEnforcement[];
+  /** Services' ports whose callers follow it; absent where it says nothing to callers. */
+  readonly destinations?: readonly string[];
 }
 
 export interface WorkloadEnforcement {
@@ -40,6 +44,8 @@ export interface PolicyStatusOptions {
   readonly views: Pick<MeshViews, 'policies'> & { subscribe(listener: () => void): Disposable };
   readonly ads: Pick<AdsServer, 'statusOf' | 'onAnswer'>;
   readonly evaluationOf: (proxyId: string, listener: string) => Evaluation;
+  /** Who calls these destinations, and whether each has what is for it now. */
+  readonly callersOf?: (names: ReadonlySet<string>) => Callers;
   readonly onReport: (listener: () => void) => Disposable;
   readonly clock: Clock;
   /** When what changed last was written; `undefined` when nobody can tell. */
@@ -143,14 +149,49 @@ export class PolicyStatus implements Disposable {
     );
     if (waiting.length === 0) return;
     const acked = this.#ackedVersions();
+    const callers = this.#callersOf(waiting);
     const nowMs = this.#options.clock.now();
     for (const tracked of waiting) {
-      const { workloads } = tracked.placement;
-      if (workloads.length === 0) continue;
-      if (!workloads.every((workload) => this.#enforcement(workload, acked).enforced)) continue;
+      const { placement } = tracked;
+      if (placement.workloads.length === 0 && placement.destinations === undefined) continue;
+      if (!this.#enforcements(placement, acked, callers).every(({ enforced }) => enforced))
+        continue;
       tracked.enforcedAtMs = nowMs;
       this.#options.onEnforced(nowMs - tracked.changedAtMs);
     }
+  }
+
+  #callersOf(tracked: readonly Tracked[]): Callers {
+    const names = new Set(tracked.flatMap(({ placement }) => placement.destinations ?? []));
+    return names.size === 0 ? NOBODY : (this.#options.callersOf?.(names) ?? NOBODY);
+  }
+
+  /** By proxy; one that is selected and calls as well has to have both. */
+  #enforcements(
+    { workloads, destinations = [] }: PolicyPlacement,
+    acked: AckedVersions,
+    callers: Callers,
+  ): readonly WorkloadEnforcement[] {
+    const selected = workloads.map((workload) => this.#enforcement(workload, acked));
+    const called = new Map<string, boolean>();
+    for (const name of destinations) {
+      for (const [proxy, isCurrent] of callers.get(name) ?? []) {
+        called.set(proxy, isCurrent && called.get(proxy) !== false);
+      }
+    }
+    if (called.size === 0) return selected;
+    const known = new Set(selected.map(({ proxy }) => proxy));
+    const others = [...called].filter(([proxy]) => !known.has(proxy));
+    return [
+      ...selected.map((one) =>
+        one.enforced && called.get(one.proxy) === false ? notAcknowledged(one.proxy) : one,
+      ),
+      ...others.map(([proxy, isCurrent]) =>
+        isCurrent
+          ? ({ proxy, enforced: true, by: 'acknowledged' } as const)
+          : notAcknowledged(proxy),
+      ),
+    ];
   }
 
   #ackedVersions(): AckedVersions {
@@ -192,9 +233,10 @@ export class PolicyStatus implements Disposable {
 
   reports(): readonly PolicyReport[] {
     const acked = this.#ackedVersions();
+    const callers = this.#callersOf([...this.#tracked.values()]);
     return [...this.#tracked.values()].map(({ placement, changedAtMs, enforcedAtMs }) => {
-      const { kind, namespace, name, action } = placement;
-      const workloads = placement.workloads.map((workload) => this.#enforcement(workload, acked));
+      const { kind, namespace, name, action, destinations } = placement;
+      const workloads = this.#enforcements(placement, acked, callers);
       const count = workloads.filter(({ enforced }) => enforced).length;
       return {
         kind,
@@ -205,6 +247,7 @@ export class PolicyStatus implements Disposable {
         isEnforced: count === workloads.length,
         since: new Date(enforcedAtMs ?? changedAtMs).toISOString(),
         workloads,
+        ...(destinations && { destinations }),
       };
     });
   }
@@ -215,8 +258,19 @@ export class PolicyStatus implements Disposable {
   }
 }
 
+const NOBODY: Callers = new Map();
+
+const notAcknowledged = (proxy: string): WorkloadEnforcement => ({
+  proxy,
+  enforced: false,
+  by: 'nothing',
+  reason: 'not-acknowledged',
+});
+
 function isSamePlacement(a: PolicyPlacement, b: PolicyPlacement): boolean {
   if (a === b) return true;
+  // What callers get is in other versions than the listener’s.
+  if (a.destinations !== undefined || b.destinations !== undefined) return false;
   return (
     a.workloads.length === b.workloads.length &&
     a.workloads.every((workload, index) => {
