@@ -25,7 +25,13 @@ function describe(
 ) {
   const mesh = {
     settings: { rootNamespace: 'weft-system' },
-    policies: { authorization, peerAuthentication: [], requestAuthentication: [] },
+    policies: {
+      authorization,
+      peerAuthentication: [],
+      requestAuthentication: [],
+      basicAuthentication: [],
+      traffic: [],
+    },
   };
   const views: Pick<MeshViews, 'mesh' | 'problems'> = Object.assign(Object.create(null), {
     mesh: () => mesh,
