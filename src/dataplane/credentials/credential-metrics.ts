@@ -10,7 +10,9 @@ export type RefusalReason =
   | 'too-many'
   | 'unreadable'
   | 'needs-tls'
-  | 'unusable';
+  | 'unusable'
+  /** A copy of a request with a credential was not sent. */
+  | 'mirrored';
 
 export type CredentialMetrics = ReturnType<typeof createCredentialMetrics>;
 

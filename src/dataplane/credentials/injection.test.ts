@@ -179,6 +179,24 @@ test("applyTo() takes out the application's own value and any that a filter adde
   );
 });
 
+test('a request with a credential is copied to nobody', () => {
+  const { injections, exposed } = rigOf({
+    values: { token: 't0k' },
+    injections: [bearerTo('api.example.com')],
+  });
+  const mirrors = ['outbound|80||copy.shop.svc.cluster.local'];
+  const { kind, route, target } = forwardTo(API);
+  const ruled = { kind, route, target, authority: undefined, answerHeaders: [], mirrors };
+  const decision = injections.applyTo({ ...forwardTo(API), ruled }, () => true);
+  assert.ok(decision.kind === 'forward');
+  assert.deepEqual(decision.ruled?.mirrors, []);
+  assert.match(exposed(), /refused_total\{reason="mirrored"\} 1/);
+  const other = { ...forwardTo('outbound|443||other.example'), ruled };
+  const passed = injections.applyTo(other, () => true);
+  assert.ok(passed.kind === 'forward');
+  assert.deepEqual(passed.ruled?.mirrors, mirrors);
+});
+
 test('applyTo() answers 503 with a reason, and without the value', () => {
   const { injections, logged } = rigOf({
     values: { token: 't0k-s3cret' },

@@ -96,7 +96,14 @@ export class Injections implements Disposable {
       edits.remove(name);
       added = [...without(added, name), name, value];
     }
-    return { ...decision, edits, added };
+    return { ...decision, edits, added, ruled: this.#withoutMirrors(decision.ruled) };
+  }
+
+  /** A copy would carry the credential to somebody whom nobody meant: there is none of such a request. */
+  #withoutMirrors(ruled: Forward['ruled']): Forward['ruled'] {
+    if (ruled === undefined || ruled.mirrors.length === 0) return ruled;
+    this.#options.metrics.refused('mirrored');
+    return { ...ruled, mirrors: [] };
   }
 
   /** One header gets one value: the most specific host's; of equal ones that of the first name, so that all proxies agree. */
