@@ -158,6 +158,12 @@ export const TRAFFIC_POLICIES = resource(
   'trafficpolicies',
   'namespaced',
 );
+export const EXTERNAL_SERVICES = resource(
+  'mesh.weft.dev/v1',
+  'ExternalService',
+  'externalservices',
+  'namespaced',
+);
 export const CREDENTIAL_BINDINGS = resource(
   'security.weft.dev/v1',
   'CredentialBinding',

@@ -38,12 +38,16 @@ const MAX_NAMED = 3;
 
 const listed = (texts: readonly string[]): string => firstOf(texts, MAX_NAMED);
 
-/** A kind that selects workloads has both conditions, a MeshConfig the first alone. */
+/** Kinds that select no workloads. */
+const ACCEPTED_ALONE: ReadonlySet<string> = new Set(['MeshConfig', 'ExternalService']);
+
+/** A kind that selects workloads has both conditions. */
 export function describePolicyObject(facts: PolicyFacts): PolicyObjectStatus {
   const { origin, report } = facts;
   const accepted = acceptedOf(facts);
   const { generation: observedGeneration } = origin;
-  if (origin.resource.kind === 'MeshConfig') return { observedGeneration, conditions: [accepted] };
+  if (ACCEPTED_ALONE.has(origin.resource.kind))
+    return { observedGeneration, conditions: [accepted] };
   const action = report?.action;
   return {
     observedGeneration,

@@ -6,6 +6,7 @@ import {
   CLUSTER_WORKLOAD_POLICIES,
   CREDENTIAL_BINDINGS,
   CUSTOM_RESOURCE_DEFINITIONS,
+  EXTERNAL_SERVICES,
   type KubeResource,
   MESH_CONFIGS,
   PEER_AUTHENTICATIONS,
@@ -18,6 +19,7 @@ import {
 } from '@weft/kube/resource';
 import { basicAuthenticationSpec } from './basic-authentication-schema.ts';
 import { credentialBindingSpec } from './credential-schemas.ts';
+import { externalServiceSpec } from './external-service-schema.ts';
 import { meshConfigSpec, trustBundleSpec, trustBundleStatus } from './mesh-schemas.ts';
 import { authorizationPolicySpec, peerAuthenticationSpec } from './policy-schemas.ts';
 import { requestAuthenticationSpec } from './request-authentication-schema.ts';
@@ -195,6 +197,25 @@ export const CUSTOM_KINDS: readonly CustomKind[] = [
     spec: trafficPolicySpec,
     status: statusOf(policyStatus),
     columns: ENFORCEMENT,
+  },
+  {
+    resource: EXTERNAL_SERVICES,
+    singular: 'externalservice',
+    shortNames: ['wes'],
+    categories: SECURITY,
+    description: 'A host outside the mesh: how it is reached, and who may call it.',
+    spec: externalServiceSpec,
+    status: statusOf(policyStatus),
+    columns: [
+      {
+        name: 'Hosts',
+        type: 'string',
+        jsonPath: '.spec.hosts',
+        description: 'What callers name.',
+      },
+      accepted,
+      age,
+    ],
   },
   {
     resource: CREDENTIAL_BINDINGS,

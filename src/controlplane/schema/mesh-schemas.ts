@@ -92,6 +92,12 @@ export const meshConfigSpec: Schema = open(
       ['ALLOW_ANY', 'REGISTRY_ONLY'],
       { default: outboundTrafficPolicy },
     ),
+    outboundTrafficPolicyByNamespace: absentable({
+      description: 'The same for callers of single namespaces, by their names.',
+      type: 'object',
+      maxProperties: 4_096,
+      additionalProperties: { type: 'string', enum: ['ALLOW_ANY', 'REGISTRY_ONLY'] },
+    }),
     extensionProviders: absentable(
       list('Whom CUSTOM policies may ask.', provider, { maxItems: MAX_PROVIDERS }),
     ),

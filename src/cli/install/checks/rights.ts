@@ -7,6 +7,7 @@ import {
   CREDENTIAL_BINDINGS,
   CUSTOM_RESOURCE_DEFINITIONS,
   ENDPOINT_SLICES,
+  EXTERNAL_SERVICES,
   EVENTS,
   type KubeResource,
   LEASES,
@@ -62,6 +63,7 @@ const POLICIES = [
   CREDENTIAL_BINDINGS,
   TLS_TERMINATIONS,
   TRAFFIC_POLICIES,
+  EXTERNAL_SERVICES,
   WORKLOAD_POLICIES,
 ];
 const BUNDLE = { resource: CONFIG_MAPS, name: 'weft-trust-bundle', place: 'mesh' } as const;

@@ -6,6 +6,7 @@ import {
   CLUSTER_WORKLOAD_POLICIES,
   CREDENTIAL_BINDINGS,
   ENDPOINT_SLICES,
+  EXTERNAL_SERVICES,
   type KubeResource,
   MESH_CONFIGS,
   NAMESPACES,
@@ -49,7 +50,7 @@ const istio = (kind: string, plural: string): Definition => ({
 });
 const route = (kind: string, plural: string): Definition => ({
   resources: [resource('gateway.networking.k8s.io/v1', kind, plural, 'namespaced')],
-  need: 'advisory',
+  need: 'where-installed',
 });
 
 const DEFINITIONS: readonly Definition[] = [
@@ -65,6 +66,7 @@ const DEFINITIONS: readonly Definition[] = [
   { resources: [BASIC_AUTHENTICATIONS], need: 'where-installed' },
   { resources: [TLS_TERMINATIONS], need: 'where-installed' },
   { resources: [TRAFFIC_POLICIES] },
+  { resources: [EXTERNAL_SERVICES], need: 'where-installed' },
   { resources: [CREDENTIAL_BINDINGS], need: 'where-installed' },
   { resources: [MESH_CONFIGS], scope: 'root' },
   { resources: [WORKLOAD_POLICIES], need: 'where-installed' },
@@ -74,6 +76,18 @@ const DEFINITIONS: readonly Definition[] = [
   istio('RequestAuthentication', 'requestauthentications'),
   route('HTTPRoute', 'httproutes'),
   route('GRPCRoute', 'grpcroutes'),
+  {
+    resources: [
+      resource('gateway.networking.k8s.io/v1', 'ReferenceGrant', 'referencegrants', 'namespaced'),
+      resource(
+        'gateway.networking.k8s.io/v1beta1',
+        'ReferenceGrant',
+        'referencegrants',
+        'namespaced',
+      ),
+    ],
+    need: 'where-installed',
+  },
 ];
 
 export const FOLLOWED_KINDS: readonly FollowedKind[] = DEFINITIONS.map((definition) => ({
