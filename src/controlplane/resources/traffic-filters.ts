@@ -1,4 +1,4 @@
-// Builds the filters that a workload's TrafficPolicies ask for: limits and floods before its rules, throttles and faults behind them.
+// Builds the filters that a workload's TrafficPolicies ask for: limits before its rules, throttles and faults behind them.
 import type { InboundSpec } from '@weft/model/mesh/mesh';
 import { compileMatch } from '@weft/model/policy/compile';
 import type { CompileOptions } from '@weft/model/policy/compile-parts';
@@ -18,17 +18,14 @@ export function buildTrafficFilters(
   options: CompileOptions,
 ): TrafficFilters {
   if (traffic === undefined) return NONE;
-  const { faults, throttling, floods, limits } = traffic;
+  const { faults, throttling, limits } = traffic;
   const control = {
     throttles: throttling.map((one) => throttleOf(one, options)),
     faults: faults.map((one) => faultOf(one, options)),
   };
   const isControlled = control.throttles.length + control.faults.length > 0;
   return {
-    before: [
-      ...(floods === undefined ? [] : [{ kind: 'floods', floods } as const]),
-      ...(limits === undefined ? [] : [limitsOf(limits)]),
-    ],
+    before: limits === undefined ? [] : [limitsOf(limits)],
     behind: isControlled ? [{ kind: 'traffic', traffic: control }] : [],
   };
 }

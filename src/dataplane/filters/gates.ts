@@ -3,13 +3,14 @@ import type { RbacRules } from '@weft/model/policy/rbac';
 import type { BasicAuth } from '@weft/xds/resources/basic-auth';
 import type { ExtAuthz } from '@weft/xds/resources/ext-authz';
 import type { JwtAuthentication } from '@weft/xds/resources/jwt-authn';
-import type { LimitsConfig, TrafficControl } from '@weft/xds/resources/traffic';
+import type { FloodsConfig, LimitsConfig, TrafficControl } from '@weft/xds/resources/traffic';
 import { LRUCache } from 'lru-cache';
 import type { AuthorizerUpstream } from '../ext-authz/authorizer.ts';
 import { createExtAuthzGate } from '../ext-authz/ext-authz-gate.ts';
 import { createJwtGate } from '../jwt/jwt-gate.ts';
 import { createLateLoginGate } from '../login/late-login-gate.ts';
 import { createFaultGate } from '../traffic/fault-gate.ts';
+import { FloodGuard } from '../traffic/flood-guard.ts';
 import type { LateGate } from '../traffic/late-gate.ts';
 import { createLimitsGate } from '../traffic/limits-gate.ts';
 import { createThrottleGate } from '../traffic/throttle-gate.ts';
@@ -21,6 +22,7 @@ export interface Gates {
   login(login: BasicAuth): RequestGate;
   limits(config: LimitsConfig): RequestGate;
   traffic(config: TrafficControl): readonly LateGate[];
+  floods(config: FloodsConfig): FloodGuard;
 }
 
 /** A sidecar has one workload, whose ports have the same filters; some more while they change. */
@@ -31,6 +33,7 @@ export function createGates(
   upstream: (cluster: string) => AuthorizerUpstream | undefined = () => undefined,
 ): Gates {
   const kept = new LRUCache<string, RequestGate>({ max: MAX_KEPT });
+  let guard: { readonly key: string; readonly floods: FloodGuard } | undefined;
   const keptLate = new LRUCache<string, LateGate>({ max: MAX_KEPT });
   const keepLate = <T>(
     config: readonly T[],
@@ -46,6 +49,12 @@ export function createGates(
       createExtAuthzGate({ authz, rules, upstream: () => upstream(authz.cluster) }),
     login: createLateLoginGate,
     limits: createLimitsGate,
+    /** What clients have done is not forgotten with a new listener. */
+    floods(config) {
+      const key = JSON.stringify(config);
+      if (guard?.key !== key) guard = { key, floods: new FloodGuard(config) };
+      return guard.floods;
+    },
     /** All ports share their buckets, and new listeners that say the same go on with them. */
     traffic: ({ throttles, faults }) => [
       ...(throttles.length === 0 ? [] : [keepLate(throttles, createThrottleGate)]),

@@ -4,6 +4,8 @@ import {
   acceptConnection,
   type AcceptOptions,
   type Admitted,
+  plainAddress,
+  type Refused,
   type Served,
 } from '../listener/accept.ts';
 import type { Destination } from '../listener/original-dst.ts';
@@ -11,6 +13,8 @@ import type { OpenConnections } from '../state/open-connections.ts';
 import type { AcceptorPool } from '../tls/acceptor-pool.ts';
 import type { MeshContexts } from '../tls/credentials.ts';
 import type { Address } from '../upstream/cluster.ts';
+import { acceptUnlessFlood } from '../traffic/flood-connections.ts';
+import type { FloodGuard } from '../traffic/flood-guard.ts';
 import { inboundFlow } from './flow.ts';
 import { refusedRecord } from './refused.ts';
 import { serveHttp } from './serve-http.ts';
@@ -39,9 +43,10 @@ export function createInbound(options: InboundOptions): AcceptInbound {
     contexts: options.contexts,
     open: options.open,
     now: options.now,
-    serve: (admitted) => serve(admitted, options),
+    serve: (admitted) => watched(admitted, serve(admitted, options), traffic),
     onRefused: (refused) => {
       traffic.metrics.refused('inbound', refused.reasonCode);
+      noteHandshake(traffic, refused);
       if (refused.verdict !== undefined) {
         traffic.metrics.decidedTcp('deny');
         traffic.edges.note(tcpEdge(refused.facts, refused.verdict));
@@ -52,7 +57,74 @@ export function createInbound(options: InboundOptions): AcceptInbound {
       traffic.log(refusedRecord('inbound', refused));
     },
   };
-  return (socket, destination) => acceptConnection(socket, destination, accept);
+  return (socket, destination) => {
+    const floods = traffic.store.inbound()?.floods;
+    const accepted = (): void => acceptConnection(socket, destination, accept);
+    if (floods === undefined) accepted();
+    else guard(floods, { socket, destination, accept: accepted, traffic });
+  };
+}
+
+/** Of a client that has begun to do too much. */
+const FLOOD_RECORD = {
+  direction: 'inbound',
+  protocol: 'tcp',
+  source: '',
+  upstream: '',
+  verdict: undefined,
+  marks: undefined,
+  nearest: undefined,
+  bytesReceived: 0,
+  bytesSent: 0,
+  durationMs: 0,
+} as const;
+
+/** Where clients that do too much are noticed: before anything is read from them. */
+function guard(
+  floods: FloodGuard,
+  of: {
+    readonly socket: Socket;
+    readonly destination: Destination;
+    readonly accept: () => void;
+    readonly traffic: Traffic;
+  },
+): void {
+  const { socket, destination, accept, traffic } = of;
+  const ends = {
+    sourceAddress: plainAddress(socket.remoteAddress),
+    destinationAddress: destination.address,
+  };
+  floods.onFlood = ({ event, action }, { sourceAddress: sourceIp }) => {
+    traffic.metrics.flooded(event, action);
+    traffic.log({
+      ...FLOOD_RECORD,
+      sourceIp,
+      destinationPort: destination.port,
+      reasonCode: `flood-${event}`,
+    });
+  };
+  const refuse = (): void => traffic.metrics.refused('inbound', 'flood');
+  acceptUnlessFlood(floods, { socket, ends }, { accept, refuse });
+}
+
+/** A connection that never came to a request: its client counts for it. */
+function noteHandshake(traffic: Traffic, { facts, verdict }: Refused): void {
+  const floods = traffic.store.inbound()?.floods;
+  if (floods === undefined || verdict !== undefined) return;
+  const flood = floods.note(facts.endpoints, 'handshakes');
+  if (flood?.isNew === true) floods.onFlood(flood, facts.endpoints);
+}
+
+function watched(
+  { socket, facts }: Admitted,
+  served: Served | undefined,
+  traffic: Traffic,
+): Served | undefined {
+  const floods = traffic.store.inbound()?.floods;
+  if (floods !== undefined && served !== undefined) {
+    floods.watch(socket, facts.endpoints, () => served.cut('flood'));
+  }
+  return served;
 }
 
 function serve(admitted: Admitted, options: InboundOptions): Served | undefined {

@@ -10,12 +10,14 @@ import type {
   Listener,
   NetworkFilter,
 } from '@weft/xds/resources/listener';
+import { clustersOf } from '@weft/xds/resources/route';
 import { isDryRun } from '@weft/xds/resources/shadow-rules';
 import type { TerminationTls } from '@weft/xds/resources/termination';
 import { compileCidr, parseIp } from '@weft/model/ip';
 import { createGates, type Gates } from '../filters/gates.ts';
 import type { RequestGate } from '../filters/request-gate.ts';
 import { type BodyLimits, bodyLimitsOf } from '../traffic/body-limits.ts';
+import type { FloodGuard } from '../traffic/flood-guard.ts';
 import type { LateGate } from '../traffic/late-gate.ts';
 
 /** What became of a connection's first bytes, as far as chains are chosen by it. */
@@ -47,6 +49,7 @@ export interface HttpRuntime {
   readonly gates: readonly RequestGate[];
   /** What a request that is allowed must pass besides; absent: nothing. */
   readonly late?: readonly LateGate[];
+  readonly floods?: FloodGuard;
   /** How large and slow a body may be; absent: as it likes. */
   readonly body?: BodyLimits;
   /** Judges each request; absent when no policy speaks of the workload. */
@@ -55,6 +58,8 @@ export interface HttpRuntime {
 
 export interface ListenerRuntime {
   readonly listener: Listener;
+  /** Notices clients that do too much; absent: nobody does. */
+  readonly floods?: FloodGuard;
   /** Chains that name a port. A connection to that port is tried on these alone. */
   readonly chainsByPort: ReadonlyMap<number, readonly ChainRuntime[]>;
   readonly otherChains: readonly ChainRuntime[];
@@ -104,7 +109,7 @@ function trafficOf(
   return { ...(late.length > 0 && { late }), ...(body && { body }) };
 }
 
-function compileChain(chain: FilterChain, makers: Gates): ChainRuntime {
+function compileChain(chain: FilterChain, makers: Gates, floods?: FloodGuard): ChainRuntime {
   let http: HttpRuntime | undefined;
   let tcpCluster: string | undefined;
   for (const filter of chain.filters) {
@@ -122,6 +127,7 @@ function compileChain(chain: FilterChain, makers: Gates): ChainRuntime {
         gates,
         evaluator,
         ...trafficOf(filters, makers),
+        ...(floods && { floods }),
       };
     }
   }
@@ -141,17 +147,18 @@ export function compileListener(
   listener: Listener,
   makers: Gates = createGates(),
 ): ListenerRuntime {
+  const floods = listener.floods && makers.floods(listener.floods);
   const chainsByPort = new Map<number, ChainRuntime[]>();
   const otherChains: ChainRuntime[] = [];
   for (const chain of listener.filterChains) {
-    const runtime = compileChain(chain, makers);
+    const runtime = compileChain(chain, makers, floods);
     const port = chain.match.destinationPort;
     if (port === undefined) otherChains.push(runtime);
     else chainsByPort.set(port, [...(chainsByPort.get(port) ?? []), runtime]);
   }
   const fallback = listener.defaultFilterChain;
-  const defaultChain = fallback === undefined ? undefined : compileChain(fallback, makers);
-  return { listener, chainsByPort, otherChains, defaultChain };
+  const defaultChain = fallback === undefined ? undefined : compileChain(fallback, makers, floods);
+  return { listener, ...(floods && { floods }), chainsByPort, otherChains, defaultChain };
 }
 
 /** Every chain of a listener, the default one last. */
@@ -182,9 +189,7 @@ export function referencesOf(runtime: ListenerRuntime): ListenerReferences {
     const source = chain.http?.manager.routes;
     if (source?.kind === 'rds') routes.add(source.name);
     else if (source?.kind === 'inline') {
-      for (const host of source.config.virtualHosts) {
-        for (const route of host.routes) clusters.add(route.cluster);
-      }
+      for (const cluster of clustersOf(source.config)) clusters.add(cluster);
     }
   }
   return { clusters, routes, secrets, certificates };

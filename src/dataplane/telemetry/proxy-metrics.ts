@@ -127,6 +127,11 @@ export function createProxyMetrics(registry: MetricsRegistry) {
     help: 'Open connections that were ended because policy or trust changed',
     labels: ['reason'],
   });
+  const floods = registry.counter({
+    name: 'weft_floods_total',
+    help: 'Clients that began to do too much, by what they did and what is done with them',
+    labels: ['event', 'action'],
+  });
   const unauthorized = registry.counter({
     name: 'weft_rbac_decisions_total',
     help: 'Decisions of policies',
@@ -233,5 +238,6 @@ export function createProxyMetrics(registry: MetricsRegistry) {
     refused: (direction: 'inbound' | 'outbound', reason: string) =>
       refused.labels(direction, reason).inc(),
     cut: (reason: string) => cut.labels(reason).inc(),
+    flooded: (event: string, action: string) => floods.labels(event, action).inc(),
   };
 }

@@ -188,7 +188,6 @@ function encodeHttpFilter(filter: HttpFilter): PlainMessage | readonly PlainMess
     case 'refusePaths':
       return encodeExtension(HTTP_RBAC, { rules: encodeRbac(ambiguousPathRules(filter.refused)) });
     case 'requestLimits':
-    case 'floods':
     case 'traffic':
     case 'basicAuth':
       return encodeTrafficFilter(filter);

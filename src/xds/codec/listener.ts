@@ -27,6 +27,7 @@ import { encodeHttpConnectionManager, readHttpConnectionManager } from './http.t
 import { encodeRbac, readRbac } from './rbac.ts';
 import { encodeShadowRules, hasShadowRules, readShadowRules } from './shadow-rules.ts';
 import { encodeCidr, MAX_PORT, readCidr } from './request-match.ts';
+import { encodeFloodsMetadata, readFloodsMetadata } from './traffic.ts';
 import { encodeDownstreamTls, encodeTerminationTls, readDownstreamTls } from './tls.ts';
 import {
   boolValue,
@@ -111,6 +112,7 @@ export function encodeListener(listener: Listener): PlainMessage {
     listener_filters_timeout: encodeDuration(listener.inspectTimeoutMs),
     // A client that waits for the server to speak first is served, by a chain that needs no inspection.
     continue_on_listener_filters_timeout: true,
+    metadata: listener.floods && encodeFloodsMetadata(listener.floods),
     traffic_direction: listener.direction === 'inbound' ? 'INBOUND' : 'OUTBOUND',
     bind_to_port: encodeBool(listener.bindToPort),
   };
@@ -186,6 +188,7 @@ export const readListener: Read<Listener> = (fields) => {
   const isHandingOff = boolValue(fields, 'use_original_dst') ?? false;
   const filterChains = messages(fields, 'filter_chains', readFilterChain);
   const defaultFilterChain = message(fields, 'default_filter_chain', readFilterChain);
+  const floods = message(fields, 'metadata', readFloodsMetadata);
   if (address === undefined || direction === undefined) return undefined;
   const listener: Listener = {
     name,
@@ -194,6 +197,7 @@ export const readListener: Read<Listener> = (fields) => {
     bindToPort,
     inspectors,
     inspectTimeoutMs,
+    ...(floods && { floods }),
     filterChains,
     ...(defaultFilterChain && { defaultFilterChain }),
   };

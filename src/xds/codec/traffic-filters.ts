@@ -4,19 +4,12 @@ import type { HttpFilter } from '../resources/listener.ts';
 import { BASIC_AUTH, encodeBasicAuth, loginTwinsOf } from './basic-auth.ts';
 import { bytesOf, type Fields, message, report, requiredText, text } from './fields.ts';
 import { twinsOf as trafficTwinsOf, type TwinFilter } from './traffic-twins.ts';
-import {
-  encodeFloods,
-  encodeLimits,
-  encodeTraffic,
-  readFloods,
-  readLimits,
-  readTraffic,
-} from './traffic.ts';
+import { encodeLimits, encodeTraffic, readLimits, readTraffic } from './traffic.ts';
 import { encodeExtension, type Extension } from './well-known.ts';
 
 export type TrafficFilter = Extract<
   HttpFilter,
-  { readonly kind: 'requestLimits' | 'floods' | 'traffic' | 'basicAuth' }
+  { readonly kind: 'requestLimits' | 'traffic' | 'basicAuth' }
 >;
 
 const LIMITS: Extension<HttpFilter> = {
@@ -25,15 +18,6 @@ const LIMITS: Extension<HttpFilter> = {
   read: (fields) => {
     const limits = readLimits(fields);
     return limits && { kind: 'requestLimits', limits };
-  },
-};
-
-const FLOODS: Extension<HttpFilter> = {
-  name: 'weft.filters.http.floods',
-  typeName: 'weft.traffic.v1.Floods',
-  read: (fields) => {
-    const floods = readFloods(fields);
-    return floods && { kind: 'floods', floods };
   },
 };
 
@@ -46,12 +30,7 @@ const TRAFFIC: Extension<HttpFilter> = {
   },
 };
 
-export const TRAFFIC_FILTERS: readonly Extension<HttpFilter>[] = [
-  LIMITS,
-  FLOODS,
-  TRAFFIC,
-  BASIC_AUTH,
-];
+export const TRAFFIC_FILTERS: readonly Extension<HttpFilter>[] = [LIMITS, TRAFFIC, BASIC_AUTH];
 const OWN_NAMES: ReadonlySet<string> = new Set(TRAFFIC_FILTERS.map(({ name }) => name));
 
 const twinsOf = (filter: TrafficFilter): readonly TwinFilter[] =>
@@ -70,8 +49,6 @@ function encodeOwn(filter: TrafficFilter): PlainMessage {
   switch (filter.kind) {
     case 'requestLimits':
       return encodeExtension(LIMITS, encodeLimits(filter.limits));
-    case 'floods':
-      return encodeExtension(FLOODS, encodeFloods(filter.floods));
     case 'traffic':
       return encodeExtension(TRAFFIC, encodeTraffic(filter.traffic));
     case 'basicAuth':
@@ -138,10 +115,7 @@ export function checkTwins(
 }
 
 export const isTraffic = (filter: HttpFilter): filter is TrafficFilter =>
-  filter.kind === 'requestLimits' ||
-  filter.kind === 'floods' ||
-  filter.kind === 'traffic' ||
-  filter.kind === 'basicAuth';
+  filter.kind === 'requestLimits' || filter.kind === 'traffic' || filter.kind === 'basicAuth';
 
 function wireOf({ name, typeName, config }: ReturnType<typeof twinsOf>[number]): Twin {
   const { typed_config: any } = encodeExtension({ name, typeName }, config);

@@ -10,11 +10,14 @@ import type {
 } from '../resources/traffic.ts';
 import { PARTS } from '../resources/traffic.ts';
 import {
+  encodeAny,
   type Fields,
   integer,
   message,
+  messageMap,
   messages,
   type Read,
+  readAny,
   report,
   requiredText,
   shown,
@@ -169,6 +172,23 @@ export function encodeFloods(floods: FloodsConfig): PlainMessage {
     max_clients: maxClients,
   };
 }
+
+const FLOODS_TYPE = 'weft.traffic.v1.Floods';
+const FLOODS_KEY = 'weft.floods';
+
+export const encodeFloodsMetadata = (floods: FloodsConfig): PlainMessage => ({
+  typed_filter_metadata: { [FLOODS_KEY]: encodeAny(FLOODS_TYPE, encodeFloods(floods)) },
+});
+
+/** Metadata of other names would be something that nobody here does. */
+export const readFloodsMetadata: Read<FloodsConfig> = (fields) => {
+  const known = [{ typeName: FLOODS_TYPE, read: readFloods }];
+  const found = messageMap(fields, 'typed_filter_metadata', (any) => readAny(any, known));
+  const others = [...found.keys()].filter((key) => key !== FLOODS_KEY);
+  if (others.length > 0)
+    report(fields, 'typed_filter_metadata', 'not-supported', 'has more than weft.floods');
+  return found.get(FLOODS_KEY);
+};
 
 const ACTIONS = ['log', 'slow', 'drop'] as const;
 

@@ -30,6 +30,8 @@ export interface Listener {
   readonly inspectors: readonly ('originalDst' | 'tls' | 'http')[];
   /** How long inspectors may wait for the client's first bytes; then the connection is what its chain says without them. */
   readonly inspectTimeoutMs: number;
+  /** Clients that do too much are noticed; for this sidecar alone, an Envoy passes over it. Absent: nobody is. */
+  readonly floods?: FloodsConfig;
   readonly filterChains: readonly FilterChain[];
   /** Taken when no chain matches; absent means that the connection is closed. */
   readonly defaultFilterChain?: FilterChain;
@@ -86,7 +88,6 @@ export type HttpFilter =
   | { readonly kind: 'basicAuth'; readonly login: BasicAuth }
   /** Before all others that look at requests. */
   | { readonly kind: 'requestLimits'; readonly limits: LimitsConfig }
-  | { readonly kind: 'floods'; readonly floods: FloodsConfig }
   /** Behind the rules. */
   | { readonly kind: 'traffic'; readonly traffic: TrafficControl }
   | { readonly kind: 'router' };
