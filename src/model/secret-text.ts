@@ -1,7 +1,8 @@
 // A text that nobody may see by accident: it shows itself to whoever asks for it by name, and to no log, dump or error.
 import { createHash, timingSafeEqual } from 'node:crypto';
-import { inspect } from 'node:util';
 
+/** By which Node's own formatting asks an object what to show. */
+const INSPECT: unique symbol = Symbol.for('nodejs.util.inspect.custom');
 const HIDDEN = '[hidden]';
 
 /** Equal digests: equal texts; so that values can be compared that hold it. */
@@ -31,7 +32,7 @@ export class SecretText {
     return HIDDEN;
   }
 
-  [inspect.custom](): string {
+  [INSPECT](): string {
     return HIDDEN;
   }
 }

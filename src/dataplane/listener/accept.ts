@@ -217,7 +217,7 @@ class Attempt {
       this.#refuse('no-certificate', 'no certificate for clients outside the mesh is there yet');
       return;
     }
-    acceptor.accept(this.#socket, {
+    acceptor.accept(this.#socket, this.#traits.serverName, {
       onSecure: (socket, client) => {
         this.#noteTls(socket);
         // Another way to take TLS may hold by now, and who was good for one need not be for the other.

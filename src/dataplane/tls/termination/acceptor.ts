@@ -6,7 +6,7 @@ import type { TerminationTls } from '@weft/xds/resources/termination';
 import { standsOn } from '../reset.ts';
 import { HANDSHAKE_TIMEOUT_MS } from '../server.ts';
 import { checkClient, judgeClient, type OutsideClient } from './client.ts';
-import { contextFor, type TerminationMaterial } from './material.ts';
+import { certificateFor, type TerminationMaterial } from './material.ts';
 
 export interface TerminationHandlers {
   onSecure(socket: TLSSocket, client: OutsideClient | undefined): void;
@@ -16,6 +16,8 @@ export interface TerminationHandlers {
 interface Pending {
   readonly handlers: TerminationHandlers;
   readonly transport: Socket;
+  /** Under which the handshake began: what was verified in it was verified by this. */
+  readonly material: TerminationMaterial;
 }
 
 /** Unique among open connections. */
@@ -28,45 +30,62 @@ export interface TerminationAcceptorOptions {
   readonly now: () => number;
 }
 
-/** A `tls.Server` that never listens does the work: connections are handed to it. */
+/**
+ * A `tls.Server` for each certificate, none of which ever listens: connections are handed to the one that fits the name
+ * in their hello. No callback chooses while a handshake is under way: what throws in one ends the process
+ * (CVE-2026-21637).
+ */
 export class TerminationAcceptor {
-  readonly #server: tls.Server;
   readonly #pending = new Map<string, Pending>();
   readonly #options: TerminationAcceptorOptions;
+  #servers: readonly tls.Server[] = [];
   #material: TerminationMaterial;
 
   constructor(options: TerminationAcceptorOptions) {
     this.#options = options;
     this.#material = options.material;
-    const { alpn, clients } = options.tls;
-    this.#server = tls.createServer({
-      ...options.material.options,
+    this.setMaterial(options.material);
+  }
+
+  /** Holds for handshakes that begin afterwards; those under way and running connections go on. */
+  setMaterial(material: TerminationMaterial): void {
+    this.#material = material;
+    this.#servers = material.certificates.map(({ options }) => this.#createServer(options));
+  }
+
+  #createServer(options: tls.SecureContextOptions): tls.Server {
+    const { alpn, clients } = this.#options.tls;
+    const server = tls.createServer({
+      ...options,
       ...(alpn.length > 0 && { ALPNProtocols: [...alpn] }),
       requestCert: clients !== undefined,
-      // What is not good is refused here, with its reason.
+      // Who shows none may be let in, and who is not is told apart by why: `checkClient` refuses what is not verified.
       rejectUnauthorized: false,
       handshakeTimeout: HANDSHAKE_TIMEOUT_MS,
       noDelay: true,
-      SNICallback: (name, done) => done(null, contextFor(this.#material, name)),
     });
-    this.#server.on('secureConnection', (socket) => this.#onSecure(socket));
-    this.#server.on('tlsClientError', (error, socket) => this.#onError(error, socket));
+    server.on('secureConnection', (socket) => this.#onSecure(socket));
+    server.on('tlsClientError', (error, socket) => this.#onError(error, socket));
+    return server;
   }
 
-  /** Holds for handshakes that begin afterwards; running connections go on. */
-  setMaterial(material: TerminationMaterial): void {
-    this.#material = material;
-    this.#server.setSecureContext(material.options);
-  }
-
-  /** Takes the socket over; bytes already read must have been put back with `unshift`. */
-  accept(socket: Socket, handlers: TerminationHandlers): void {
+  /**
+   * Takes the socket over; bytes already read must have been put back with `unshift`.
+   * @param serverName as the client's hello has it.
+   */
+  accept(socket: Socket, serverName: string | undefined, handlers: TerminationHandlers): void {
+    const material = this.#material;
+    const server = this.#servers[certificateFor(material, serverName)];
+    if (server === undefined) {
+      handlers.onRefused('no-certificate', 'there is no certificate');
+      return;
+    }
     const key = connectionKey(socket);
-    this.#pending.set(key, { handlers, transport: socket });
+    this.#pending.set(key, { handlers, transport: socket, material });
     socket.once('close', () => {
       if (this.#pending.delete(key)) handlers.onRefused('handshake-failed', 'connection closed');
     });
-    this.#server.emit('connection', socket);
+    server.emit('connection', socket);
   }
 
   /** Why a client that was let in may not go on; `undefined` when it may. */
@@ -91,14 +110,14 @@ export class TerminationAcceptor {
       socket.destroy();
       return;
     }
-    const { handlers, transport } = pending;
+    const { handlers, transport, material } = pending;
     standsOn(socket, transport);
     const { tls: rules, now } = this.#options;
     if (rules.clients === undefined) {
       handlers.onSecure(socket, undefined);
       return;
     }
-    const check = checkClient(socket, rules.clients, { material: this.#material, nowMs: now() });
+    const check = checkClient(socket, rules.clients, { material, nowMs: now() });
     if (check.ok) handlers.onSecure(socket, check.client);
     else {
       socket.destroy();

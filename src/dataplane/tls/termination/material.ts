@@ -1,6 +1,6 @@
 // What a port shows to clients outside the mesh and whom it trusts: made ready for handshakes from PEM, or refused as a whole.
 import { constants, createPrivateKey, type KeyObject, X509Certificate } from 'node:crypto';
-import tls, { type SecureContextOptions } from 'node:tls';
+import { createSecureContext, type SecureContextOptions } from 'node:tls';
 import { readRevocationLists, type RevocationList } from '@weft/model/tls/crl';
 import { readClientCertificate } from '@weft/model/tls/client-certificate';
 import type { TerminationTls } from '@weft/xds/resources/termination';
@@ -17,17 +17,17 @@ export interface TerminationPem {
   readonly clients?: { readonly caPem: string; readonly crlPem: string | undefined };
 }
 
-interface NamedContext {
+export interface ShownCertificate {
+  readonly label: string;
   /** DNS names, lower case; `*.x` stands for one label. */
   readonly names: readonly string[];
-  readonly context: tls.SecureContext;
+  readonly notAfterMs: number;
+  readonly options: SecureContextOptions;
 }
 
 export interface TerminationMaterial {
-  /** Of the first certificate. */
-  readonly options: SecureContextOptions;
-  readonly contexts: readonly NamedContext[];
-  readonly certificates: readonly { readonly label: string; readonly notAfterMs: number }[];
+  /** In the order of the configuration; never empty. */
+  readonly certificates: readonly ShownCertificate[];
   /** Whom clients' certificates must come from; absent where none are asked for. */
   readonly clients?: {
     readonly roots: readonly X509Certificate[];
@@ -57,21 +57,14 @@ export function createTerminationMaterial(
     ...(clients !== undefined && { ca: clients.caPem }),
     ...(crl !== undefined && { crl }),
   };
-  const each = pem.certificates.map(({ label, certificatePem, keyPem }) => {
+  const certificates = pem.certificates.map(({ label, certificatePem, keyPem }) => {
     const options = { ...shared, cert: certificatePem, key: keyPem };
+    // Throws here for what a server would throw for later.
+    createSecureContext(options);
     return { label, options, ...leafOf(label, certificatePem, keyPem) };
   });
-  const [first] = each;
-  if (first === undefined) throw new Error('Cannot take TLS: there is no certificate');
-  return {
-    options: first.options,
-    contexts: each.map(({ names, options }) => ({
-      names,
-      context: tls.createSecureContext(options),
-    })),
-    certificates: each.map(({ label, notAfterMs }) => ({ label, notAfterMs })),
-    ...(clients && { clients: trustOf(clients) }),
-  };
+  if (certificates.length === 0) throw new Error('Cannot take TLS: there is no certificate');
+  return { certificates, ...(clients && { clients: trustOf(clients) }) };
 }
 
 /** Node has one list for both versions, and those of TLS 1.3 by names of their own. */
@@ -104,19 +97,21 @@ function trustOf({ caPem, crlPem }: NonNullable<TerminationPem['clients']>) {
   return { roots, lists: reading.lists };
 }
 
-/** The certificate for a name: that has it, else that has it by a wildcard for its first label, else the first. */
-export function contextFor(
-  { contexts }: TerminationMaterial,
-  serverName: string,
-): tls.SecureContext | undefined {
+/** Of the certificate for a name: that has it, else that has it by a wildcard for its first label, else the first. */
+export function certificateFor(
+  { certificates }: TerminationMaterial,
+  serverName: string | undefined,
+): number {
+  if (serverName === undefined) return 0;
   const name = serverName.toLowerCase();
   const dot = name.indexOf('.');
   const wildcard = dot === -1 ? undefined : `*${name.slice(dot)}`;
-  const found =
-    contexts.find(({ names }) => names.includes(name)) ??
-    contexts.find(({ names }) => wildcard !== undefined && names.includes(wildcard)) ??
-    contexts[0];
-  return found?.context;
+  const exact = certificates.findIndex(({ names }) => names.includes(name));
+  if (exact !== -1 || wildcard === undefined) return Math.max(exact, 0);
+  return Math.max(
+    certificates.findIndex(({ names }) => names.includes(wildcard)),
+    0,
+  );
 }
 
 /** What OpenSSL says of a key that it cannot read is left out: nothing of a key is ever said. */
