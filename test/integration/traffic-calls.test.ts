@@ -1,5 +1,6 @@
 // What a TrafficPolicy asks of a Service's callers, between sidecars: what is sent again, limited, hashed and left out.
 import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
 import http from 'node:http';
 import { after, before, test } from 'node:test';
 import { call, type HttpApp, startHttpApp } from '../support/lab-clients.ts';
@@ -151,6 +152,19 @@ test('a ring by cookie: who has none is given one, and then stays where it was',
     }
   }
   assert.equal(seen.size, 2, 'new clients go to both');
+});
+
+test('the policy that docs/traffic-calls.md begins with does what the page says', async () => {
+  await using app = await startFlaky();
+  const page = await readFile(new URL('../../docs/traffic-calls.md', import.meta.url), 'utf8');
+  const from = page.indexOf('```yaml\n') + '```yaml\n'.length;
+  await lab.write('page.yaml', page.slice(from, page.indexOf('```', from)));
+  const { via } = await open('prices', [app]);
+  await call(via, '/first');
+  const { state } = await lab.enforced('prices');
+  assert.equal(state, 'Enforced');
+  assert.equal((await call(via, '/a')).status, 200);
+  assert.equal((await call(via, '/a', { method: 'POST' })).status, 503);
 });
 
 test('ejection: an endpoint that answers with 500 is left out where the policy counts it', async () => {
