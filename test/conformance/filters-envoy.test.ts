@@ -6,6 +6,8 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { createChainParts } from '@weft/controlplane/resources/inbound-chains';
 import { parseTrustDomain } from '@weft/model/identity';
+import { parseHtpasswd } from '@weft/model/login/htpasswd';
+import type { WorkloadLogin } from '@weft/model/login/types';
 import { DEFAULT_MESH_CONFIG } from '@weft/model/mesh/config';
 import type { InboundSpec } from '@weft/model/mesh/mesh';
 import { AMBIGUOUS_PATHS } from '@weft/model/policy/ambiguous-path';
@@ -286,4 +288,38 @@ test('Envoy refuses encoded slashes also where it decodes them, and writes probl
     detail: 'RBAC: access denied',
     policy: 'rbac_access_denied_matched_policy[none]',
   });
+});
+
+test('Envoy, which knows no bcrypt, takes a login and lets nothing through but its exempt paths', {
+  skip,
+}, async () => {
+  await using app = await startHttpApp();
+  const hash = '$2b$08$sF6CQ9vo13WtOVejO94sZu3g6gF98XAcUHeRS6ieQCIGs1KygdlcW';
+  const { users } = parseHtpasswd(`ann:${hash}`);
+  const login: WorkloadLogin = {
+    source: 'shop/login',
+    users,
+    realm: 'Restricted',
+    exemptPaths: ['/healthz', '/public/*'],
+    keepsCredential: false,
+    allowsPlaintext: false,
+  };
+  const headers = { authorization: `Basic ${Buffer.from('ann:secret').toString('base64')}` };
+  const upstreams = [{ name: 'app', address: app.address }];
+  {
+    await using front = await startFront(specOf({ login }), upstreams);
+    assert.equal((await call(front.address, '/healthz')).status, 200);
+    assert.equal((await call(front.address, '/public/a')).status, 200);
+    assert.equal((await call(front.address, '/')).status, 403);
+    assert.equal(
+      (await call(front.address, '/', { headers })).status,
+      403,
+      'never less than asked',
+    );
+  }
+  await using closed = await startFront(
+    specOf({ login: { ...login, exemptPaths: [] } }),
+    upstreams,
+  );
+  assert.equal((await call(closed.address, '/healthz', { headers })).status, 403);
 });

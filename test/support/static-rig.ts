@@ -22,7 +22,10 @@ export interface CurlAnswer {
 /** As people call it. A connection that fails is status 0. */
 export async function curl(...args: readonly string[]): Promise<CurlAnswer> {
   const found = await run('curl', ['-s', '-i', '--max-time', '20', ...args]).catch(
-    (error: unknown) => (isPlainObject(error) ? String(error['stdout'] ?? '') : ''),
+    (error: unknown) => {
+      const said = isPlainObject(error) ? error['stdout'] : undefined;
+      return typeof said === 'string' ? said : '';
+    },
   );
   const text = typeof found === 'string' ? found : found.stdout;
   const end = text.indexOf('\r\n\r\n');
