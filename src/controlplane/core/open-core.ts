@@ -154,6 +154,7 @@ export async function openCore(parts: CoreParts, options: CoreOptions): Promise<
   });
   const keys = stack.use(new KeySets({ clock }));
   let credentials: CredentialPart | undefined;
+  let replicas: ReplicaService | undefined;
   const views = stack.use(
     createMeshViews({
       keys,
@@ -210,6 +211,7 @@ export async function openCore(parts: CoreParts, options: CoreOptions): Promise<
       peerOf,
       views,
       configs: options.credentialSources ?? [],
+      elsewhere: (proxyId) => replicas?.credentialsOf(proxyId) ?? [],
       ...(parts.secrets && { secrets: parts.secrets }),
       clock,
       log,
@@ -229,7 +231,7 @@ export async function openCore(parts: CoreParts, options: CoreOptions): Promise<
       onRefusals: (proxy, seen) => edges.refusals.note(proxy, seen),
     }),
   );
-  const replicas = stack.use(
+  replicas = stack.use(
     new ReplicaService(xdsServer, {
       peerOf,
       controlPlaneId: authority.controlPlaneId,

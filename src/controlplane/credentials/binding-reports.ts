@@ -14,6 +14,8 @@ export interface BindingFacts {
   /** Of the mesh, with a sidecar, of the binding's namespace. */
   readonly workloads: readonly Workload[];
   readonly desk: Pick<CredentialDesk, 'streamsOf'>;
+  /** At other control planes: names of what is in force at the proxy, for each where it watches. */
+  readonly elsewhere: (proxyId: string) => readonly (readonly string[])[];
   readonly find: (binding: CredentialBinding, at: number) => FoundSource;
 }
 
@@ -44,13 +46,15 @@ export function bindingState(binding: CredentialBinding, facts: BindingFacts): B
     const { byName } = facts.index.grantsOf(workload);
     const streams = facts.desk.streamsOf(workload.id);
     const not = new Set<NonNullable<WorkloadEnforcement['reason']>>();
-    if (streams.length === 0) not.add('not-connected');
+    const elsewhere = facts.elsewhere(workload.id);
+    if (streams.length + elsewhere.length === 0) not.add('not-connected');
     binding.credentials.forEach(({ name }, at) => {
       if (byName.get(name)?.binding.name !== binding.name) {
         const message = `${workload.id} has a credential ${name} by another binding`;
         find(at, 'name-taken', 'warning', message);
         return;
       }
+      if (elsewhere.some((names) => !names.includes(name))) not.add('not-in-force');
       for (const stream of streams) {
         const { reason, why } = stateAt(stream, name);
         if (why !== undefined) find(at, 'source-unavailable', 'warning', why);

@@ -152,6 +152,14 @@ export class CredentialDesk implements AsyncDisposable {
     return [...(this.#byProxy.get(proxyId) ?? [])];
   }
 
+  /** As each of its streams says; `undefined` when it has none. */
+  inForceAt(proxyId: string): readonly string[] | undefined {
+    const [first, ...others] = this.streamsOf(proxyId);
+    return first
+      ?.namesInForce()
+      .filter((name) => others.every((one) => one.namesInForce().includes(name)));
+  }
+
   get size(): number {
     return this.#streams.size;
   }

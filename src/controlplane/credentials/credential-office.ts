@@ -31,6 +31,7 @@ export interface CredentialOffice extends AsyncDisposable {
   open(call: WatchCall): void;
   /** To be called when bindings or workloads may be others. */
   changed(): void;
+  inForceAt(proxyId: string): readonly string[] | undefined;
   reports(): readonly PolicyReport[];
   problems(): readonly Problem[];
   state(): CredentialState;
@@ -42,6 +43,7 @@ export async function openCredentialOffice(
   options: CredentialOfficeOptions,
 ): Promise<CredentialOffice> {
   const { configs, secrets, clock, log, index, views, peerOf, onChange } = options;
+  const { elsewhere = () => [] } = options;
   const sources = await openConfiguredSources({ configs, clock, ...(secrets && { secrets }) });
   const broker = new CredentialBroker(sources);
   const audit = new AuditTrail({ log: log.child({ component: 'credential-audit' }), clock });
@@ -63,12 +65,13 @@ export async function openCredentialOffice(
     const workloads = workloadsWithBindings(views.mesh(), index);
     return index.all().map((binding) => {
       const own = workloads.get(binding.namespace) ?? [];
-      return [binding, bindingState(binding, { index, workloads: own, desk, find })];
+      return [binding, bindingState(binding, { index, workloads: own, desk, elsewhere, find })];
     });
   };
   return {
     open: (call) => desk.open(call),
     changed: () => desk.changed(),
+    inForceAt: (proxyId) => desk.inForceAt(proxyId),
     reports() {
       const seen = new Set<string>();
       const reports = states().map(([binding, { enforced }]) => {

@@ -260,6 +260,37 @@ test('a binding is enforced where its proxy has said that this version is in for
   await eventually(() => reasons()[0] === 'not-connected', { what: 'that it is away' });
 });
 
+const ELSEWHERE: readonly (readonly [
+  string,
+  readonly (readonly string[])[],
+  string | undefined,
+])[] = [
+  ['it is in force there', [['db']], undefined],
+  ['it is not in force there', [[]], 'not-in-force'],
+  ['one of two has it not', [['db'], []], 'not-in-force'],
+  ['nobody is told', [], 'not-connected'],
+];
+for (const [what, elsewhere, reason] of ELSEWHERE) {
+  test(`a binding's report counts a proxy that watches at another control plane: ${what}`, async () => {
+    await using rig = await createCredentialRig(undefined, { elsewhere });
+    const found = await eventually(() => rig.part.reports()[0], { what: 'a report' });
+    assert.equal(found.workloads[0]?.reason, reason);
+  });
+}
+
+test('what is in force at a proxy is what each of its streams has said', async () => {
+  await using rig = await createCredentialRig();
+  rig.source.put('shop/db', '7', { password: SECRET });
+  assert.equal(rig.part.inForceAt('web-1.shop'), undefined);
+  const watching = [rig.watch('web'), rig.watch('web')];
+  for (const web of watching) await web.until(({ held }) => held.has('db'), 'the credential');
+  const inForce = [{ name: 'db', version: watching[0]?.versions.get('db') }];
+  watching[0]?.send({ in_force: inForce });
+  assert.deepEqual(rig.part.inForceAt('web-1.shop'), []);
+  watching[1]?.send({ in_force: inForce });
+  await eventually(() => rig.part.inForceAt('web-1.shop')?.[0] === 'db', { what: 'both' });
+});
+
 test('a binding whose source nobody has set up is a problem that says what there is', async () => {
   const binding = bindingOf({
     serviceAccounts: ['web'],

@@ -24,6 +24,8 @@ export interface CredentialPartOptions {
   readonly configs: readonly SourceConfig[];
   /** Where there is a cluster. */
   readonly secrets?: () => Promise<CredentialSource>;
+  /** Of a proxy that watches at other control planes: names of what is in force there, for each of them. */
+  readonly elsewhere?: (proxyId: string) => readonly (readonly string[])[];
   readonly clock: Clock;
   readonly log: Logger;
 }
@@ -122,6 +124,11 @@ export class CredentialPart implements AsyncDisposable {
   isGranted(proxyId: string): boolean {
     if (this.#index.size === 0) return false;
     return this.#index.hasAny(this.#options.views.mesh().workloads.get(proxyId));
+  }
+
+  /** Names of credentials that are in force at the proxy as they are now; `undefined` when it does not watch here. */
+  inForceAt(proxyId: string): readonly string[] | undefined {
+    return this.#office?.inForceAt(proxyId);
   }
 
   /** As of policies: where each binding is in force. */

@@ -8,7 +8,7 @@ import type { PlainMessage } from '@weft/xds/registry';
 import type { ProxyRef, ProxyResolution } from '../serve/view-source.ts';
 import type { AuditLine, AuditTrail } from './audit-trail.ts';
 import type { BindingIndex } from './binding-index.ts';
-import type { CredentialBroker, FollowedPlace } from './credential-broker.ts';
+import type { CredentialBroker, FollowedPlace, PlaceState } from './credential-broker.ts';
 import { type Granted, grantedCredential } from './granted-credential.ts';
 import type { WatchCall } from './watch-call.ts';
 import type { HandOver, WatchRequest } from './watch-request.ts';
@@ -32,6 +32,8 @@ interface Entry {
   readonly grant: Grant;
   readonly text: string;
   readonly place: FollowedPlace;
+  /** What was made of which state of the place. */
+  made: { readonly of: PlaceState; readonly granted: Granted } | undefined;
 }
 
 /** Values in one reply; one credential has half of it at most. */
@@ -74,11 +76,19 @@ export class WatchStream {
   /** Of a name that it is granted. */
   grantedAt(name: string): Granted | undefined {
     const entry = this.#entries.get(name);
-    return entry && grantedCredential(entry.grant, entry.place.state);
+    return entry && grantedBy(entry);
   }
 
   hasInForce(name: string, version: string): boolean {
     return this.#inForce.get(name) === version;
+  }
+
+  /** Sorted. */
+  namesInForce(): readonly string[] {
+    return [...this.#entries.keys()].toSorted().filter((name) => {
+      const granted = this.grantedAt(name);
+      return granted?.kind === 'values' && this.hasInForce(name, granted.version);
+    });
   }
 
   note(request: WatchRequest): void {
@@ -138,7 +148,7 @@ export class WatchStream {
       if (known !== undefined) continue;
       const { binding, credential } = grant;
       const place = broker.follow(binding.namespace, credential.source, soon);
-      this.#entries.set(name, { grant, text: credentialText(credential), place });
+      this.#entries.set(name, { grant, text: credentialText(credential), place, made: undefined });
     }
   }
 
@@ -147,8 +157,9 @@ export class WatchStream {
     const lines: AuditLine[] = [];
     const unavailable: PlainMessage[] = [];
     let isComplete = true;
-    for (const [name, { grant, place }] of this.#entries) {
-      const granted = grantedCredential(grant, place.state);
+    for (const [name, entry] of this.#entries) {
+      const { grant } = entry;
+      const granted = grantedBy(entry);
       switch (granted.kind) {
         case 'pending':
           isComplete = false;
@@ -188,7 +199,7 @@ export class WatchStream {
     const removed: string[] = [];
     for (const [name, version] of this.#sent) {
       const entry = this.#entries.get(name);
-      const granted = entry && grantedCredential(entry.grant, entry.place.state);
+      const granted = entry && grantedBy(entry);
       if (granted !== undefined && granted.kind !== 'gone') continue;
       this.#sent.delete(name);
       removed.push(name);
@@ -260,6 +271,14 @@ export class WatchStream {
     for (const { place } of this.#entries.values()) place[Symbol.dispose]();
     this.#entries.clear();
   }
+}
+
+function grantedBy(entry: Entry): Granted {
+  const { state } = entry.place;
+  if (entry.made?.of !== state) {
+    entry.made = { of: state, granted: grantedCredential(entry.grant, state) };
+  }
+  return entry.made.granted;
 }
 
 const bindingOf = ({ binding }: Grant): string => `${binding.namespace}/${binding.name}`;

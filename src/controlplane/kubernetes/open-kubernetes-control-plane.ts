@@ -177,7 +177,7 @@ function shareWithLeader(
   options: KubernetesControlPlaneOptions,
 ): Disposable {
   const { rootNamespace, xds, podName, log, clock = systemClock } = options;
-  const { authority, ads, reports, views } = core;
+  const { authority, ads, reports, views, credentials } = core;
   return new ReplicaLink({
     authority,
     replica: podName,
@@ -186,8 +186,13 @@ function shareWithLeader(
       const [ip] = views.mesh().workloads.get(`${election.leader}.${rootNamespace}`)?.ips ?? [];
       return ip === undefined ? undefined : formatHostPort({ host: ip, port: xds.port });
     },
-    states: () => localStates(ads, reports),
-    onChange: (listener) => joinSubscriptions(ads.onAnswer(listener), reports.onReport(listener)),
+    states: () => localStates(ads, reports, credentials),
+    onChange: (listener) =>
+      joinSubscriptions(
+        ads.onAnswer(listener),
+        reports.onReport(listener),
+        credentials.subscribe(listener),
+      ),
     clock,
     log: log.child({ component: 'replicas' }),
   });

@@ -2,6 +2,8 @@
 import { parseSpiffeId, type SpiffeId } from '@weft/model/identity';
 import { messagesOf, textOf } from '@weft/xds/protocol/fields';
 import type { PlainMessage } from '@weft/xds/registry';
+import { MAX_CREDENTIALS } from '@weft/model/credentials/types';
+import type { CredentialPart } from '../credentials/credential-part.ts';
 import type { Evaluation, ReportService } from '../report/report-service.ts';
 import { INBOUND_LISTENER } from '../resources/inbound-listener.ts';
 import type { AdsServer } from '../serve/ads-server.ts';
@@ -12,6 +14,8 @@ export interface ProxyState {
   /** Of the inbound listener; absent when it has acknowledged none. */
   readonly acked: string | undefined;
   readonly evaluation: Evaluation;
+  /** Names of credentials that are in force there as they are now; absent: it watches none here. */
+  readonly credentials?: readonly string[];
 }
 
 /** A name and a digest are far shorter. */
@@ -23,22 +27,33 @@ const MAX_DIGESTS = 4;
 export function localStates(
   ads: Pick<AdsServer, 'statusOf'>,
   reports: Pick<ReportService, 'evaluationOf'>,
+  watched: Pick<CredentialPart, 'inForceAt'>,
 ): ReadonlyMap<string, ProxyState> {
   const states = new Map<string, ProxyState>();
   for (const { proxyId, identity, acked } of ads.statusOf('listener', INBOUND_LISTENER)) {
     const evaluation = reports.evaluationOf(proxyId, INBOUND_LISTENER);
-    states.set(proxyId, { proxyId, identity, acked, evaluation });
+    const credentials = watched.inForceAt(proxyId);
+    states.set(proxyId, {
+      proxyId,
+      identity,
+      acked,
+      evaluation,
+      ...(credentials && { credentials }),
+    });
   }
   return states;
 }
 
-export function encodeState({ proxyId, identity, acked, evaluation }: ProxyState): PlainMessage {
+export function encodeState(state: ProxyState): PlainMessage {
+  const { proxyId, identity, acked, evaluation, credentials } = state;
   return {
     proxy: proxyId,
     identity,
     acked: acked ?? '',
     is_reporting: evaluation.isReporting,
     digests: evaluation.isReporting ? [...evaluation.digests] : [],
+    watches_credentials: credentials !== undefined,
+    credentials: [...(credentials ?? [])],
   };
 }
 
@@ -48,20 +63,22 @@ function readState(message: PlainMessage): ProxyState | undefined {
   const identity = parseSpiffeId(textOf(message, 'identity'));
   if (proxyId === '' || proxyId.length > MAX_TEXT || identity === undefined) return undefined;
   const acked = textOf(message, 'acked').slice(0, MAX_TEXT);
-  const digests = listOfTexts(message['digests']);
+  const digests = listOfTexts(message['digests'], MAX_DIGESTS);
+  const credentials = listOfTexts(message['credentials'], MAX_CREDENTIALS);
   return {
     proxyId,
     identity,
     acked: acked === '' ? undefined : acked,
     evaluation:
       message['is_reporting'] === true ? { isReporting: true, digests } : { isReporting: false },
+    ...(message['watches_credentials'] === true && { credentials }),
   };
 }
 
-function listOfTexts(value: unknown): readonly string[] {
+function listOfTexts(value: unknown, most: number): readonly string[] {
   if (!Array.isArray(value)) return [];
   return value
-    .slice(0, MAX_DIGESTS)
+    .slice(0, most)
     .map((entry) => (typeof entry === 'string' ? entry.slice(0, MAX_TEXT) : ''));
 }
 
@@ -86,6 +103,7 @@ export function readReport(message: PlainMessage): ReplicaReport {
 /** Whether two states say the same. */
 export function isSameState(a: ProxyState, b: ProxyState): boolean {
   if (a.acked !== b.acked || a.identity !== b.identity) return false;
+  if (a.credentials?.join() !== b.credentials?.join()) return false;
   if (!a.evaluation.isReporting || !b.evaluation.isReporting) {
     return a.evaluation.isReporting === b.evaluation.isReporting;
   }

@@ -128,6 +128,14 @@ export class ReplicaService implements Disposable {
     return digests.length === 0 ? { isReporting: false } : { isReporting: true, digests };
   }
 
+  /** Of a proxy that watches its credentials at other control planes: names of those in force there, for each of them. */
+  credentialsOf(proxyId: string): readonly (readonly string[])[] {
+    return [...this.#replicas].flatMap(({ states }) => {
+      const credentials = states.get(proxyId)?.credentials;
+      return credentials === undefined ? [] : [credentials];
+    });
+  }
+
   [Symbol.dispose](): void {
     for (const { call } of this.#replicas) {
       call.emit('error', {

@@ -108,6 +108,20 @@ test('a control plane that ends takes its word with it, and one that connects an
   assert.deepEqual(rig.ackedBy('web-1.shop'), []);
 });
 
+test('which credentials are in force at proxies of another control plane is known to the leader', async () => {
+  await using rig = await openRig();
+  const web = state('web-1.shop', 'v1');
+  rig.set({ ...web, credentials: ['db', 'pay'] }, state('cart-1.shop', 'v1'));
+  using _link = rig.follow('cp-b');
+  await eventually(() => rig.service.credentialsOf('web-1.shop').length === 1, { what: 'word' });
+  assert.deepEqual(rig.service.credentialsOf('web-1.shop'), [['db', 'pay']]);
+  assert.deepEqual(rig.service.credentialsOf('cart-1.shop'), [], 'it watches none');
+  rig.set({ ...web, credentials: [] });
+  await eventually(() => rig.service.credentialsOf('web-1.shop')[0]?.length === 0, {
+    what: 'word',
+  });
+});
+
 test('a workload cannot speak as a control plane', async () => {
   await using rig = await openRig();
   const { csrDer, keyPem } = await createKeyAndRequest();

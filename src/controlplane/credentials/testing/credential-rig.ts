@@ -99,6 +99,8 @@ export interface RigOptions {
   readonly clock?: Clock;
   readonly notAfterUnixSeconds?: number;
   readonly hasNoCertificate?: boolean;
+  /** In force at other control planes, whichever the proxy. */
+  readonly elsewhere?: readonly (readonly string[])[];
 }
 
 export async function createCredentialRig(
@@ -153,6 +155,7 @@ export async function startCredentialServer(
       views,
       configs: [],
       secrets: async () => secrets,
+      elsewhere: () => options.elsewhere ?? [],
       clock,
       log,
     }),
