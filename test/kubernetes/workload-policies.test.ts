@@ -182,7 +182,11 @@ test('the API server finds word for word what the process finds, in each of many
       const texts = textsOf(name, whole.value);
       const answer = await create(pod, name);
       const told = JSON.stringify(pod, undefined, 1);
-      assert.equal(answer.ok, texts.length === 0, `${name}: ${whyNot(answer)}\n${texts.join()}\n${told}`);
+      assert.equal(
+        answer.ok,
+        texts.length === 0,
+        `${name}: ${whyNot(answer)}\n${texts.join()}\n${told}`,
+      );
       counts[answer.ok ? 'allowed' : 'refused']++;
       if (answer.ok) continue;
       const said = MESSAGE.exec(answer.message)?.[1];
@@ -197,4 +201,101 @@ test('the API server finds word for word what the process finds, in each of many
   }
   assert.ok(counts.allowed > 50 && counts.refused > 50, JSON.stringify(counts));
   assert.ok(counts.invalid < 125, JSON.stringify(counts));
+});
+
+const CAPTURE_STEP: PlainObject = {
+  name: 'weft-capture',
+  image: CAPTURE,
+  args: ['capture', 'apply', '--proxy-uid', '1337'],
+  securityContext: {
+    runAsUser: 0,
+    runAsNonRoot: false,
+    privileged: false,
+    allowPrivilegeEscalation: false,
+    readOnlyRootFilesystem: true,
+    capabilities: { drop: ['ALL'], add: ['NET_ADMIN'] },
+    seccompProfile: { type: 'RuntimeDefault' },
+  },
+};
+const SAFE = {
+  runAsNonRoot: true,
+  allowPrivilegeEscalation: false,
+  capabilities: { drop: ['ALL'] },
+  seccompProfile: { type: 'RuntimeDefault' },
+};
+const LATER = '2999-01-01';
+const exempting = (who: PlainObject, more: PlainObject = {}): PlainObject => ({
+  pod: { preset: 'restricted' },
+  exemptions: [{ who, reason: 'r', expires: LATER, ...more }],
+});
+/** Of the administrator, as whom all of this is asked. */
+const GROUP = 'system:masters';
+const SPECS: Readonly<Record<string, PlainObject>> = {
+  capture: { pod: { preset: 'restricted', allowWeftCapture: true } },
+  'exempt-label': exempting({ labels: { app: 'web' } }),
+  'exempt-account': exempting({ serviceAccounts: ['default'] }, { checks: ['capabilities'] }),
+  'exempt-group': exempting({ groups: ['others', GROUP] }, { checks: ['runAsUser', 'seccomp'] }),
+  'exempt-user': exempting({ users: ['nobody'] }),
+  'exempt-some': exempting({ groups: [GROUP], labels: { app: 'web' } }),
+  labelled: { match: { labels: { app: 'web' } }, pod: { preset: 'baseline' } },
+};
+const pods = (): readonly PlainObject[] => {
+  const steps: readonly PlainObject[] = [
+    {},
+    { image: 'evil' },
+    { command: ['sh'] },
+    { args: ['exec', 'x', 'y'] },
+    { env: [{ name: 'A', value: 'b' }] },
+    { restartPolicy: 'Always' },
+    {
+      securityContext: {
+        ...Object(CAPTURE_STEP['securityContext']),
+        readOnlyRootFilesystem: false,
+      },
+    },
+  ];
+  return steps.flatMap((more) =>
+    [{}, { app: 'web' }].map((labels) => ({
+      apiVersion: 'v1',
+      kind: 'Pod',
+      metadata: { name: 'p', labels },
+      spec: {
+        automountServiceAccountToken: false,
+        initContainers: [{ ...CAPTURE_STEP, ...more }],
+        containers: [{ name: 'app', image: 'i', securityContext: SAFE }],
+      },
+    })),
+  );
+};
+
+test('the API server leaves out whom the process leaves out, and knows Weft by the same signs', {
+  ...only,
+  timeout: 120_000,
+}, async () => {
+  for (const [name, spec] of Object.entries(SPECS)) {
+    await makeNamespace(name);
+    await enforce(policyOf(name, spec));
+    const worst = { ...BAD, spec: { ...Object(BAD['spec']), hostNetwork: true } };
+    if (name.includes('exempt-some') || name === 'exempt-label') {
+      const { labels: _, ...metadata } = Object(BAD['metadata']);
+      Object.assign(worst, { metadata });
+    }
+    await eventually(async () => !(await create(worst, name)).ok, {
+      what: `a policy in ${name}`,
+      withinMs: 20_000,
+      everyMs: 100,
+    });
+    for (const pod of pods()) {
+      const whole = await create(pod, 'free');
+      assert.ok(whole.ok, whyNot(whole));
+      const metadata = { ...Object(pod['metadata']), namespace: name };
+      const workload = readWorkload({ ...whole.value, apiVersion: 'v1', kind: 'Pod', metadata });
+      assert.ok(workload);
+      const user = { name: 'admin', groups: [GROUP] };
+      const found = findInPod(policyOf(name, spec), { workload, user }, context());
+      const answer = await create(pod, name);
+      const said = answer.ok ? '' : (MESSAGE.exec(answer.message)?.[1] ?? answer.message);
+      assert.equal(said, found.map(describeFinding).join('; '), JSON.stringify(pod));
+    }
+  }
 });
