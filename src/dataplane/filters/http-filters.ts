@@ -148,7 +148,7 @@ class Passage implements GateRequest {
  * Runs the filters:
  * 1. path: first, because everything after reads it, and what is matched is what is forwarded
  * 2. client address: X-Forwarded-For as far as hops are trusted, because rules may ask for it
- * 3. gates, in the listener's order: external authorization, then tokens, whose claims the rules read
+ * 3. gates, in the listener's order: limits, login, external authorization, then tokens, whose claims the rules read
  * 4. rbac: before anything that costs an upstream; AUDIT marks what it decides on, allowed or not
  * 5. route: it says where the request goes, if anywhere
  * 6. throttles, then faults: only what may go on takes a token from others, or is disturbed
