@@ -2,7 +2,9 @@
 import type { Section } from './section.ts';
 import { BASIC_AUTHENTICATION } from './section-basic-authentication.ts';
 import { CREDENTIALS } from './section-credentials.ts';
+import { OUTBOUND } from './section-outbound.ts';
 import { TLS } from './section-tls.ts';
+import { TRAFFIC } from './section-traffic.ts';
 import { AUTHORIZATION, REQUEST_AUTHENTICATION, SETTINGS } from './section-policies.ts';
 
 /** Their order is that of their objects; nothing else depends on it. */
@@ -12,5 +14,7 @@ export const SECTIONS: readonly Section[] = [
   REQUEST_AUTHENTICATION,
   BASIC_AUTHENTICATION,
   TLS,
+  TRAFFIC,
+  OUTBOUND,
   CREDENTIALS,
 ];

@@ -152,10 +152,19 @@ export const buildForbiddenListener = ({ name, port }: ExternalDestination): Lis
     },
   });
 
-export const buildExternalRoute = ({ name }: ExternalDestination): RouteConfiguration => ({
+/** Who calls by name may have called a local port: the host outside is told its own name. */
+export const buildExternalRoute = ({
   name,
-  virtualHosts: [{ name, domains: ['*'], routes: [routeTo(name)] }],
-});
+  host,
+  port: { port },
+}: ExternalDestination): RouteConfiguration => {
+  const authority = WELL_KNOWN_PORTS.has(port) ? host : `${host}:${port}`;
+  const routes = [{ ...routeTo(name), rule: { host: authority } }];
+  return { name, virtualHosts: [{ name, domains: ['*'], routes }] };
+};
+
+/** Clients leave them out. */
+const WELL_KNOWN_PORTS: ReadonlySet<number> = new Set([80, 443]);
 
 /** What stands for a host in one view: where it leads, or that it must not be called. */
 interface Led {
