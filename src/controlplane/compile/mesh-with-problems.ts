@@ -3,6 +3,7 @@ import type { Mesh } from '@weft/model/mesh/mesh';
 import type { Problem } from '@weft/model/problem';
 import { type Authorizers, missingProviders } from './authorizers.ts';
 import { routeProblems } from './routes/route-statuses.ts';
+import { terminationProblems } from './problems/termination-problems.ts';
 import { findPolicyProblems, type PolicyFindings } from './problems/policy-problems.ts';
 
 type Problems = ReadonlyMap<string, readonly Problem[]>;
@@ -54,6 +55,7 @@ function problemsOf(mesh: Omit<Mesh, 'problems'>, found: Found): readonly Proble
     ...each(found.registry),
     ...each(found.ips),
     ...routeProblems(mesh),
+    ...terminationProblems(mesh),
     ...findPolicyProblems({ mesh, unknownNamespaces, shapes }, findings),
   ];
 }
