@@ -34,6 +34,8 @@ const context = (): CheckContext => ({
   captureImage: CAPTURE,
 });
 
+/** Each is asked about a dozen times. */
+const PODS_TRIED = 250;
 /** Asked one by one, so that each is met alone as well as all together. */
 const POLICIES: Readonly<Record<string, PlainObject>> = {
   baseline: { preset: 'baseline' },
@@ -172,7 +174,7 @@ test('the API server finds word for word what the process finds, in each of many
   timeout: 240_000,
 }, async () => {
   const counts = { allowed: 0, refused: 0, invalid: 0 };
-  for (const pod of fc.sample(podArbitrary, { numRuns: 250, seed: 7 })) {
+  for (const pod of fc.sample(podArbitrary, { numRuns: PODS_TRIED, seed: 7 })) {
     const whole = await create(pod, 'free');
     if (!whole.ok) {
       counts.invalid++;
@@ -200,7 +202,7 @@ test('the API server finds word for word what the process finds, in each of many
     }
   }
   assert.ok(counts.allowed > 50 && counts.refused > 50, JSON.stringify(counts));
-  assert.ok(counts.invalid < 125, JSON.stringify(counts));
+  assert.ok(counts.invalid < PODS_TRIED / 2, JSON.stringify(counts));
 });
 
 const CAPTURE_STEP: PlainObject = {
