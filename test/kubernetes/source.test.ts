@@ -249,7 +249,7 @@ test('a cluster as a source picks up policies of Istio when their CRD comes, and
   await untilState(source, ({ snapshot }) => !snapshot.objects.has(key));
 });
 
-test('a cluster as a source warns of a route that is attached to a Service', {
+test('a cluster as a source takes a route that is attached to a Service', {
   skip,
 }, async (t) => {
   const namespace = await newNamespace();
@@ -262,11 +262,7 @@ test('a cluster as a source warns of a route that is attached to a Service', {
     spec: { parentRefs: [{ group: '', kind: 'Service', name: 'web' }] },
   });
   const source = await open(t);
-  await untilState(source, ({ problems }) =>
-    problems.some(
-      ({ code, object }) => code === 'route-not-applied' && object?.namespace === namespace,
-    ),
-  );
+  await untilState(source, ({ snapshot }) => snapshot.objects.has(`HTTPRoute/${namespace}/r`));
   await remove(definition(ROUTES));
 });
 

@@ -9,6 +9,7 @@ import type { EventSink } from './events.ts';
 import { type KubernetesControlPlaneOptions, WEBHOOK_NAMES } from './kubernetes-options.ts';
 import type { LeaderTask } from './leader-tasks.ts';
 import { recordPolicyTurn, recordRotation, recordWebhookProblems } from './mesh-events.ts';
+import { RouteStatusWriter } from './route-status-writer.ts';
 import { StatusWriter } from './status-writer.ts';
 import { startTrustBundleStatus } from './trust-bundle-status.ts';
 import { WORKLOADS } from '../admission/render-webhooks.ts';
@@ -77,6 +78,14 @@ export function leaderTasks(
         clock,
         log: log.child({ component: 'status' }),
         onTurned: (turn) => recordPolicyTurn(events, turn),
+      }),
+    () =>
+      new RouteStatusWriter({
+        client,
+        source,
+        views: core.views,
+        clock,
+        log: log.child({ component: 'status' }),
       }),
   ];
 }

@@ -17,7 +17,13 @@ import {
   readPeerAuthentication,
   readRequestAuthentication,
 } from './read-policy.ts';
-import { readGrpcRoute, readHttpRoute, readReferenceGrant } from './read-route.ts';
+import {
+  closedGrpcRoute,
+  closedHttpRoute,
+  readGrpcRoute,
+  readHttpRoute,
+  readReferenceGrant,
+} from './read-route.ts';
 import { readService } from './read-service.ts';
 import { closedTlsTermination, readTlsTermination } from './read-tls-termination.ts';
 import { closedTrafficPolicy, readTrafficPolicy } from './read-traffic-policy.ts';
@@ -34,7 +40,7 @@ export interface Kind {
   /** `singleton`: there is one of it, whatever its name. */
   readonly scope: Scope | 'singleton';
   read(object: PlainObject): Reading;
-  /** For those that restrict: what must hold for one that cannot be read and has no good version. */
+  /** For those that restrict, and for routes: what holds for one that cannot be read and has no good version. */
   close?(object: PlainObject): RegistryObject | undefined;
 }
 
@@ -54,8 +60,14 @@ const CORE: ReadonlyMap<string, Kind> = new Map(
         'discovery.k8s.io/v1',
         { kind: 'EndpointSlice', scope: 'namespaced', read: readEndpointSlice },
       ],
-      [GATEWAY_API, { kind: 'HTTPRoute', scope: 'namespaced', read: readHttpRoute }],
-      [GATEWAY_API, { kind: 'GRPCRoute', scope: 'namespaced', read: readGrpcRoute }],
+      [
+        GATEWAY_API,
+        { kind: 'HTTPRoute', scope: 'namespaced', read: readHttpRoute, close: closedHttpRoute },
+      ],
+      [
+        GATEWAY_API,
+        { kind: 'GRPCRoute', scope: 'namespaced', read: readGrpcRoute, close: closedGrpcRoute },
+      ],
       [GATEWAY_API, { kind: 'ReferenceGrant', scope: 'namespaced', read: readReferenceGrant }],
       [
         `${GATEWAY_API}beta1`,

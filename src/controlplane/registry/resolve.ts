@@ -123,7 +123,12 @@ function withoutCandidate(entries: readonly Entry[], previous: Holder | undefine
   }
   const closing = entries.flatMap((entry) => closingOf(entry));
   const problems = entries.flatMap((entry): readonly Problem[] => {
-    if (closingOf(entry).length === 0) return [];
+    const [closing] = closingOf(entry);
+    if (closing === undefined) return [];
+    if (closing.kind === 'ServiceRoute') {
+      const message = 'cannot be read and has no good version: it is not applied';
+      return [{ severity: 'warning', code: 'not-applied', message, ...placeOf(entry) }];
+    }
     const message = 'cannot be read and has no good version: what it selects is closed';
     return [{ severity: 'warning', code: 'fails-closed', message, ...placeOf(entry) }];
   });

@@ -202,25 +202,6 @@ test('what nothing names any more is dropped, and its cluster with it', () => {
   assert.equal(store.cluster('a'), undefined);
 });
 
-test('a changed route waits until its cluster is here with its endpoints, or is known not to exist', () => {
-  const { put, store } = createRig();
-  put('listener', [listenerOf('inbound', httpBy('r'))]);
-  put('route', [routeTo('r', 'a')]);
-  put('cluster', [clusterOf('a')]);
-  put('endpoints', [assignment('a', 1)]);
-  const leadsTo = () => store.route('r')?.virtualHosts[0]?.routes[0]?.cluster;
-  put('route', [routeTo('r', 'b')]);
-  put('cluster', [clusterOf('b')]);
-  assert.equal(leadsTo(), 'a');
-  assert.ok(store.cluster('a') !== undefined);
-  put('endpoints', [assignment('b', 1)]);
-  assert.equal(leadsTo(), 'b');
-  put('route', [routeTo('r', 'none')]);
-  assert.equal(leadsTo(), 'b');
-  store.apply({ kind: 'cluster', changed: new Map(), removed: new Set(['none']) });
-  assert.equal(leadsTo(), 'none');
-});
-
 test('what was not asked for is not taken', () => {
   const { put, store } = createRig();
   put('cluster', [clusterOf('stray')]);

@@ -1,7 +1,7 @@
 // Reads HTTPRoutes and GRPCRoutes as far as they are attached to Services; those of gateways are somebody else's.
 import { isDnsLabel } from '../identity.ts';
 import { parseEnvelope } from '../policy/parse-metadata.ts';
-import { Reader, shown, type PlainObject } from '../policy/reader.ts';
+import { isPlainObject, Reader, shown, type PlainObject } from '../policy/reader.ts';
 import type { Result } from '../problem.ts';
 import { BACKEND_KEYS, parseBackendName } from './parse-backends.ts';
 import { type Filters, type FilterType, HEADER_FILTERS, parseFilters } from './parse-filters.ts';
@@ -64,8 +64,7 @@ export function parseRoute(object: PlainObject, kind: RouteKind): Result<Service
   return { ok: true, value, problems: [] };
 }
 
-/** Of a route that cannot be read: which Services it was to be attached to. */
-export function parseParents(reader: Reader, value: unknown, own: string): readonly RouteParent[] {
+function parseParents(reader: Reader, value: unknown, own: string): readonly RouteParent[] {
   const found: RouteParent[] = [];
   for (const [parent, field] of entries(reader, value, 'spec.parentRefs', MAX_PARENTS)) {
     const { group, kind } = parent;
@@ -77,15 +76,30 @@ export function parseParents(reader: Reader, value: unknown, own: string): reado
     }
     const port = readPort(reader, parent['port'], `${field}.port`);
     const sectionName = reader.string(parent['sectionName'] ?? undefined, `${field}.sectionName`);
-    found.push({
-      index: Number(field.slice(field.indexOf('[') + 1, -1)),
-      namespace: readNamespace(reader, parent['namespace'], `${field}.namespace`) ?? own,
-      name,
+    const namespace = readNamespace(reader, parent['namespace'], `${field}.namespace`);
+    const more = {
       ...(port !== undefined && { port }),
       ...(sectionName !== undefined && { sectionName }),
+    };
+    found.push({
+      index: Number(field.slice(field.indexOf('[') + 1, -1)),
+      namespace: namespace ?? own,
+      name,
+      ref: { group, kind, name, ...(namespace !== undefined && { namespace }), ...more },
+      ...more,
     });
   }
   return found;
+}
+
+/** Of one that cannot be read: what it was to be attached to. @returns `undefined` when that is no Service. */
+export function brokenRoute(object: PlainObject, kind: RouteKind): ServiceRoute | undefined {
+  const reader = new Reader();
+  const { namespace, name, createdAtMs } = parseEnvelope(reader, object, kind, API_VERSIONS);
+  const spec = isPlainObject(object['spec']) ? object['spec'] : {};
+  const parents = parseParents(reader, spec['parentRefs'], namespace);
+  if (parents.length === 0) return undefined;
+  return { kind, namespace, name, createdAtMs, parents, rules: [], isBroken: true };
 }
 
 const RULE_KEYS: Readonly<Record<RouteKind, readonly string[]>> = {

@@ -101,6 +101,17 @@ export interface RouteParent {
   /** Absent: all ports. */
   readonly port?: number;
   readonly sectionName?: string;
+  /** As it is written, for statuses. */
+  readonly ref: ParentRef;
+}
+
+export interface ParentRef {
+  readonly group: string;
+  readonly kind: 'Service';
+  readonly name: string;
+  readonly namespace?: string;
+  readonly port?: number;
+  readonly sectionName?: string;
 }
 
 export const ROUTE_KINDS = ['HTTPRoute', 'GRPCRoute'] as const;
@@ -114,7 +125,10 @@ export interface ServiceRoute {
   readonly createdAtMs: number;
   /** At least one. */
   readonly parents: readonly RouteParent[];
+  /** Empty for one that is broken. */
   readonly rules: readonly RouteRule[];
+  /** No version of it could be read: nothing of it is in force. */
+  readonly isBroken?: true;
 }
 
 /** Who of other namespaces may name Services here: a ReferenceGrant, as far as routes are concerned. */

@@ -57,8 +57,11 @@ app.kubernetes.io/component: control-plane
   resources: [trafficpolicies/status, externalservices/status]
   verbs: [patch]
 - apiGroups: [gateway.networking.k8s.io]
-  resources: [httproutes, grpcroutes]
+  resources: [httproutes, grpcroutes, referencegrants]
   verbs: [list, watch]
+- apiGroups: [gateway.networking.k8s.io]
+  resources: [httproutes/status, grpcroutes/status]
+  verbs: [patch]
 # The bundle that Pods mount, and no other ConfigMap: it is written by server-side apply, which names what it creates.
 - apiGroups: [""]
   resources: [configmaps]

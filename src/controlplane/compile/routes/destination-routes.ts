@@ -46,6 +46,7 @@ function isAttached(
   const ports = around.portsOf(namespace, service);
   return (
     ports !== undefined &&
+    route.isBroken !== true &&
     route.parents.some(
       (parent) =>
         parent.namespace === namespace &&

@@ -52,6 +52,7 @@ export function judgeParent(
 ): RouteVerdict {
   const { namespace, name, port, sectionName } = parent;
   const service = `${namespace}/${name}`;
+  if (route.isBroken === true) return fails('UnsupportedValue', 'it cannot be read');
   const ports = around.portsOf(namespace, name);
   if (ports === undefined) return fails('NoMatchingParent', `there is no Service ${service}`);
   if (sectionName !== undefined) {
@@ -88,6 +89,7 @@ export function isBeaten(
     .some(
       (other) =>
         other.kind === 'GRPCRoute' &&
+        other.isBroken !== true &&
         scopeOf(other, parent) === scopeOf(route, parent) &&
         other.parents.some(
           (one) =>

@@ -60,6 +60,8 @@ export function routeStatusesOf(mesh: Routed): readonly RouteStatus[] {
 /** What does not hold, for those who look at problems. */
 export const routeProblems = (mesh: Routed): readonly Problem[] =>
   routeStatusesOf(mesh).flatMap(({ route, parents }) => {
+    // Why it is broken has been said where it was read.
+    if (route.isBroken === true) return [];
     const { kind, namespace, name } = route;
     const object = { kind, namespace, name };
     const refused = parents.flatMap(({ parent, accepted }): readonly Problem[] =>

@@ -231,15 +231,15 @@ test('a cluster as a source keeps no annotations but those of the mesh', async (
   assert.deepEqual([...pod.meta.annotations.keys()], ['weft.dev/inject']);
 });
 
-test('a cluster as a source warns of a route that is attached to a Service', async (t) => {
+test('a cluster as a source takes a route that is attached to a Service, and keeps its origin', async (t) => {
   const api = createScriptedApi();
   const spec = { parentRefs: [{ group: '', kind: 'Service', name: 'web' }] };
   api.put(ROUTES, object('r', { spec }));
   const { source, until, codes } = await open(t, api);
-  await until('it is read', () => codes().length > 0);
-  const [problem] = source.state.problems;
-  assert.equal(problem?.code, 'route-not-applied');
-  assert.deepEqual(problem.object, { kind: 'HTTPRoute', namespace: 'shop', name: 'r' });
+  const key = 'HTTPRoute/shop/r';
+  await until('it is read', () => source.state.snapshot.objects.has(key));
+  assert.deepEqual(codes(), []);
+  assert.equal(source.state.origins?.get(key)?.resource.kind, 'HTTPRoute');
 });
 
 test('a cluster as a source asks only within its namespaces when it has some', async (t) => {
