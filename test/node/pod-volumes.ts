@@ -1,5 +1,6 @@
 // The volumes of one Pod on this machine's disk: made before its containers start, and kept up with their sources.
-import { chmodSync, chownSync, mkdirSync } from 'node:fs';
+import { chmodSync, chownSync, existsSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Pod, Projection, Volume } from './pod.ts';
 import {
@@ -14,6 +15,8 @@ import { writeVolume } from './volume-files.ts';
 
 const TOKEN_SECONDS = 3_600;
 const FILE_MODE = 0o644;
+/** What is asked for in memory is there, where this machine has such a folder. */
+const MEMORY = existsSync('/dev/shm') ? '/dev/shm' : tmpdir();
 
 type Files = Found<ReadonlyMap<string, Buffer>>;
 
@@ -27,7 +30,8 @@ export interface PodVolumesOptions {
   readonly tokens: Pick<TokenSource, 'token'>;
 }
 
-export class PodVolumes {
+export class PodVolumes implements Disposable {
+  #memory: string | undefined;
   readonly #options: PodVolumesOptions;
   #pod: Pod;
   #writing: Promise<Found<undefined>> = Promise.resolve({ ok: true, value: undefined });
@@ -41,7 +45,18 @@ export class PodVolumes {
   path(name: string): string | undefined {
     const volume = this.#pod.spec.volumes?.find((volume) => volume.name === name);
     if (volume === undefined) return undefined;
-    return volume.hostPath?.path ?? join(this.#options.folder, name);
+    return volume.hostPath?.path ?? this.#folderOf(volume);
+  }
+
+  #folderOf({ name, emptyDir }: Volume): string {
+    if (emptyDir?.medium !== 'Memory') return join(this.#options.folder, name);
+    this.#memory ??= mkdtempSync(join(MEMORY, 'weft-pod-'));
+    return join(this.#memory, name);
+  }
+
+  /** What is in memory; the rest is in a folder that is its owner's. */
+  [Symbol.dispose](): void {
+    if (this.#memory !== undefined) rmSync(this.#memory, { recursive: true, force: true });
   }
 
   /** Makes all that are not there and brings the others up to date, or says what is missing. */
@@ -67,7 +82,7 @@ export class PodVolumes {
   async #writeOne(volume: Volume): Promise<Found<undefined>> {
     const done: Found<undefined> = { ok: true, value: undefined };
     if (volume.hostPath !== undefined) return done;
-    const folder = join(this.#options.folder, volume.name);
+    const folder = this.#folderOf(volume);
     const group = this.#pod.spec.securityContext?.fsGroup;
     const isNew = mkdirSync(folder, { recursive: true }) !== undefined;
     if (volume.emptyDir !== undefined) {

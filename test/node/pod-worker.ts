@@ -298,6 +298,7 @@ export class PodWorker {
   async #release(): Promise<void> {
     this.#tokens[Symbol.dispose]();
     await this.#network?.[Symbol.asyncDispose]();
+    this.#volumes?.[Symbol.dispose]();
     rmSync(this.#folder, { recursive: true, force: true });
   }
 

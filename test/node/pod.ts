@@ -42,7 +42,7 @@ export interface DownwardItem {
 
 export interface Volume {
   readonly name: string;
-  readonly emptyDir?: object;
+  readonly emptyDir?: { readonly medium?: string };
   readonly hostPath?: { readonly path: string };
   readonly configMap?: NamedSource & { readonly defaultMode?: number };
   readonly secret?: {
