@@ -1,4 +1,5 @@
 // Reads a sidecar's own file: schema, sections and compiling, every problem with its line; nothing is in force before all of it is sound.
+import { createHash } from 'node:crypto';
 import { readFile, stat } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import { compileMesh } from '@weft/controlplane/compile/compile-mesh';
@@ -34,19 +35,23 @@ export interface StaticReading {
   readonly problems: readonly Problem[];
   /** The file itself and those that it names: what is to be watched. */
   readonly files: readonly string[];
+  /** Of all that was read; equal ones say the same. */
+  readonly digest: string;
 }
 
 /** Never throws for anything that a file holds, or for its absence. */
 export async function readStaticConfig(path: string): Promise<StaticReading> {
   const reading = new Reading(path);
   const config = await reading.read();
-  return { config, problems: reading.problems, files: [...reading.files] };
+  const { problems, files, digest } = reading;
+  return { config, problems, files: [...files], digest: digest.digest('base64') };
 }
 
 class Reading {
   readonly #path: string;
   readonly files: Set<string>;
   readonly problems: Problem[] = [];
+  readonly digest = createHash('sha256');
   #document: YamlDocument | undefined;
 
   constructor(path: string) {
@@ -145,6 +150,7 @@ class Reading {
   async #bytesOf(path: string, field: string | undefined): Promise<Buffer | undefined> {
     this.files.add(path);
     const refuse = (code: string, message: string): undefined => {
+      this.digest.update(`${path} ${message}\n`);
       this.#add({ severity: 'error', code, message, ...(field !== undefined && { field }) });
       return undefined;
     };
@@ -154,7 +160,9 @@ class Reading {
       if (stats.size > MAX_FILE_BYTES) {
         return refuse('too-large', `${shown(path)} has more than ${MAX_FILE_BYTES} bytes`);
       }
-      return await readFile(path);
+      const bytes = await readFile(path);
+      this.digest.update(`${path} ${bytes.length}\n`).update(bytes);
+      return bytes;
     } catch (error) {
       return refuse('unreadable', `cannot read ${shown(path)}: ${errorText(error)}`);
     }

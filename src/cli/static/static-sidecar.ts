@@ -35,7 +35,8 @@ export class StaticSidecar implements AsyncDisposable {
   #source: StaticSource | undefined;
   #sidecar: Sidecar | undefined;
   #credentials: StaticCredentials | undefined;
-  #watch: FileWatch | undefined;
+  readonly #watch = new FileWatch({ clock: systemClock, onChange: () => this.#reload() });
+  #digest = '';
   #metrics: { readonly ok: ReturnType<Gauge['labels']>; count(result: string): void } | undefined;
 
   constructor(options: StaticSidecarOptions) {
@@ -45,11 +46,9 @@ export class StaticSidecar implements AsyncDisposable {
   /** @throws BadStaticConfig; Error when a port cannot be bound. Nothing stays open then. */
   async start(hooks?: { readonly onListening: () => void }): Promise<SidecarAddresses | undefined> {
     const { file, log } = this.#options;
-    const watch = new FileWatch({ clock: systemClock, onChange: () => this.#reload() });
-    this.#watch = this.#stack.use(watch);
-    await watch.begin([file]);
-    const reading = await readStaticConfig(file);
-    await watch.follow(reading.files);
+    this.#stack.use(this.#watch);
+    await this.#watch.begin([file]);
+    const reading = await this.#read();
     if (reading.config === undefined) {
       await this[Symbol.asyncDispose]();
       throw new BadStaticConfig(problemLines(reading.problems));
@@ -115,10 +114,22 @@ export class StaticSidecar implements AsyncDisposable {
     this.#metrics?.count(isGood ? 'accepted' : 'refused');
   }
 
+  /** Again where it names other files than before: they are watched from before they are read. */
+  async #read(): Promise<StaticReading> {
+    for (let round = 1; ; round++) {
+      const reading = await readStaticConfig(this.#options.file);
+      this.#digest = reading.digest;
+      const areOthers = await this.#watch.follow(reading.files);
+      if (!areOthers || round >= MAX_ROUNDS) return reading;
+    }
+  }
+
   async #reload(): Promise<void> {
     const { file, log } = this.#options;
-    const reading = await readStaticConfig(file);
-    await this.#watch?.follow(reading.files);
+    const before = this.#digest;
+    const reading = await this.#read();
+    // Touched, or written anew as it was.
+    if (reading.digest === before) return;
     const { config } = reading;
     const problems = [...reading.problems, ...this.#needingRestart(config)];
     if (config === undefined || problems.some(({ severity }) => severity === 'error')) {
@@ -168,6 +179,9 @@ export class StaticSidecar implements AsyncDisposable {
     await this.#stack.disposeAsync();
   }
 }
+
+/** Who changes the names of files all the time is read again at the next change. */
+const MAX_ROUNDS = 3;
 
 /** Never sent: nothing of a sidecar without a mesh refers to it. */
 const NO_BUNDLE = { pem: '', version: 'none' } as const;

@@ -32,7 +32,7 @@ export class FileWatch implements Disposable {
     this.#options = options;
   }
 
-  /** To be called before the files are read: what is written meanwhile is then seen as a change. */
+  /** To be called before the files are read: what is written while they are is then seen as a change. */
   async begin(files: readonly string[]): Promise<void> {
     this.#files = files;
     this.#taken = await signatureOf(files, this.#options.clock.now());
@@ -41,11 +41,15 @@ export class FileWatch implements Disposable {
     this.#schedule(LOOK_MS);
   }
 
-  /** From now on these are watched as well, or no more. */
-  async follow(files: readonly string[]): Promise<void> {
+  /**
+   * From now on these are watched.
+   * @returns whether they are others than before: those that are new may have changed since they were read.
+   */
+  async follow(files: readonly string[]): Promise<boolean> {
     const isSame =
       files.length === this.#files.length && files.every((f) => this.#files.includes(f));
     if (!isSame) await this.begin(files);
+    return !isSame;
   }
 
   #follow(folders: ReadonlySet<string>): void {
