@@ -17,7 +17,10 @@ import {
   SECRETS,
   TOKEN_REVIEWS,
   TRUST_BUNDLES,
+  VALIDATING_ADMISSION_BINDINGS,
+  VALIDATING_ADMISSION_POLICIES,
   VALIDATING_WEBHOOKS,
+  WORKLOAD_POLICIES,
 } from '@weft/kube/resource';
 import { helmBinary } from '../support/go-tools.ts';
 import { weft } from '../support/installation.ts';
@@ -133,6 +136,33 @@ async function isTrusted(resource: KubeResource, name: string): Promise<boolean>
   return JSON.stringify(await object(resource, name)).includes('"caBundle":"LS0t');
 }
 
+const HARDENED = { namespace: 'shop', name: 'hardened' };
+const RENDERED = 'shop.hardened.workloads.weft.dev';
+
+async function rendersWorkloadPolicies(daemon: Daemon): Promise<void> {
+  const made = await lab.client.create(WORKLOAD_POLICIES, {
+    apiVersion: 'security.weft.dev/v1',
+    kind: 'WorkloadPolicy',
+    metadata: HARDENED,
+    spec: { pod: { preset: 'baseline' } },
+  });
+  assert.ok(made.ok, made.ok ? '' : made.message);
+  await soon(daemon, 'the API server having a WorkloadPolicy', async () => {
+    const found = await object(WORKLOAD_POLICIES, HARDENED.name, HARDENED.namespace);
+    return JSON.stringify(objectAt(found, 'status'))?.includes('"reason":"Rendered"');
+  });
+  await soon(daemon, 'the webhook for workloads', () =>
+    isTrusted(VALIDATING_WEBHOOKS, 'weft-workloads'),
+  );
+  assert.ok(await object(VALIDATING_ADMISSION_BINDINGS, RENDERED));
+  assert.ok((await lab.client.delete(WORKLOAD_POLICIES, HARDENED)).ok);
+  await soon(
+    daemon,
+    'the API server losing it',
+    async () => (await object(VALIDATING_ADMISSION_POLICIES, RENDERED)) === undefined,
+  );
+}
+
 test('a control plane with the rights of the chart does all its work', only, async () => {
   const made = await lab.client.create(AUTHORIZATION_POLICIES, policy('shop'), { isDryRun: false });
   // The webhook is not there yet: nothing gets past it.
@@ -160,6 +190,7 @@ test('a control plane with the rights of the chart does all its work', only, asy
     return (await lab.client.create(AUTHORIZATION_POLICIES, policy('shop'))).ok;
   });
   await soon(daemon, 'the status of the policy', () => hasStatus('shop'));
+  await rendersWorkloadPolicies(daemon);
   assert.deepEqual(complaints(daemon), []);
   assert.deepEqual(await daemon.stop(), { code: 0, signal: undefined });
   assert.deepEqual(complaints(daemon), []);
@@ -233,6 +264,10 @@ const FORBIDDEN: readonly (readonly string[])[] = [
   ['patch', 'authorizationpolicies.security.istio.io/web', '-n', 'shop', '--subresource=status'],
   ['patch', 'meshconfigs.mesh.weft.dev/weft', '-n', ROOT],
   ['delete', 'trustbundles.mesh.weft.dev/weft'],
+  ['create', 'validatingwebhookconfigurations.admissionregistration.k8s.io'],
+  ['create', 'workloadpolicies.security.weft.dev', '-n', 'shop'],
+  ['delete', 'clusterworkloadpolicies.security.weft.dev/any'],
+  ['create', 'mutatingadmissionpolicies.admissionregistration.k8s.io'],
   ['create', 'mutatingwebhookconfigurations.admissionregistration.k8s.io'],
   ['patch', 'mutatingwebhookconfigurations.admissionregistration.k8s.io/another'],
   ['delete', 'mutatingwebhookconfigurations.admissionregistration.k8s.io/weft-injector'],
