@@ -54,9 +54,9 @@ interface Mesh extends AsyncDisposable {
 
 /** The source and the deliveries are in memory: whatever is found on the disk is a leak. */
 async function createMesh(outbound: readonly string[] = []): Promise<Mesh> {
-  const owned = new AsyncDisposableStack();
+  await using making = new AsyncDisposableStack();
   const memory = await mkdtemp(join(MEMORY, 'weft-credentials-'));
-  owned.defer(() => rm(memory, { recursive: true, force: true }));
+  making.defer(() => rm(memory, { recursive: true, force: true }));
   const folder = join(memory, 'source');
   const files = join(memory, 'files');
   for (const path of [folder, files]) await mkdir(path);
@@ -69,7 +69,7 @@ async function createMesh(outbound: readonly string[] = []): Promise<Mesh> {
   };
   await put('db', { user: 'shop', password: 's3cret-db-1' });
   await put('prices', { user: 'weft', token: 's3cret-token-1' });
-  const lab = owned.use(await openLab());
+  const lab = making.use(await openLab());
   const sources = join(lab.root, 'sources.yaml');
   await writeFile(sources, SOURCES(folder));
   await lab.startControlPlane({ args: ['--credential-sources', sources] });
@@ -80,6 +80,7 @@ async function createMesh(outbound: readonly string[] = []): Promise<Mesh> {
     outboundHttp: true,
     args: ['--credentials-socket', socket, '--credentials-dir', files, '--access-log', 'all'],
   });
+  const owned = making.move();
   return {
     lab,
     web,

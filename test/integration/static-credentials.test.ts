@@ -13,9 +13,9 @@ const MEMORY = '/dev/shm';
 const skip = existsSync(MEMORY) ? false : `${MEMORY} is not there: no folder is in memory`;
 
 async function createRig() {
-  const owned = new AsyncDisposableStack();
+  await using making = new AsyncDisposableStack();
   const root = await mkdtemp(join(MEMORY, 'weft-static-'));
-  owned.defer(() => rm(root, { recursive: true, force: true }));
+  making.defer(() => rm(root, { recursive: true, force: true }));
   const folder = join(root, 'source');
   const files = join(root, 'files');
   await mkdir(join(folder, 'db'), { recursive: true });
@@ -43,6 +43,7 @@ credentials:
   files: { directory: ${files}, mode: '0400' }
 ${more}`,
     );
+  const owned = making.move();
   const run = (...args: readonly string[]): Daemon =>
     owned.use(new Daemon('sidecar', ['sidecar', '--config', config, ...args]));
   return {

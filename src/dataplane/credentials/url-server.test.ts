@@ -41,9 +41,9 @@ function ask(
 }
 
 async function createRig(url: Partial<UrlDelivery> & { readonly port?: boolean } = {}) {
-  const owned = new AsyncDisposableStack();
+  await using making = new AsyncDisposableStack();
   const folder = await mkdtemp(join(MEMORY, 'weft-url-'));
-  owned.defer(() => rm(folder, { recursive: true }));
+  making.defer(() => rm(folder, { recursive: true }));
   const rig = createCredentialsRig();
   const { port = false, ...rest } = url;
   const path = join(folder, 'credentials.sock');
@@ -53,10 +53,11 @@ async function createRig(url: Partial<UrlDelivery> & { readonly port?: boolean }
   const tokenPath = join(folder, 'token');
   const tokenFile = port ? { path: tokenPath, mode: 0o400 } : undefined;
   const options = { listen, allowed: OWN, tokenFile, isForced: true, ...rest };
-  const server = owned.use(await UrlServer.open({ ...rig, url: options }));
+  const server = making.use(await UrlServer.open({ ...rig, url: options }));
   const where = port
     ? { host: '127.0.0.1', port: Number(server.address.split(':').at(-1)) }
     : { socketPath: path };
+  const owned = making.move();
   return {
     ...rig,
     server,

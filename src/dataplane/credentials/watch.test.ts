@@ -11,10 +11,10 @@ import { createCredentialsRig } from './testing/rig.ts';
 import { CredentialWatch } from './watch.ts';
 
 async function createRig() {
-  const owned = new AsyncDisposableStack();
-  const server = owned.use(await CredentialsServer.start());
+  await using making = new AsyncDisposableStack();
+  const server = making.use(await CredentialsServer.start());
   const rig = createCredentialsRig();
-  const watch = owned.use(
+  const watch = making.use(
     new CredentialWatch({
       ...rig,
       connect: () =>
@@ -30,6 +30,7 @@ async function createRig() {
       random: () => 0,
     }),
   );
+  const owned = making.move();
   return { ...rig, server, watch, [Symbol.asyncDispose]: () => owned.disposeAsync() };
 }
 
