@@ -39,7 +39,7 @@ const apps: HttpApp[] = [];
 const stack = new AsyncDisposableStack();
 const fronts: { name: string; address: string }[] = [];
 
-/** Answers what it was asked; `/flaky` fails twice for each id, `/never` is never answered. */
+/** Answers what it was asked; of each id `/flaky` fails twice, `/stuck` gets no first answer, and `/never` none at all. */
 function startApp(name: string): Promise<HttpApp> {
   const failures = new Map<string, number>();
   return startHttpApp({
@@ -51,6 +51,7 @@ function startApp(name: string): Promise<HttpApp> {
       const id = String(headers['x-id']);
       const failed = failures.get(id) ?? 0;
       failures.set(id, failed + 1);
+      if (url.startsWith('/stuck') && failed === 0) return;
       const isFailing = url.startsWith('/flaky') && failed < 2;
       response.writeHead(isFailing ? 503 : 200, { 'x-app': name, 'x-secret': 'hide me' });
       response.end(JSON.stringify({ app: name, method, path: url, headers }));
@@ -216,6 +217,12 @@ test('a request is sent again when its answer is one of those that the route nam
       headers: { host: 'web', 'x-id': randomUUID() },
     });
     assert.equal(posted.status, 200);
+  }));
+
+test('a request is sent again when one try of it takes too long', () =>
+  overAll(async (address) => {
+    const headers = { 'x-id': randomUUID() };
+    assert.equal((await ask(address, { path: '/stuck', headers })).status, 200);
   }));
 
 test('a copy goes to another Service, with its body, and its answer to nobody', () =>

@@ -79,6 +79,10 @@ export const ROUTES = route(
   - matches: [{ path: { type: PathPrefix, value: /flaky } }]
     backendRefs: [{ name: web, port: 80 }]
     retry: { codes: [503], attempts: 2, backoff: 1ms }
+  - matches: [{ path: { type: PathPrefix, value: /stuck } }]
+    backendRefs: [{ name: web, port: 80 }]
+    timeouts: { request: 3s, backendRequest: 200ms }
+    retry: { codes: [503], attempts: 2, backoff: 1ms }
   - matches: [{ path: { type: PathPrefix, value: /copied } }]
     filters:
     - type: RequestMirror

@@ -1,5 +1,6 @@
 // Builds what callers see of a destination that routes are attached to: its ways in order, and nothing beside them.
 import type { RouteSet, Way } from '@weft/model/routes/routing';
+import type { DestinationTarget } from '@weft/model/mesh/mesh';
 import type { HeaderChanges, PathChange, Redirect, RouteMatch } from '@weft/model/routes/types';
 import type { CallTraffic } from '@weft/model/traffic/compose-calls';
 import type { RetryPolicy } from '@weft/xds/resources/retry';
@@ -25,17 +26,17 @@ export const buildRuledRoute = ({ target, ways }: RouteSet): RouteConfiguration 
     {
       name: target.name,
       domains: domainsOf(target),
-      routes: ways.map((way) => buildWay(way, target.calls)),
+      routes: ways.map((way) => buildWay(way, target)),
     },
   ],
 });
 
-function buildWay(way: Way, calls: CallTraffic | undefined): Route {
+function buildWay(way: Way, { calls, port }: DestinationTarget): Route {
   const { rule, isGrpc } = way;
   const match = buildMatch(way.match);
   const responseHeaders = buildHeaders(rule.responseHeaders);
   if (rule.redirect !== undefined) {
-    const answer = buildRedirect(rule.redirect, way.match);
+    const answer = buildRedirect(rule.redirect, way.match, port);
     return answered(match, { answer, ...(responseHeaders && { responseHeaders }) });
   }
   // What Gateway API asks for where a backend is missing: 500, and of gRPC UNAVAILABLE.
@@ -171,10 +172,11 @@ function buildPath(change: PathChange, { path }: RouteMatch): PathRewrite {
 
 const WELL_KNOWN = { http: 80, https: 443 } as const;
 
-/** With another scheme the port is that scheme's own, whatever port was called. */
-function buildRedirect(redirect: Redirect, match: RouteMatch): RouteRedirect {
+/** With another scheme the port is that scheme's own, whatever port was called; with another host the one that was. */
+function buildRedirect(redirect: Redirect, match: RouteMatch, called: number): RouteRedirect {
   const { status, scheme, host, path } = redirect;
-  const port = redirect.port ?? (scheme === undefined ? undefined : WELL_KNOWN[scheme]);
+  const own = host === undefined ? undefined : called;
+  const port = redirect.port ?? (scheme === undefined ? own : WELL_KNOWN[scheme]);
   return {
     kind: 'redirect',
     status,

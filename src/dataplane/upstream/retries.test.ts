@@ -57,7 +57,7 @@ const RULES: readonly (readonly [
     [answer(500), answer(200), RESET],
   ],
   [['5xx'], [answer(500), answer(599), RESET, LATE], [answer(499), answer(200)]],
-  [['reset'], [RESET], [answer(503), LATE]],
+  [['reset'], [RESET, LATE], [answer(503)]],
   [['retriable-4xx'], [answer(409)], [answer(404), answer(503)]],
   [['retriable-status-codes'], [answer(418)], [answer(419), answer(503)]],
   [['connect-failure', 'refused-stream'], [], [answer(503), RESET, LATE]],

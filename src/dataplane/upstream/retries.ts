@@ -73,7 +73,7 @@ export class Retries {
     }
     if (!this.#isMethodSafe) return false;
     if (end.kind === 'reset') return has('reset') || has('5xx');
-    if (end.kind === 'try-timeout') return has('gateway-error') || has('5xx');
+    if (end.kind === 'try-timeout') return has('gateway-error') || has('5xx') || has('reset');
     const { status } = end;
     return (
       (has('5xx') && status >= 500) ||

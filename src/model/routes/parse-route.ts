@@ -182,13 +182,15 @@ function parseTimeouts(
 ): Pick<RouteRule, 'timeoutMs' | 'tryTimeoutMs'> {
   const timeouts = reader.object(value ?? undefined, field, ['request', 'backendRequest']);
   if (timeouts === undefined) return {};
-  const whole = readDuration(reader, timeouts['request'], `${field}.request`) ?? 0;
-  const one = readDuration(reader, timeouts['backendRequest'], `${field}.backendRequest`) ?? 0;
-  if (whole > 0 && one > whole) {
+  const whole = readDuration(reader, timeouts['request'], `${field}.request`);
+  const one = readDuration(reader, timeouts['backendRequest'], `${field}.backendRequest`);
+  if (whole !== undefined && whole > 0 && one !== undefined && one > whole) {
     reader.error(`${field}.backendRequest`, 'longer-than-whole', 'is longer than request');
   }
-  // 0 is how the API spells "no limit".
-  return { ...(whole > 0 && { timeoutMs: whole }), ...(one > 0 && { tryTimeoutMs: one }) };
+  return {
+    ...(whole !== undefined && { timeoutMs: whole }),
+    ...(one !== undefined && { tryTimeoutMs: one }),
+  };
 }
 
 function parseRetry(reader: Reader, value: unknown, field: string): { readonly retry?: RetryRule } {

@@ -85,9 +85,9 @@ export interface RouteRule {
   readonly redirect?: Redirect;
   readonly rewrite?: Rewrite;
   readonly mirrors: readonly MirrorRef[];
-  /** Of the whole answer, with all tries. Absent: no limit. */
+  /** Of the whole answer, with all tries. 0: no limit. Absent: it says nothing. */
   readonly timeoutMs?: number;
-  /** Of one try. Absent: no limit. */
+  /** Of one try; as before. */
   readonly tryTimeoutMs?: number;
   readonly retry?: RetryRule;
 }
