@@ -71,6 +71,9 @@ test('NAME/KEY holds the value; owner and group may read it, nobody else', { ski
   const folder = await lstat(join(rig.directory, '..data', 'db'));
   assert.equal(folder.mode & 0o777, 0o750);
   assert.equal(rig.has('api'), false, 'what may not be a file is none');
+  await eventually(() => rig.logged().includes('credential handed over'), {
+    what: 'the line of the audit',
+  });
   assert.match(rig.logged(), /"credential":"db","version":"1","way":"files"/);
   assert.doesNotMatch(rig.logged(), /s3cret/);
 });
@@ -122,6 +125,9 @@ test('what is withdrawn is taken away, and everything at the end', { skip }, asy
     grant(rig.store, credentialOf());
     await eventually(() => !rig.has('api'), { what: 'one gone' });
     assert.equal(rig.read('db/password'), 's3cret');
+    await eventually(() => rig.logged().includes('"msg":"credential taken away"'), {
+      what: 'the line that says so',
+    });
     assert.match(rig.logged(), /"credential":"api","way":"files","msg":"credential taken away"/);
     rig.store.clear();
     await eventually(() => !rig.has('db'), { what: 'none left when the identity is no more' });
