@@ -7,7 +7,9 @@ import { formatProblem } from '@weft/model/problem';
 import type { CredentialPart } from '../credentials/credential-part.ts';
 import type { MeshViews } from '../compile/mesh-views.ts';
 import type { AdsServer } from '../serve/ads-server.ts';
+import type { SourceState } from '../registry/source.ts';
 import { countCurrent, describePolicies } from './policy-conditions.ts';
+import { describeWorkloadPolicies } from './workload-policies.ts';
 import type { EdgeLedger } from '../report/edge-ledger.ts';
 import type { ReplayWatch } from '../status/replay-watch.ts';
 import type { PolicyStatus } from '../status/policy-status.ts';
@@ -21,6 +23,7 @@ export interface DocumentSources {
   readonly edges: EdgeLedger;
   readonly replay: Pick<ReplayWatch, 'reports'>;
   readonly credentials: Pick<CredentialPart, 'state' | 'audit' | 'reports'>;
+  readonly source: () => SourceState;
   readonly ca: () => AuthorityStatus;
 }
 
@@ -48,7 +51,10 @@ export function createDocuments(sources: DocumentSources): ReadonlyMap<string, (
       () => ({
         revision: views.revision,
         proxies: countCurrent(views, ads),
-        policies: describePolicies(policies.reports(), views),
+        policies: [
+          ...describePolicies(policies.reports(), views),
+          ...describeWorkloadPolicies(sources.source()),
+        ],
       }),
     ],
     [

@@ -6,6 +6,7 @@ import type { ActionOutcome, AdminApi } from '../admin/http-server.ts';
 import type { ControlPlaneMetrics, ScrapedState } from '../admin/metrics.ts';
 import type { CredentialPart } from '../credentials/credential-part.ts';
 import type { MeshViews } from '../compile/mesh-views.ts';
+import type { Source } from '../registry/source.ts';
 import type { EdgeLedger } from '../report/edge-ledger.ts';
 import type { AdsServer } from '../serve/ads-server.ts';
 import type { PolicyStatus } from '../status/policy-status.ts';
@@ -57,6 +58,7 @@ export function createApi(
     readonly edges: EdgeLedger;
     readonly replay: ReplayWatch;
     readonly credentials: Pick<CredentialPart, 'state' | 'audit' | 'reports'>;
+    readonly source: Pick<Source, 'state'>;
     readonly metrics: ControlPlaneMetrics;
     readonly startedAtMs: number;
     readonly version: string;
@@ -91,6 +93,7 @@ export function createApi(
       edges,
       replay,
       credentials,
+      source: () => parts.source.state,
       ca: () => authority.status(),
     }),
     questions: new Map([['/v1/explain', (query) => answerExplain(views, query)]]),

@@ -281,6 +281,7 @@ export async function openCore(parts: CoreParts, options: CoreOptions): Promise<
         edges,
         replay,
         credentials,
+        source,
         metrics,
         startedAtMs,
         version: options.version,
