@@ -10,7 +10,9 @@ import type {
   LimitsConfig,
   ThrottleConfig,
 } from '../resources/traffic.ts';
+import type { HttpConnectionManager } from '../resources/listener.ts';
 import { createReading, type Read, readMessage } from './fields.ts';
+import { encodeHttpConnectionManager, readHttpConnectionManager } from './http.ts';
 import {
   encodeFloods,
   encodeLimits,
@@ -162,3 +164,76 @@ for (const [what, message] of [
     assert.equal(problems.length > 0 && problems[0]?.field !== undefined, true);
   });
 }
+
+const RULES = {
+  action: 'DENY',
+  policies: [{ name: 'a', permissions: [{ kind: 'any' }], principals: [{ kind: 'any' }] }],
+} as const;
+const whole: HttpConnectionManager = {
+  statPrefix: 'in',
+  routes: { kind: 'rds', name: 'r' },
+  filters: [
+    {
+      kind: 'requestLimits',
+      limits: {
+        name: 'shop/p',
+        limits: { maxBodyBytes: 10, methods: ['GET'], contentTypes: ['a/*'] },
+      },
+    },
+    {
+      kind: 'traffic',
+      traffic: {
+        throttles: [
+          {
+            name: 'shop/p/t',
+            rules: RULES,
+            key: [{ kind: 'caller' }, { kind: 'header', name: 'x-a' }, { kind: 'path' }],
+            requests: 1,
+            intervalMs: 1_000,
+            burst: 1,
+            maxKeys: 8,
+          },
+        ],
+        faults: [{ name: 'shop/p/f', abort: { partsPerMillion: 1, status: 503 } }],
+      },
+    },
+    { kind: 'router' },
+  ],
+  forwardClientCert: 'sanitize',
+  trustedHops: 0,
+  pathNormalization: 'NONE',
+  upgrades: [],
+  requestHeadersTimeoutMs: 1,
+  streamIdleTimeoutMs: 1,
+};
+const MANAGER = 'envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager';
+
+test('filters come back with what Envoys are told beside them', () => {
+  const { value, problems } = read(
+    MANAGER,
+    encodeHttpConnectionManager(whole),
+    readHttpConnectionManager,
+  );
+  assert.deepEqual(problems, []);
+  assert.deepEqual(value, whole);
+});
+
+test('an Envoy must be told neither less nor more than the sidecar enforces, and Weft’s filters are optional to it', () => {
+  const encoded = encodeHttpConnectionManager(whole);
+  const filters = encoded['http_filters'] as readonly Record<string, unknown>[];
+  const twins = filters.filter(({ name }) => String(name).startsWith('weft.twin/'));
+  assert.equal(twins.length, 4);
+  const own = filters.find(({ name }) => name === 'weft.filters.http.traffic');
+  for (const http_filters of [
+    filters.filter((filter) => filter !== twins[0]),
+    filters.filter((filter) => filter !== own),
+    [...filters.slice(0, -1), twins[1], ...filters.slice(-1)],
+    filters.map((filter) => (filter === own ? { ...own, is_optional: false } : filter)),
+    filters.map((filter) =>
+      filter === filters.at(-1) ? { ...filter, is_optional: true } : filter,
+    ),
+  ]) {
+    const { problems } = read(MANAGER, { ...encoded, http_filters }, readHttpConnectionManager);
+    assert.notEqual(problems.length, 0);
+  }
+});
