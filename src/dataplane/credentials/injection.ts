@@ -96,7 +96,8 @@ export class Injections implements Disposable {
       edits.remove(name);
       added = [...without(added, name), name, value];
     }
-    return { ...decision, edits, added, ruled: this.#withoutMirrors(decision.ruled) };
+    const secrets = outcome.lines.map(({ name }) => name);
+    return { ...decision, edits, added, secrets, ruled: this.#withoutMirrors(decision.ruled) };
   }
 
   /** A copy would carry the credential to somebody whom nobody meant: there is none of such a request. */

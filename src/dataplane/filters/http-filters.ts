@@ -42,6 +42,8 @@ export interface Forward {
   readonly target: string;
   /** Headers to add, `[name, value, …]`, all in lower case. */
   readonly added: readonly string[];
+  /** Names among them whose values are secrets. */
+  readonly secrets?: readonly string[];
   /** What filters take out of the head besides what is taken out of every one. */
   readonly edits: HeadEdits | undefined;
   /** What its route's rule changes besides; absent where there is none. */

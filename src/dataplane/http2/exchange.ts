@@ -4,7 +4,7 @@ import { ByteQueue } from './byte-queue.ts';
 import { ERROR } from './frames.ts';
 import type { H2Connection } from './h2-connection.ts';
 import type { Fields, H2Stream, ReceivedFields, StreamUser } from './h2-stream.ts';
-import { editHeaders, keepNeverIndexed, type Http2RequestHead } from './header-list.ts';
+import { editFields, type Http2RequestHead } from './header-list.ts';
 import { contentLengthOf, trailersFlaw } from './header-rules.ts';
 import type { Http2Action, Http2Answer, Http2Completion } from './http2-contract.ts';
 import { settleAction } from './later-action.ts';
@@ -108,8 +108,7 @@ export class Exchange implements StreamUser, LegOwner, ConnectionWaiter {
     }
     if (head === undefined) return;
     this.#forward = action;
-    const raw = editHeaders(head, action.edits);
-    this.#fields = { raw, neverIndexed: keepNeverIndexed(head.raw, this.#neverIndexed, raw) };
+    this.#fields = editFields(head, this.#neverIndexed, action.edits);
     const { retry, body } = action;
     if (body && !this.#isBodyEnded) this.#guard = new BodyGuard(body, this.#onBadBody);
     if (this.#guard?.isWithin(this.#bytesReceived) === false) return;

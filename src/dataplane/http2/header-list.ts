@@ -120,6 +120,8 @@ export interface HeaderEdits {
   readonly added: RawHeaders;
   /** In place of the host that came; absent: that one. */
   readonly authority?: string | undefined;
+  /** Names among `added` whose values are secrets: they go into no table, here or further on. */
+  readonly secrets?: readonly string[] | undefined;
 }
 
 /** The list to send on: `:authority` is always there, `host` never beside it. */
@@ -140,21 +142,34 @@ export function editHeaders(head: Http2RequestHead, edits: HeaderEdits): string[
   return out;
 }
 
+/** What is sent on. @param positions of fields that came never-indexed. */
+export function editFields(
+  head: Http2RequestHead,
+  positions: readonly number[] | undefined,
+  edits: HeaderEdits,
+): { readonly raw: readonly string[]; readonly neverIndexed: readonly number[] | undefined } {
+  const raw = editHeaders(head, edits);
+  return { raw, neverIndexed: keepNeverIndexed(head.raw, positions, raw, edits.secrets) };
+}
+
 /** A name is judged with `-` for `_` as well: servers that make variables of names see no difference. */
 const isTakenOut = (name: string, { isRemoved }: HeaderEdits): boolean =>
   isRemoved(name) || (name.includes('_') && isRemoved(name.replaceAll('_', '-')));
 
 /**
  * Fields that came never-indexed stay so on their way (RFC 7541 §7.1.3), wherever the editing has put them.
- * @param positions of fields in `received`. @returns those of the same names in `sent`.
+ * @param positions of fields in `received`. @param secrets names that are never indexed either.
+ * @returns those of the same names in `sent`.
  */
 export function keepNeverIndexed(
   received: RawHeaders,
   positions: readonly number[] | undefined,
   sent: RawHeaders,
+  secrets?: readonly string[],
 ): readonly number[] | undefined {
-  if (positions === undefined) return undefined;
-  const names = new Set(positions.map((position) => received[2 * position]));
+  if (positions === undefined && secrets === undefined) return undefined;
+  const names = new Set(positions?.map((position) => received[2 * position]));
+  for (const name of secrets ?? []) names.add(name);
   const kept: number[] = [];
   for (let at = 0; at + 1 < sent.length; at += 2) {
     if (names.has(sent[at])) kept.push(at / 2);

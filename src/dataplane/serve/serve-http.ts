@@ -286,6 +286,7 @@ function http2Action(decided: HttpDecision, serving: HttpServing, head: RequestH
       path: decision.target,
       isRemoved: removalOf(decision, isInbound),
       added: decision.added,
+      secrets: decision.secrets,
       authority: decision.ruled?.authority,
     },
     extras: extrasFor(decision, traffic, hashed?.setCookie),
