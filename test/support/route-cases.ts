@@ -12,7 +12,7 @@ ${spec}
 `;
 
 /** Of the shape of Gateway API's own examples for a mesh. */
-export const ROUTES = route(
+const WEB = route(
   'HTTPRoute',
   'web',
   `
@@ -91,6 +91,20 @@ export const ROUTES = route(
 `,
 );
 
+/** Another route at the same port. */
+const MORE = route(
+  'HTTPRoute',
+  'more',
+  `
+  - matches: [{ path: { type: PathPrefix, value: /https } }]
+    filters: [{ type: RequestRedirect, requestRedirect: { scheme: https } }]
+  - matches: [{ path: { type: PathPrefix, value: /host } }]
+    filters: [{ type: RequestRedirect, requestRedirect: { hostname: other.test } }]
+`,
+);
+
+export const ROUTES = [WEB, MORE].join('---');
+
 export interface RouteCase {
   readonly path: string;
   readonly method?: string;
@@ -125,6 +139,8 @@ export const CASES: readonly RouteCase[] = [
   { path: '/strip/a?b', outcome: 'web GET /a?b' },
   { path: '/full/a?b', outcome: 'web GET /whole?b' },
   { path: '/moved/a?b', outcome: '301 https://other.test:8443/here/a?b' },
+  { path: '/https', outcome: '302 https://web/https' },
+  { path: '/host', outcome: '302 http://other.test/host' },
   { path: '/missing', outcome: '500' },
   { path: '/never', outcome: '504' },
   { path: '/elsewhere', outcome: '404' },

@@ -176,7 +176,10 @@ const WELL_KNOWN = { http: 80, https: 443 } as const;
 function buildRedirect(redirect: Redirect, match: RouteMatch, called: number): RouteRedirect {
   const { status, scheme, host, path } = redirect;
   const own = host === undefined ? undefined : called;
-  const port = redirect.port ?? (scheme === undefined ? own : WELL_KNOWN[scheme]);
+  const meant = redirect.port ?? (scheme === undefined ? own : WELL_KNOWN[scheme]);
+  // Said only where a host could be taken for one with another port: Envoy shows what is said.
+  const isShown = host === undefined && called !== WELL_KNOWN.http;
+  const port = isShown || meant !== WELL_KNOWN[scheme ?? 'http'] ? meant : undefined;
   return {
     kind: 'redirect',
     status,

@@ -46,6 +46,7 @@ const REDIRECTS: readonly (readonly [Partial<RouteRedirect>, string, string])[] 
   [{ scheme: 'https', port: 443 }, 'web:8080', 'https://web/foo?q'],
   [{ scheme: 'https', port: 8443 }, 'web', 'https://web:8443/foo?q'],
   [{ port: 80 }, 'web:8080', 'http://web/foo?q'],
+  [{ scheme: 'https' }, 'web:80', 'https://web/foo?q'],
   [{ path: { kind: 'full', value: '/new' } }, 'web', 'http://web/new?q'],
   [{ path: { kind: 'strip', value: '/foo' } }, '[::1]:81', 'http://[::1]:81/?q'],
   [{}, '[::1]', 'http://[::1]/foo?q'],

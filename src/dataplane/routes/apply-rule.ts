@@ -149,7 +149,9 @@ function redirect(
   headers: readonly string[],
 ): RuledAnswer {
   const called = splitPort(authority);
-  const shownPort = port ?? (host === undefined ? called.port : undefined);
+  // The port that is plain HTTP's own is no other scheme's.
+  const own = called.port === WELL_KNOWN.http ? undefined : called.port;
+  const shownPort = port ?? (host === undefined ? own : undefined);
   const isPlain = shownPort === undefined || shownPort === WELL_KNOWN[scheme];
   const where = `${host ?? called.host}${isPlain ? '' : `:${shownPort}`}`;
   const whole = path === undefined ? target : rewrite(target, path, route);
