@@ -150,7 +150,16 @@ class Attempt {
       );
       return;
     }
-    const only = candidateChains(listener, this.#destination.port)[0] ?? listener.defaultChain;
+    const first = candidateChains(listener, this.#destination.port)[0];
+    /** Where a chain is for some addresses alone, another one's connections are not its own. */
+    const isForSome = (first?.match.destinationRanges.length ?? 0) > 0;
+    const only = isForSome
+      ? selectChain(
+          listener,
+          this.#destination,
+          first?.match.transportProtocol === 'tls' ? TLS : RAW,
+        )
+      : (first ?? listener.defaultChain);
     if (only?.tls !== undefined || only?.termination !== undefined) this.#traits = TLS;
     this.#enter(only);
   }
@@ -167,12 +176,15 @@ class Attempt {
     else this.#enter(selectChain(listener, this.#destination, this.#traits));
   }
 
+  /** Calls outward that lead nowhere are told by who serves them. */
+  #isInbound = (): boolean => this.#options.listener()?.listener.direction === 'inbound';
+
   #enter(chain: ChainRuntime | undefined): void {
     if (chain === undefined) {
       const isPlain = this.#traits.transport === 'raw_buffer';
       const reasonCode = isPlain ? 'plaintext-refused' : 'no-filter-chain';
       this.#refuse(reasonCode, `nothing is served like this at port ${this.#destination.port}`);
-    } else if (chain.tcpCluster === REFUSING_CLUSTER) {
+    } else if (chain.tcpCluster === REFUSING_CLUSTER && this.#isInbound()) {
       const isPlain = this.#traits.transport === 'raw_buffer';
       const reasonCode = isPlain ? 'plaintext-refused' : 'server-name-refused';
       this.#refuse(reasonCode, isPlain ? 'TLS is required' : 'no such name is served here');
