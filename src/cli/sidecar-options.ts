@@ -35,6 +35,8 @@ export interface SidecarFlags extends CredentialsFlags {
   readonly pod: string;
   readonly namespace: string;
   readonly podIp: string;
+  readonly region?: string;
+  readonly zone?: string;
   readonly trustDomain: string;
   readonly rootNamespace: string;
   readonly enrolment: HostPort;
@@ -86,6 +88,12 @@ export function addSidecarOptions(command: Command): Command {
     .addOption(
       fromPod('--pod-ip <ip>', 'the address at which others reach the workload', 'WEFT_POD_IP'),
     )
+    .addOption(
+      new Option('--region <name>', 'where it runs, for policies that prefer what is near').env(
+        'WEFT_REGION',
+      ),
+    )
+    .addOption(new Option('--zone <name>', 'the zone of that region').env('WEFT_ZONE'))
     .requiredOption(
       '--bundle <file>',
       'roots that the control plane must be issued under (STATE-DIR/bundle.pem; in a Pod the ConfigMap weft-trust-bundle)',
@@ -213,12 +221,15 @@ export async function sidecarOptionsOf(
     log.warn('no --inbound and no --transparent: nobody can call this workload');
   }
   const bundlePem = await readBundle(flags.bundle);
+  const { region = '', zone = '' } = flags;
+  const hasLocality = region !== '' || zone !== '';
   const domain = 'cluster.local';
   const hostOf = serviceHostOf({ namespace: flags.namespace, domain });
   return {
     pod: flags.pod,
     namespace: flags.namespace,
     podIp: flags.podIp,
+    ...(hasLocality && { locality: { region, zone } }),
     trustDomain,
     rootNamespace: flags.rootNamespace,
     domain,

@@ -1,5 +1,6 @@
 // What a sidecar is told at its start.
 import type { Clock } from '@weft/model/clock';
+import type { Locality } from '@weft/model/mesh/locality';
 import type { TrustDomain } from '@weft/model/identity';
 import type { Logger } from 'pino';
 import type { CredentialsOptions } from './credentials/options.ts';
@@ -51,6 +52,8 @@ export interface RunOptions {
   readonly pod: string;
   readonly namespace: string;
   readonly podIp: string;
+  /** Where it runs; absent: not known, and no endpoint is nearer than another. */
+  readonly locality?: Locality | undefined;
   /** Suffix of service names, `cluster.local`. */
   readonly domain: string;
   readonly inbound: readonly InboundPort[];

@@ -100,6 +100,7 @@ export class Sidecar implements AsyncDisposable {
         new ClusterRuntime(cluster, {
           clock,
           random,
+          locality: options.locality,
           contexts: () => this.#identity.contexts,
           appAddress,
           onEjected: (name, endpoint) => {

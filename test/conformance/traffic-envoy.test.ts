@@ -138,7 +138,7 @@ test('a ring in Envoy and in the sidecar sends every key to the same endpoint', 
       });
       assert.ok(hash !== undefined);
       const owner = ring.find(hash, new Set(ours));
-      const { app } = JSON.parse(answer.body);
+      const { app }: { readonly app: string } = JSON.parse(answer.body);
       const expected = ['a', 'b', 'c', 'd'][ours.findIndex((one) => one === owner)];
       assert.equal(app, expected, JSON.stringify(headers));
       seen.add(app);

@@ -47,3 +47,8 @@ export const circuitBreakers: fc.Arbitrary<CircuitBreakers> = record({
     { nil: undefined },
   ),
 }).map((value) => present<CircuitBreakers>(value));
+
+export const locality = record({
+  region: fc.constantFrom('', 'eu', 'us'),
+  zone: fc.constantFrom('', 'a', 'b'),
+}).filter(({ region, zone }) => region !== '' || zone !== '');

@@ -19,7 +19,13 @@ import { type ExtAuthz, extAuthzPrefix, type HttpAuthorizer } from '@weft/xds/re
 import { DRY_RUN_PREFIXES, type ShadowRules } from '@weft/xds/resources/shadow-rules';
 import { SecretText } from '@weft/model/secret-text';
 import fc from 'fast-check';
-import { balancing, circuitBreakers, hashPolicy, retryPolicy } from './traffic-arbitraries.ts';
+import {
+  balancing,
+  circuitBreakers,
+  hashPolicy,
+  locality,
+  retryPolicy,
+} from './traffic-arbitraries.ts';
 import { terminationTls } from './termination-arbitraries.ts';
 import {
   address,
@@ -304,6 +310,7 @@ export const cluster: fc.Arbitrary<Cluster> = fc
       { nil: undefined },
     ),
     circuitBreakers: fc.option(circuitBreakers, { nil: undefined }),
+    prefersLocal: fc.constantFrom(true as const, undefined),
     meshTls: fc.option(upstreamTls, { nil: undefined }),
     originatedTls: fc.option(originatedTls, { nil: undefined }),
     destination: fc.option(record({ service: anyText, namespace: word, name: word }), {
@@ -311,7 +318,9 @@ export const cluster: fc.Arbitrary<Cluster> = fc
     }),
   })
   .map((value) =>
-    value.discovery.kind === 'originalDst' ? { ...value, balancing: 'roundRobin' as const } : value,
+    value.discovery.kind === 'originalDst'
+      ? { ...value, balancing: 'roundRobin' as const, prefersLocal: undefined }
+      : value,
   )
   .map((value) => (value.meshTls === undefined ? value : { ...value, originatedTls: undefined }))
   .map((value) => present<Cluster>(value));
@@ -323,20 +332,26 @@ const endpoint: fc.Arbitrary<Endpoint> = fc
     health: fc.constantFrom('healthy' as const, 'draining' as const, 'unhealthy' as const),
     weight: fc.integer({ min: 1, max: 0xffff_ffff }),
     tlsMode: fc.constantFrom('mesh' as const, 'disabled' as const),
+    locality: fc.option(locality, { nil: undefined }),
     identity: fc.option(someText, { nil: undefined }),
     workload: fc.option(word, { nil: undefined }),
     namespace: fc.option(word, { nil: undefined }),
   })
   .map((value) => present<Endpoint>(value));
 
+/** Region first; a space sorts before every letter. */
+const placeOf = ({ locality: at }: Endpoint): string => `${at?.region ?? ''} ${at?.zone ?? ''}`;
+
 export const endpoints: fc.Arbitrary<ClusterLoadAssignment> = record({
   clusterName: word,
   endpoints: fc
     .uniqueArray(endpoint, { maxLength: 5, selector: (value) => `${value.address} ${value.port}` })
     .map((list) =>
-      list.sort((a, b) =>
-        a.address === b.address ? a.port - b.port : a.address < b.address ? -1 : 1,
-      ),
+      list.sort((a, b) => {
+        const [one, other] = [placeOf(a), placeOf(b)];
+        if (one !== other) return one < other ? -1 : 1;
+        return a.address === b.address ? a.port - b.port : a.address < b.address ? -1 : 1;
+      }),
     ),
 });
 

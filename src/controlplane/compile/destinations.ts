@@ -1,5 +1,6 @@
 // Makes destinations of Services: one for each port, with who may answer there and where.
 import type { SpiffeId } from '@weft/model/identity';
+import { localityOf } from '@weft/model/mesh/locality';
 import { meshIdentityAt } from '@weft/model/mesh/mesh-identity';
 import type {
   Destination,
@@ -107,7 +108,13 @@ function endpointOf(
   const workload = pod && workloads.get(`${pod.meta.name}.${pod.meta.namespace}`);
   if (workload === undefined) return [{ ...base, tlsMode: 'disabled' }];
   const identity = meshIdentityAt(workload, port);
-  const named = { ...base, workload: workload.name, namespace: workload.namespace };
+  const locality = localityOf(workload.labels);
+  const named = {
+    ...base,
+    ...(locality && { locality }),
+    workload: workload.name,
+    namespace: workload.namespace,
+  };
   return [
     identity === undefined
       ? { ...named, tlsMode: 'disabled' }

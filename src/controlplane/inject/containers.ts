@@ -1,4 +1,5 @@
 // What injection puts into a Pod: the sidecar, the step that turns traffic to it, and their volumes. Each with no more rights than it needs.
+import { REGION_LABEL, ZONE_LABEL } from '@weft/model/mesh/locality';
 import type { PlainObject } from '@weft/model/policy/reader';
 import { SIDECAR_PORTS } from './annotation-values.ts';
 import type { PodAnnotations } from './annotations.ts';
@@ -162,6 +163,9 @@ function sidecarEnv({ probes }: PartsInput): readonly PlainObject[] {
     field('WEFT_POD', 'metadata.name'),
     field('WEFT_NAMESPACE', 'metadata.namespace'),
     field('WEFT_POD_IP', 'status.podIP'),
+    // Of Kubernetes 1.35 and later; empty where nobody has set them.
+    field('WEFT_REGION', `metadata.labels['${REGION_LABEL}']`),
+    field('WEFT_ZONE', `metadata.labels['${ZONE_LABEL}']`),
   ];
   if (probes.size === 0) return env;
   const value = JSON.stringify(Object.fromEntries(probes));

@@ -63,7 +63,7 @@ function retryRules(retries: RetryRules | undefined): Pick<Route, 'connectRetrie
 
 type ClusterRules = Pick<
   Cluster,
-  'connectTimeoutMs' | 'balancing' | 'outlierDetection' | 'circuitBreakers'
+  'connectTimeoutMs' | 'balancing' | 'prefersLocal' | 'outlierDetection' | 'circuitBreakers'
 >;
 
 export function clusterRules(calls: CallTraffic | undefined): ClusterRules {
@@ -71,6 +71,7 @@ export function clusterRules(calls: CallTraffic | undefined): ClusterRules {
   return {
     connectTimeoutMs: calls?.timeouts?.connectMs ?? CONNECT_TIMEOUT_MS,
     balancing: balancingOf(calls),
+    ...(calls?.loadBalancing?.prefersLocal === true && { prefersLocal: true as const }),
     outlierDetection: { ...OUTLIER_DETECTION, ...calls?.outlierDetection },
     ...(breakers && { circuitBreakers: breakers }),
   };

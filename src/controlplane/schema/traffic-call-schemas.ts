@@ -113,6 +113,11 @@ export const callSchemas: { readonly [section: string]: Schema } = {
         }),
         { maxItems: MAX_HASHES },
       ),
+      locality: choice(
+        'PREFER_NEAREST: endpoints of the caller’s zone, without any those of its region, without any all.',
+        ['PREFER_NEAREST', 'ANY'],
+        { default: 'ANY' },
+      ),
       minimumRingSize: count('Points on the ring. Default 1024.', 1, 65_536),
     },
     { required: ['policy'] },

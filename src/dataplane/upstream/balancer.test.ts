@@ -26,7 +26,7 @@ function chooseEndpoint(
   },
 ): UpstreamEndpoint | undefined {
   const { tried = NONE, now = 0, random } = choice;
-  const balancer = new Balancer(random);
+  const balancer = new Balancer(random, undefined);
   balancer.setEndpoints(endpoints);
   return balancer.choose({ tried, now, hash: undefined });
 }
@@ -110,4 +110,36 @@ test('Balancer.choose() takes a bad chance rather than none, but never what drai
   assert.equal(chooseEndpoint([tried], choice), undefined);
   assert.equal(chooseEndpoint([ejected], choice), ejected);
   assert.equal(chooseEndpoint([], choice), undefined);
+});
+
+test('Balancer.choose() takes the nearest that are well where that is asked for: zone, region, any', () => {
+  const at = (region: string, zone: string): Partial<Endpoint> => ({ locality: { region, zone } });
+  const endpoints = [
+    endpointOf(1, at('eu', 'a')),
+    endpointOf(2, at('eu', 'b')),
+    endpointOf(3, at('us', 'a')),
+    endpointOf(4),
+  ];
+  const balancer = new Balancer(createRandom(), { region: 'eu', zone: 'a' });
+  balancer.setEndpoints(endpoints);
+  const chosen = (tried: ReadonlySet<string> = NONE): readonly number[] => {
+    const ports = Array.from(
+      { length: 60 },
+      () => balancer.choose({ tried, now: 0, hash: undefined })?.definition.port ?? 0,
+    );
+    return [...new Set(ports)].sort();
+  };
+  balancer.setBalancing({ balancing: 'random' });
+  assert.deepEqual(chosen(), [1, 2, 3, 4], 'nobody asked for it');
+  balancer.setBalancing({ balancing: 'random', prefersLocal: true });
+  assert.deepEqual(chosen(), [1]);
+  assert.deepEqual(chosen(new Set([endpoints[0]!.key])), [2], 'the region');
+  endpoints[0]!.ejectedUntil = 1;
+  assert.deepEqual(chosen(), [2]);
+  endpoints[1]!.definition = { ...endpoints[1]!.definition, health: 'draining' };
+  assert.deepEqual(chosen(), [3, 4], 'wherever they are');
+  const nowhere = new Balancer(createRandom(), undefined);
+  nowhere.setBalancing({ balancing: 'random', prefersLocal: true });
+  nowhere.setEndpoints(endpoints.slice(2));
+  assert.ok(nowhere.choose({ tried: NONE, now: 0, hash: undefined }), 'it knows not where it is');
 });

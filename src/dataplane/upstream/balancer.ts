@@ -1,5 +1,6 @@
 // Chooses an endpoint among those that are well, in the way the cluster asks for.
-import type { Balancing } from '@weft/xds/resources/cluster';
+import { type Locality, nearness } from '@weft/model/mesh/locality';
+import type { Balancing, Cluster } from '@weft/xds/resources/cluster';
 import type { UpstreamEndpoint } from './endpoint.ts';
 import { HashRing } from './hash-ring.ts';
 
@@ -11,23 +12,28 @@ export interface Choice {
   readonly hash: bigint | undefined;
 }
 
-type Pick = (usable: readonly UpstreamEndpoint[]) => UpstreamEndpoint | undefined;
+type Way = (usable: readonly UpstreamEndpoint[]) => UpstreamEndpoint | undefined;
 
 export class Balancer {
   readonly #random: () => number;
+  /** Where the caller runs. */
+  readonly #own: Locality | undefined;
+  #prefersLocal = false;
   #balancing: Balancing = 'leastRequest';
   #endpoints: readonly UpstreamEndpoint[] = [];
   /** Of all endpoints, made when it is first asked for. */
   #ring: HashRing | undefined;
   #turn: number;
 
-  constructor(random: () => number) {
+  constructor(random: () => number, own: Locality | undefined) {
     this.#random = random;
+    this.#own = own;
     /** Proxies that start together do not all begin with the same endpoint. */
     this.#turn = Math.floor(random() * TURNS);
   }
 
-  setBalancing(balancing: Balancing): void {
+  setBalancing({ balancing, prefersLocal }: Pick<Cluster, 'balancing' | 'prefersLocal'>): void {
+    this.#prefersLocal = prefersLocal === true && this.#own !== undefined;
     this.#balancing = balancing;
     this.#ring = undefined;
   }
@@ -38,7 +44,7 @@ export class Balancer {
   }
 
   /**
-   * Healthy and not ejected first; when none is, any that is not draining (better a bad chance than none); never one
+   * Healthy and not ejected first, of those the nearest where they are preferred; when none is, any that is not draining (better a bad chance than none); never one
    * that was tried. @returns `undefined` when there is nothing to try.
    */
   choose({ now, tried, hash }: Choice): UpstreamEndpoint | undefined {
@@ -54,7 +60,16 @@ export class Balancer {
     const well = usable.filter(
       (endpoint) => endpoint.definition.health === 'healthy' && endpoint.ejectedUntil <= now,
     );
-    return this.#pick(well.length > 0 ? well : usable, hash);
+    const best = well.length > 0 ? well : usable;
+    return this.#pick(this.#prefersLocal ? this.#nearest(best) : best, hash);
+  }
+
+  /** Those of the same zone; without any, of the same region; without any, all. */
+  #nearest(among: readonly UpstreamEndpoint[]): readonly UpstreamEndpoint[] {
+    const near = among.filter(({ definition }) => nearness(definition.locality, this.#own) > 0);
+    const nearest = near.filter(({ definition }) => nearness(definition.locality, this.#own) === 2);
+    if (nearest.length > 0) return nearest;
+    return near.length > 0 ? near : among;
   }
 
   #pick(
@@ -70,7 +85,7 @@ export class Balancer {
     return this.#ways[balancing](among);
   }
 
-  readonly #ways: { readonly [K in Extract<Balancing, string>]: Pick } = {
+  readonly #ways: { readonly [K in Extract<Balancing, string>]: Way } = {
     leastRequest: (among) => leastLoadedOfTwo(among, this.#random),
     random: (among) => among[Math.floor(this.#random() * among.length)],
     roundRobin: (among) => nextInTurn(among) ?? this.#nextOfEqual(among),

@@ -1,6 +1,7 @@
 // What a cluster needs of the sidecar that runs it, and what it gives for a tunnel.
 import type { Socket } from 'node:net';
 import type { Clock } from '@weft/model/clock';
+import type { Locality } from '@weft/model/mesh/locality';
 import type { ExternalOptions } from '../egress/external-connector.ts';
 import type { Overflow } from './breaker.ts';
 import type { ConnectorOptions } from './connector.ts';
@@ -8,6 +9,8 @@ import type { ConnectorOptions } from './connector.ts';
 export interface ClusterOptions extends ConnectorOptions {
   readonly clock: Clock;
   readonly random: () => number;
+  /** Where this workload runs; absent: not known. */
+  readonly locality?: Locality | undefined;
   readonly onEjected: (cluster: string, endpoint: string) => void;
   /** For hosts outside the mesh; absent: none can be reached by name or TLS. */
   readonly external?: ExternalOptions;

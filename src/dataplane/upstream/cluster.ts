@@ -49,7 +49,7 @@ export class ClusterRuntime implements ClusterHandle {
       () => this.#cluster,
       () => this.#external,
     );
-    this.#balancer = new Balancer(options.random);
+    this.#balancer = new Balancer(options.random, options.locality);
     this.#allowance = new RetryAllowance(() => sumOf(this.#endpoints, ({ load }) => load));
     this.breaker = new CircuitBreaker(options.clock, (limit) =>
       options.onOverflow(this.name, limit),
@@ -90,7 +90,7 @@ export class ClusterRuntime implements ClusterHandle {
       JSON.stringify([cluster.meshTls, cluster.originatedTls]) !==
       JSON.stringify([this.#cluster.meshTls, this.#cluster.originatedTls]);
     this.#cluster = cluster;
-    this.#balancer.setBalancing(cluster.balancing);
+    this.#balancer.setBalancing(cluster);
     this.#allowance.setBudget(cluster.circuitBreakers?.retryBudget);
     this.breaker.setLimits(cluster.circuitBreakers);
     if (isSecuredOtherwise) for (const endpoint of this.#endpoints) endpoint.closeIdle();

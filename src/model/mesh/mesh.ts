@@ -16,6 +16,7 @@ import type { CallTraffic } from '../traffic/compose-calls.ts';
 import type { WorkloadTraffic } from '../traffic/compose.ts';
 import type { TrafficPolicy } from '../traffic/types.ts';
 import type { MeshConfig } from './config.ts';
+import type { Locality } from './locality.ts';
 import type { BrokenPolicyObject, DataObject } from './objects.ts';
 import type { PortProtocol } from './protocol.ts';
 
@@ -111,6 +112,8 @@ export interface MeshEndpoint {
   readonly health: 'healthy' | 'draining' | 'unhealthy';
   readonly weight: number;
   readonly tlsMode: 'mesh' | 'disabled';
+  /** Absent: not known. */
+  readonly locality?: Locality;
   readonly identity?: SpiffeId;
   readonly workload?: string;
   readonly namespace?: string;

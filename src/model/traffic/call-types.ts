@@ -54,13 +54,17 @@ export interface OutlierRules {
   readonly maxEjectionPercent?: number;
 }
 
-export type LoadBalancing =
+export type LoadBalancing = {
+  /** Endpoints of the caller's zone first, then of its region. */
+  readonly prefersLocal?: true;
+} & (
   | { readonly policy: 'LEAST_REQUEST' | 'ROUND_ROBIN' | 'RANDOM' }
   | {
       readonly policy: 'RING_HASH';
       readonly hash: readonly HashRule[];
       readonly minimumRingSize: number;
-    };
+    }
+);
 
 export type HashRule =
   /** Its name in lower case. */

@@ -35,6 +35,7 @@ test('all that callers follow is read', () => {
     outlierDetection: { consecutive5xx: 3, baseEjection: '1m', maxEjectionPercent: 20 },
     loadBalancing: {
       policy: 'RING_HASH',
+      locality: 'PREFER_NEAREST',
       hash: [{ header: 'X-User' }, { cookie: { name: 'sid', path: '/', ttl: '0s' } }],
     },
   });
@@ -65,6 +66,7 @@ test('all that callers follow is read', () => {
       { kind: 'cookie', name: 'sid', path: '/', ttlMs: 0 },
     ],
     minimumRingSize: 1_024,
+    prefersLocal: true,
   });
 });
 
@@ -106,6 +108,11 @@ const REFUSED: readonly (readonly [object, string, string])[] = [
   [{ loadBalancing: {} }, 'spec.loadBalancing.policy', 'unknown-policy'],
   [{ loadBalancing: { policy: 'MAGLEV' } }, 'spec.loadBalancing.policy', 'unknown-policy'],
   [{ loadBalancing: { policy: 'RANDOM', hash: [] } }, 'spec.loadBalancing.hash', 'unused-field'],
+  [
+    { loadBalancing: { policy: 'RANDOM', locality: 'NEAR' } },
+    'spec.loadBalancing.locality',
+    'bad-locality',
+  ],
   [{ loadBalancing: { policy: 'RING_HASH' } }, 'spec.loadBalancing.hash', 'no-hash'],
   [
     { loadBalancing: { policy: 'RING_HASH', hash: [{}] } },

@@ -17,7 +17,7 @@ export function parseLoadBalancing(
   value: unknown,
   field: string,
 ): LoadBalancing | undefined {
-  const object = reader.object(value, field, ['policy', 'hash', 'minimumRingSize']);
+  const object = reader.object(value, field, ['policy', 'hash', 'minimumRingSize', 'locality']);
   if (object === undefined) return undefined;
   const name = reader.string(object['policy'] ?? undefined, `${field}.policy`) ?? '';
   const policy = POLICIES.find((known) => known === name);
@@ -26,13 +26,14 @@ export function parseLoadBalancing(
     reader.error(`${field}.policy`, 'unknown-policy', message, `write one of ${POLICIES.join()}`);
     return undefined;
   }
+  const near = parseLocality(reader, object['locality'], `${field}.locality`);
   if (policy !== 'RING_HASH') {
     for (const unused of ['hash', 'minimumRingSize']) {
       if (object[unused] === undefined) continue;
       const message = `has no meaning with ${policy}`;
       reader.error(`${field}.${unused}`, 'unused-field', message, 'write policy: RING_HASH');
     }
-    return { policy };
+    return { policy, ...near };
   }
   const hash = (reader.list(object['hash'] ?? undefined, `${field}.hash`, MAX_RULES) ?? []).flatMap(
     (entry, index) => parseHash(reader, entry, `${field}.hash[${index}]`) ?? [],
@@ -43,7 +44,19 @@ export function parseLoadBalancing(
   }
   const minimumRingSize =
     readCount(reader, object['minimumRingSize'], `${field}.minimumRingSize`, RING) ?? DEFAULT_RING;
-  return { policy, hash, minimumRingSize };
+  return { policy, hash, minimumRingSize, ...near };
+}
+
+function parseLocality(
+  reader: Reader,
+  value: unknown,
+  field: string,
+): { readonly prefersLocal?: true } {
+  const text = reader.string(value ?? undefined, field);
+  if (text === undefined || text === 'ANY') return {};
+  if (text === 'PREFER_NEAREST') return { prefersLocal: true };
+  reader.error(field, 'bad-locality', `${shown(text)} is not known`, 'write PREFER_NEAREST or ANY');
+  return {};
 }
 
 function parseHash(reader: Reader, value: unknown, field: string): HashRule | undefined {

@@ -7,11 +7,13 @@ import { encodeUint } from './well-known.ts';
 /** Envoy's own bound. */
 export const MAX_RING_SIZE = 8_388_608;
 
-export function encodeBalancing({ discovery, balancing }: Cluster): PlainMessage {
+export function encodeBalancing({ discovery, balancing, prefersLocal }: Cluster): PlainMessage {
   if (discovery.kind === 'originalDst') return { lb_policy: 'CLUSTER_PROVIDED' };
+  const common = prefersLocal && { common_lb_config: LOCAL_FIRST };
   if (typeof balancing === 'object') {
     const { minimumRingSize, maximumRingSize } = balancing;
     return {
+      ...common,
       lb_policy: 'RING_HASH',
       ring_hash_lb_config: {
         minimum_ring_size: encodeUint(minimumRingSize),
@@ -19,8 +21,17 @@ export function encodeBalancing({ discovery, balancing }: Cluster): PlainMessage
       },
     };
   }
-  return { lb_policy: LB_POLICIES[balancing] };
+  return { ...common, lb_policy: LB_POLICIES[balancing] };
 }
+
+/** Also where there are few. */
+const LOCAL_FIRST: PlainMessage = { zone_aware_lb_config: { min_cluster_size: encodeUint(1) } };
+
+export const readPrefersLocal: Read<true> = (fields) =>
+  message(fields, 'zone_aware_lb_config', (config): true | undefined => {
+    const least = message(config, 'min_cluster_size', (wrapper) => integer(wrapper, 'value'));
+    return least === 1 ? true : report(config, 'min_cluster_size', 'not-supported', 'must be 1');
+  }) ?? report(fields, 'zone_aware_lb_config', 'missing', 'is missing');
 
 const LB_POLICIES: { readonly [K in Exclude<Balancing, RingHash>]: string } = {
   leastRequest: 'LEAST_REQUEST',

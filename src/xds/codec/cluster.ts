@@ -19,7 +19,7 @@ import {
   shown,
   encodeAny,
 } from './fields.ts';
-import { encodeBalancing, readBalancing } from './balancing.ts';
+import { encodeBalancing, readBalancing, readPrefersLocal } from './balancing.ts';
 import { encodeCircuitBreakers, readCircuitBreakers } from './circuit-breakers.ts';
 import {
   EGRESS_METADATA,
@@ -142,6 +142,7 @@ export const readCluster: Read<Cluster> = (fields) => {
   const balancing = readBalancing(fields, discovery?.kind);
   const outlierDetection = message(fields, 'outlier_detection', readOutlierDetection);
   const circuitBreakers = message(fields, 'circuit_breakers', readCircuitBreakers);
+  const prefersLocal = message(fields, 'common_lb_config', readPrefersLocal);
   const protocol = readProtocol(fields);
   const destination = metadata && readDestination(fields, metadata);
   if (metadata?.has(EGRESS_METADATA) === true && discovery?.kind !== 'dns')
@@ -158,6 +159,7 @@ export const readCluster: Read<Cluster> = (fields) => {
     protocol,
     ...(outlierDetection && { outlierDetection }),
     ...(circuitBreakers && { circuitBreakers }),
+    ...(prefersLocal && { prefersLocal }),
     ...(meshTls && { meshTls }),
     ...(originatedTls && { originatedTls }),
     ...(destination && { destination }),

@@ -1,4 +1,5 @@
 // Endpoints on the wire: addresses, health, and who must answer there.
+import type { Locality } from '@weft/model/mesh/locality';
 import type { PlainMessage } from '../registry.ts';
 import type { ClusterLoadAssignment, Endpoint } from '../resources/endpoint.ts';
 import { encodeAddress, readAddress } from './address.ts';
@@ -15,8 +16,9 @@ import {
   requiredMessage,
   requiredText,
   shown,
+  text,
 } from './fields.ts';
-import { encodeTexts, encodeUint, readTexts, requiredUint } from './well-known.ts';
+import { encodeTexts, encodeUint, nonEmpty, readTexts, requiredUint } from './well-known.ts';
 
 /** Envoy's own namespace for choosing a transport socket by endpoint. */
 export const SOCKET_MATCH = 'envoy.transport_socket_match';
@@ -34,12 +36,29 @@ export const MESH_ENDPOINT_METADATA: PlainMessage = {
 const HEALTH = { healthy: 'HEALTHY', draining: 'DRAINING', unhealthy: 'UNHEALTHY' } as const;
 
 export function encodeClusterLoadAssignment(assignment: ClusterLoadAssignment): PlainMessage {
-  const sorted = [...assignment.endpoints].sort(byAddress);
+  const sorted = [...assignment.endpoints].sort(byPlace);
+  const groups: { readonly of: Locality | undefined; readonly endpoints: Endpoint[] }[] = [];
+  for (const endpoint of sorted) {
+    const last = groups.at(-1);
+    if (last !== undefined && byLocality(last.of, endpoint.locality) === 0) {
+      last.endpoints.push(endpoint);
+    } else groups.push({ of: endpoint.locality, endpoints: [endpoint] });
+  }
   return {
     cluster_name: assignment.clusterName,
-    endpoints: sorted.length === 0 ? [] : [{ lb_endpoints: sorted.map(encodeEndpoint) }],
+    endpoints: groups.map(({ of, endpoints }) => ({
+      locality: of && { region: nonEmpty(of.region), zone: nonEmpty(of.zone) },
+      lb_endpoints: endpoints.map(encodeEndpoint),
+    })),
   };
 }
+
+const byPlace = (a: Endpoint, b: Endpoint): number =>
+  byLocality(a.locality, b.locality) || byAddress(a, b);
+
+/** None first. */
+const byLocality = (a: Locality | undefined, b: Locality | undefined): number =>
+  compare(a?.region ?? '', b?.region ?? '') || compare(a?.zone ?? '', b?.zone ?? '');
 
 /** By address, then port; by identity where a reused address is there twice. */
 function byAddress(a: Endpoint, b: Endpoint): number {
@@ -70,10 +89,23 @@ function encodeEndpoint(endpoint: Endpoint): PlainMessage {
 
 export const readClusterLoadAssignment: Read<ClusterLoadAssignment> = (fields) => ({
   clusterName: requiredText(fields, 'cluster_name'),
-  endpoints: messages(fields, 'endpoints', (locality) =>
-    messages(locality, 'lb_endpoints', readEndpoint),
-  ).flat(),
+  endpoints: messages(fields, 'endpoints', readGroup).flat(),
 });
+
+const readGroup: Read<readonly Endpoint[]> = (fields) => {
+  const locality = message(fields, 'locality', readLocality);
+  const endpoints = messages(fields, 'lb_endpoints', readEndpoint);
+  return locality === undefined
+    ? endpoints
+    : endpoints.map((endpoint) => ({ ...endpoint, locality }));
+};
+
+const readLocality: Read<Locality> = (fields) => {
+  const region = text(fields, 'region');
+  const zone = text(fields, 'zone');
+  if (region === '' && zone === '') report(fields, '', 'missing', 'says neither region nor zone');
+  return { region, zone };
+};
 
 const readEndpoint: Read<Endpoint> = (fields) => {
   const health = choose(fields, 'health_status', {

@@ -16,6 +16,8 @@ export interface Cluster {
   readonly connectTimeoutMs: number;
   /** Of no meaning where the client has chosen the endpoint (`originalDst`); read as `roundRobin` there. */
   readonly balancing: Balancing;
+  /** Endpoints of the caller's zone first, then those of its region. Absent: wherever they are. */
+  readonly prefersLocal?: true;
   /** `useDownstream`: as the client spoke; fixed where the port's protocol is declared. */
   readonly protocol: 'http1' | 'http2' | 'useDownstream';
   /** Absent: endpoints that fail are not ejected. */
