@@ -3,6 +3,8 @@ import { ok } from 'node:assert/strict';
 import { DEFAULT_MESH_CONFIG } from '@weft/model/mesh/config';
 import type { ObjectMeta, RegistryObject } from '@weft/model/mesh/objects';
 import { parseRequestAuthentication } from '@weft/model/policy/parse-request-authentication';
+import { SecretText } from '@weft/model/secret-text';
+import { parseTlsTermination } from '@weft/model/tls/parse-tls-termination';
 import { parseTrafficPolicy } from '@weft/model/traffic/parse-traffic-policy';
 import fc from 'fast-check';
 import { keyOf } from './mesh-objects.ts';
@@ -173,6 +175,40 @@ const traffic = fc
     return { kind: 'TrafficPolicy', policy: parsed.value };
   });
 
+const termination = fc
+  .record({
+    app: fc.option(names, { nil: undefined }),
+    ports: fc.option(fc.subarray([80, 8080, 9000], { minLength: 1 }), { nil: undefined }),
+    secret: names,
+    name: names,
+    namespace: namespaces,
+  })
+  .map(({ app, ports, secret: of, name, namespace: where }): RegistryObject => {
+    const parsed = parseTlsTermination({
+      apiVersion: 'security.weft.dev/v1',
+      kind: 'TlsTermination',
+      metadata: { name, namespace: where },
+      spec: {
+        certificates: [{ secret: of }],
+        ...(app !== undefined && { selector: { matchLabels: { app } } }),
+        ...(ports !== undefined && { ports }),
+      },
+    });
+    ok(parsed.ok);
+    return { kind: 'TlsTermination', policy: parsed.value };
+  });
+
+const secret = fc
+  .record({ own: meta(), text: fc.constantFrom('one', 'two') })
+  .map(({ own, text }): RegistryObject => {
+    const pem = `-----BEGIN CERTIFICATE-----\n${text}\n-----END CERTIFICATE-----\n`;
+    const values = new Map([
+      ['tls.crt', new SecretText(pem)],
+      ['tls.key', new SecretText(text)],
+    ]);
+    return { kind: 'Data', of: 'Secret', meta: own, values };
+  });
+
 const broken = fc
   .record({
     of: fc.constantFrom('AuthorizationPolicy' as const, 'RequestAuthentication' as const),
@@ -219,6 +255,8 @@ export const meshChanges: fc.Arbitrary<readonly (readonly [string, RegistryObjec
           { arbitrary: peer, weight: 2 },
           { arbitrary: tokens, weight: 2 },
           { arbitrary: traffic, weight: 3 },
+          { arbitrary: termination, weight: 3 },
+          { arbitrary: secret, weight: 2 },
           { arbitrary: broken, weight: 1 },
           { arbitrary: namespace, weight: 2 },
           { arbitrary: config, weight: 1 },
