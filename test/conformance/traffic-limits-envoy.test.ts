@@ -167,6 +167,9 @@ test('Envoy refuses methods, types and bodies that are not allowed', { skip }, a
     methods: ['GET', 'POST'],
     contentTypes: ['text/plain', 'image/*'],
     maxBodyBytes: 10,
+    maxHeaders: 20,
+    maxHeaderBytes: '2Ki',
+    bodyTimeout: '5s',
   };
   await using front = await startFront({ limits }, app.address);
   const post = (type: string | undefined, body = 'x'): Promise<number> =>
@@ -187,4 +190,7 @@ test('Envoy refuses methods, types and bodies that are not allowed', { skip }, a
     [200, 200, 403, 403],
   );
   assert.equal(await post('text/plain', 'x'.repeat(11)), 413);
+  const many = Object.fromEntries(Array.from({ length: 20 }, (_, at) => [`x-${at}`, '1']));
+  assert.equal(await front.ask('/', { headers: many }), 431);
+  assert.equal(await front.ask('/', { headers: { 'x-a': 'x'.repeat(3_000) } }), 431);
 });

@@ -29,6 +29,7 @@ import {
 } from './fields.ts';
 import { encodeJwtAuthentication, readJwtAuthentication } from './jwt-authn.ts';
 import { encodeExtAuthz, readExtAuthz } from './ext-authz.ts';
+import { checkHeadLimits, encodeHeadLimits } from './head-limits.ts';
 import { encodeLocalReplies, readLocalReplies } from './local-replies.ts';
 import { encodeRbac, readRbac } from './rbac.ts';
 import { encodeRouteConfiguration, readRouteConfiguration } from './route.ts';
@@ -170,6 +171,7 @@ export function encodeHttpConnectionManager(http: HttpConnectionManager): PlainM
     upgrade_configs: http.upgrades.map((upgrade) => ({ upgrade_type: upgrade })),
     local_reply_config: encodeLocalReplies(http.denials),
     ...pathModeOf(http),
+    ...encodeHeadLimits(http.filters),
     request_headers_timeout: encodeDuration(http.requestHeadersTimeoutMs),
     stream_idle_timeout: encodeDuration(http.streamIdleTimeoutMs),
   };
@@ -210,6 +212,7 @@ export const readHttpConnectionManager: Read<HttpConnectionManager> = (fields) =
   const upgrades = messages(fields, 'upgrade_configs', (upgrade) =>
     requiredText(upgrade, 'upgrade_type').toLowerCase(),
   );
+  checkHeadLimits(fields, filters);
   const requestHeadersTimeoutMs = requiredDurationMs(fields, 'request_headers_timeout');
   const streamIdleTimeoutMs = requiredDurationMs(fields, 'stream_idle_timeout');
   const denials = message(fields, 'local_reply_config', readLocalReplies);

@@ -177,7 +177,14 @@ const whole: HttpConnectionManager = {
       kind: 'requestLimits',
       limits: {
         name: 'shop/p',
-        limits: { maxBodyBytes: 10, methods: ['GET'], contentTypes: ['a/*'] },
+        limits: {
+          maxHeaders: 9,
+          maxHeaderBytes: 4_000,
+          bodyTimeoutMs: 500,
+          maxBodyBytes: 10,
+          methods: ['GET'],
+          contentTypes: ['a/*'],
+        },
       },
     },
     {
