@@ -2,6 +2,8 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { OWN_LABEL } from '@weft/controlplane/admission/render-policies';
+import { CHECK_NAMES, parseWorkloadPolicy } from '@weft/model/admission/parse-workload-policy';
+import { WORKLOAD_KINDS } from '@weft/model/admission/types';
 import { VALIDATING_ADMISSION_BINDINGS, VALIDATING_ADMISSION_POLICIES } from '@weft/kube/resource';
 import type { PlainObject } from '@weft/model/policy/reader';
 import { weft } from '../support/installation.ts';
@@ -93,6 +95,60 @@ test('a broken version leaves the last good one in force', only, async () => {
   const good = await rig.tryOut(podOf('p', 'bank', {}));
   assert.equal(good.code, 0, good.stderr);
 });
+
+const EVERYTHING: PlainObject = {
+  mode: 'audit',
+  match: { kinds: [...WORKLOAD_KINDS], labels: { app: 'web' } },
+  exemptions: [
+    {
+      who: { labels: { a: 'b' }, serviceAccounts: ['s'], users: ['u'], groups: ['g'] },
+      checks: [...CHECK_NAMES],
+      reason: 'r',
+      expires: '2027-01-01T00:00:00+01:00',
+    },
+  ],
+  pod: {
+    preset: 'baseline',
+    presetVersion: 'v1.30',
+    allowWeftCapture: true,
+    runAsNonRoot: true,
+    readOnlyRootFilesystem: true,
+    privileged: false,
+    allowPrivilegeEscalation: false,
+    automountServiceAccountToken: false,
+    hostNetwork: false,
+    hostPID: false,
+    hostIPC: false,
+    capabilities: { drop: ['ALL'], allowAdd: ['CHOWN'] },
+    hostPorts: { allow: [9100] },
+    hostPaths: { allow: [{ path: '/var/log', readOnly: false }] },
+    volumeTypes: ['emptyDir'],
+    seccomp: { allow: ['RuntimeDefault'] },
+    appArmor: { allow: ['RuntimeDefault'] },
+    seLinux: { allowTypes: ['container_t'] },
+    procMount: { allow: ['Default'] },
+    sysctls: { allow: ['kernel.msgmax'] },
+    resources: { requests: ['cpu'], limits: ['memory'] },
+  },
+};
+
+test(
+  'all that a policy can say is taken by parser, schema and API server alike',
+  only,
+  async () => {
+    const object = workloadPolicy('everything', 'shop', EVERYTHING);
+    const parsed = parseWorkloadPolicy(object, 'WorkloadPolicy');
+    assert.deepEqual(parsed.problems, []);
+    const applied = await rig.apply(object, ['--validate=strict']);
+    assert.equal(applied.code, 0, applied.stderr);
+    const status = await rig.untilEnforced(object, 'False');
+    assert.match(JSON.stringify(status), /"NotEnforcing"/);
+    assert.deepEqual(rig.keeper?.problems, []);
+    const misspelt = workloadPolicy('misspelt', 'shop', { pod: { priviledged: false } });
+    const kept = await rig.apply(misspelt, ['--validate=false', '-o', 'json', '--dry-run=server']);
+    assert.match(kept.stdout, /priviledged/, 'what is misspelt stays to be refused');
+  },
+);
 
 test('uninstall takes away what refuses', only, async () => {
   await rig.stopKeeping();
