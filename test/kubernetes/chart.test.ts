@@ -31,6 +31,15 @@ const EVERYTHING = [
   'imagePullSecrets[0].name=pull',
   `image.digest=sha256:${'a'.repeat(64)}`,
   'ca.secretName=own-ca',
+  'credentials.secrets.shop={shop-db}',
+  'credentials.sources[0].name=files',
+  'credentials.sources[0].namespaces={shop}',
+  'credentials.sources[0].folder.path=/etc/weft/credentials',
+  'credentials.vaultAudience=vault',
+  'credentials.volumes[0].name=own',
+  'credentials.volumes[0].secret.secretName=own',
+  'credentials.volumeMounts[0].name=own',
+  'credentials.volumeMounts[0].mountPath=/etc/weft/credentials',
   'sidecar.cpuLimit=1',
   'injector.excludedNamespaces={backup}',
   'podDisruptionBudget.enabled=true',
@@ -103,7 +112,12 @@ test(
 test('every value is of some use in a template', () => {
   const templates = ['_helpers.tpl', 'deployment.yaml', 'role.yaml', 'cluster-role.yaml']
     .concat(['webhooks.yaml', 'crds.yaml', 'availability.yaml', 'network-policy.yaml'])
-    .concat(['service-monitor.yaml', 'service-account.yaml', 'aggregated-roles.yaml'])
+    .concat([
+      'service-monitor.yaml',
+      'service-account.yaml',
+      'aggregated-roles.yaml',
+      'credentials.yaml',
+    ])
     .map((name) => readFileSync(join(CHART, 'templates', name), 'utf8'))
     .join('\n');
   const check = (tree: ValueTree, above: string): void => {
