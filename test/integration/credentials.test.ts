@@ -196,29 +196,39 @@ test('requests are given the credential over HTTP/1 and HTTP/2, whatever the app
   });
 });
 
-test('HTTP/2 streams are given the credential, each anew', { skip }, async () => {
+test('HTTP/2 streams are given the credential, each anew, and no table keeps it', {
+  skip,
+}, async () => {
   await using owned = new AsyncDisposableStack();
   const server = http2.createServer();
   server.on('stream', (stream: http2.ServerHttp2Stream, headers) => {
     stream.on('error', () => undefined);
     stream.respond({ ':status': 200 });
-    const { authorization = 'none', 'x-own': own = 'none' } = headers;
-    stream.end(`${authorization} ${String(own)}`);
+    const { authorization = 'none', 'x-own': own = 'none', 'x-api-key': key = 'none' } = headers;
+    /** Names that came never-indexed. */
+    const secrets: unknown = Reflect.get(headers, http2.sensitiveHeaders);
+    const names = Array.isArray(secrets) ? secrets.map(String) : [];
+    stream.end([authorization, own, key, ...names].join(' '));
   });
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
   owned.defer(() => void server.close());
   const { port } = server.address() as AddressInfo;
-  const mesh = owned.use(await createMesh(['prices.shop:80']));
+  const mesh = owned.use(await createMesh(['prices.shop:80', 'stock.shop:80']));
   const { lab, web } = mesh;
   const service = [{ name: 'http2', port: 80, targetPort: 8080 }];
-  await lab.startSidecar({ pod: 'prices-0', inbound: { 8080: `127.0.0.1:${port}` }, service });
+  for (const pod of ['prices-0', 'stock-0']) {
+    await lab.startSidecar({ pod, inbound: { 8080: `127.0.0.1:${port}` }, service });
+  }
   await lab.write('binding.yaml', BINDING);
   await granted(mesh);
-  const session = http2.connect(`http://${web.via('prices.shop:80')}`);
-  owned.defer(() => session.destroy());
-  session.on('error', () => undefined);
-  const answer = async (): Promise<string> => {
+  const open = (service: string): http2.ClientHttp2Session => {
+    const session = http2.connect(`http://${web.via(service)}`);
+    owned.defer(() => session.destroy());
+    return session.on('error', () => undefined);
+  };
+  const prices = open('prices.shop:80');
+  const answer = async (session = prices): Promise<string> => {
     const stream = session.request({ ':path': '/', authorization: 'Bearer own', 'x-own': 'kept' });
     let body = '';
     stream.setEncoding('utf8');
@@ -226,12 +236,20 @@ test('HTTP/2 streams are given the credential, each anew', { skip }, async () =>
     await once(stream, 'end');
     return body;
   };
-  assert.equal(await answer(), 'Bearer s3cret-token-1 kept');
+  assert.equal(await answer(), 'Bearer s3cret-token-1 kept none authorization');
+  const stock = open('stock.shop:80');
+  for (const tried of ['first', 'second']) {
+    const said = await answer(stock);
+    assert.equal(said, 'Bearer own kept Key s3cret-token-1 authorization x-api-key', tried);
+  }
   await mesh.put('prices', { token: 's3cret-token-2' });
-  await eventually(async () => (await answer()) === 'Bearer s3cret-token-2 kept', {
-    what: 'the rotated token on the same connection',
-    withinMs: ROTATION_MS,
-  });
+  await eventually(
+    async () => (await answer()) === 'Bearer s3cret-token-2 kept none authorization',
+    {
+      what: 'the rotated token on the same connection',
+      withinMs: ROTATION_MS,
+    },
+  );
 });
 
 test('a credential goes to nobody without TLS, unless its binding allows it', {
