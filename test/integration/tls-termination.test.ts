@@ -152,6 +152,50 @@ test('certificates are rotated under load without a failed request, and a broken
   assert.deepEqual(failures, []);
 });
 
+test('an application that speaks HTTP/2 is spoken to in HTTP/2, and one that does not is not', {
+  skip,
+}, async () => {
+  using ca = new OutsideCa();
+  const leaf = ca.issue({ altNames: `DNS:${NAME}` });
+  const tls = { certificates: [fileOf(leaf)] };
+  {
+    await using rig = await startStaticRig({ protocol: 'http2', tls });
+    const answer = await call(rig, ca, { args: ['--http2'] });
+    assert.match(answer.headers, /^HTTP\/2 200/);
+    assert.equal(headersOf(answer)['x-forwarded-proto'], 'https');
+  }
+  await using rig = await startStaticRig({ tls });
+  assert.match((await call(rig, ca, { args: ['--http2'] })).headers, /^HTTP\/1\.1 200/);
+});
+
+test('a port that carries no HTTP gets the bytes without TLS, and rules judge its clients by their certificates', {
+  skip,
+}, async () => {
+  using ca = new OutsideCa();
+  const leaf = ca.issue({ altNames: `DNS:${NAME}` });
+  const [alice, bob] = ['alice', 'bob'].map((name) =>
+    ca.issue({ subject: `/CN=${name}`, usage: 'clientAuth' }),
+  );
+  await using rig = await startStaticRig({
+    protocol: 'tcp',
+    tls: {
+      certificates: [fileOf(leaf)],
+      clientCertificates: { mode: 'REQUIRED', trust: { file: { ca: ca.certificate } } },
+    },
+    authorization: [
+      {
+        action: 'ALLOW',
+        rules: [{ when: [{ key: 'connection.clientCertificate[subject]', values: ['CN=alice'] }] }],
+      },
+    ],
+  });
+  assert.ok(alice !== undefined && bob !== undefined);
+  const answer = await call(rig, ca, { client: alice });
+  assert.equal(answer.status, 200);
+  assert.equal(headersOf(answer)['x-forwarded-proto'], undefined, 'nobody reads what it carries');
+  await assertRefused(rig, await call(rig, ca, { client: bob }), 'rbac-denied');
+});
+
 test('a file of which a certificate is missing is refused with its line', { skip }, async () => {
   using ca = new OutsideCa();
   const leaf = ca.issue();

@@ -2,7 +2,8 @@
 import { once } from 'node:events';
 import { mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import http, { type RequestListener } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import http2 from 'node:http2';
+import type { AddressInfo, Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { StaticSidecar } from '@weft/cli/static/static-sidecar';
@@ -26,6 +27,11 @@ const echo: RequestListener = (request, response) => {
   response.end(JSON.stringify({ url: request.url, headers: request.headers }));
 };
 
+const ofHttp2 = (): http2.Http2Server =>
+  http2.createServer((request, response) => {
+    response.end(JSON.stringify({ url: request.url, headers: request.headers }));
+  });
+
 export async function startStaticRig(
   sections: Readonly<Record<string, unknown>>,
   application: RequestListener = echo,
@@ -33,9 +39,15 @@ export async function startStaticRig(
   await using stack = new AsyncDisposableStack();
   const directory = mkdtempSync(join(tmpdir(), 'weft-static-'));
   stack.defer(() => rmSync(directory, { recursive: true, force: true }));
-  const server = http.createServer(application).listen(0, '127.0.0.1');
+  const server = sections['protocol'] === 'http2' ? ofHttp2() : http.createServer(application);
+  const sockets = new Set<Socket>();
+  server.on('connection', (socket: Socket) => {
+    sockets.add(socket);
+    socket.once('close', () => sockets.delete(socket));
+  });
+  server.listen(0, '127.0.0.1');
   stack.defer(() => {
-    server.closeAllConnections();
+    for (const socket of sockets) socket.destroy();
     server.close();
   });
   await once(server, 'listening');
