@@ -9,6 +9,7 @@ import { once } from 'node:events';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { eventually } from '../../../test/support/lab-wait.ts';
 import type { UrlDelivery } from './options.ts';
 import { createCredentialsRig, credentialOf, grant } from './testing/rig.ts';
 import { UrlServer } from './url-server.ts';
@@ -273,6 +274,32 @@ test("an earlier process's socket is taken over, anything else is left alone", a
   await using taken = await createRig({ listen: { kind: 'unix', path: left, mode: 0o666 } });
   assert.equal((await ask({ socketPath: left }, '/v1/credentials')).status, 200);
   assert.ok(taken);
+});
+
+test('a socket at which another process answers is left to it', async () => {
+  await using rig = await createRig();
+  const listen = { kind: 'unix', path: rig.path, mode: 0o666 } as const;
+  await assert.rejects(createRig({ listen }), /another process does/);
+  assert.equal((await ask(rig.where, '/v1/credentials')).status, 200);
+});
+
+test('callers who may not ask are eight at a time, and keep nobody out', async () => {
+  await using rig = await createRig({ allowed: { uids: [], gids: [], pids: [1] } });
+  grant(rig.store, credentialOf());
+  const sockets = Array.from({ length: 200 }, () => net.connect(rig.path));
+  let closed = 0;
+  for (const socket of sockets) {
+    socket.on('error', () => undefined);
+    socket.once('close', () => closed++);
+    socket.resume();
+  }
+  await eventually(() => closed === 192, { what: 'the end of all but eight' });
+  for (const socket of sockets) socket.destroy();
+  await eventually(() => closed === 200, { what: 'the end of the rest' });
+  const { status, headers } = await eventually(() => ask(rig.where, '/v1/credentials/db'), {
+    what: 'an answer to the next',
+  });
+  assert.deepEqual([status, headers.connection], [403, 'close']);
 });
 
 test('bytes that are no HTTP, and callers who go while they wait, end nothing', async () => {

@@ -2,6 +2,7 @@
 import { once } from 'node:events';
 import { chmod, lstat, rm } from 'node:fs/promises';
 import http, { type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import net, { type Socket } from 'node:net';
 import { formatHostPort } from '@weft/model/host-port';
 import { isLocalHost } from '@weft/model/local-host';
 import type { Logger } from 'pino';
@@ -32,8 +33,11 @@ export interface UrlServerOptions {
 /** An application has a few connections and waits on a few credentials. */
 const MAX_CONNECTIONS = 128;
 const MAX_WAITING = 64;
+/** Of callers who may not ask: they are told so, and keep nobody out who may. */
+const MAX_STRANGERS = 8;
 const MAX_HEADER_BYTES = 8_192;
 const REQUEST_TIMEOUT_MS = 10_000;
+const IDLE_TIMEOUT_MS = 60_000;
 
 interface Attested {
   /** For the audit. */
@@ -47,6 +51,7 @@ export class UrlServer implements AsyncDisposable {
   readonly #token: StartUpToken | undefined;
   readonly #stopped = new AbortController();
   #waiting = 0;
+  #strangers = 0;
 
   /** @throws Error that names what cannot be had: the address, the kernel's word, the token's file. */
   static async open(options: UrlServerOptions): Promise<UrlServer> {
@@ -77,12 +82,33 @@ export class UrlServer implements AsyncDisposable {
     this.#peerOf = peerOf;
     this.#token = token;
     this.#server = http.createServer(
-      { maxHeaderSize: MAX_HEADER_BYTES, requestTimeout: REQUEST_TIMEOUT_MS, keepAlive: true },
+      {
+        maxHeaderSize: MAX_HEADER_BYTES,
+        requestTimeout: REQUEST_TIMEOUT_MS,
+        headersTimeout: REQUEST_TIMEOUT_MS,
+        keepAliveTimeout: IDLE_TIMEOUT_MS,
+      },
       (request, response) => void this.#serve(request, response),
     );
     this.#server.maxConnections = MAX_CONNECTIONS;
-    this.#server.on('connection', (socket) => socket.on('error', () => socket.destroy()));
+    this.#server.on('connection', (socket) => {
+      socket.on('error', () => socket.destroy());
+      if (peerOf !== undefined) this.#boundStrangers(socket);
+    });
     this.#server.on('clientError', (_error, socket) => socket.destroy());
+  }
+
+  #boundStrangers(socket: Socket): void {
+    const peer = this.#peerOf?.(socket);
+    if (peer !== undefined && isAllowedCaller(peer, this.#options.url.allowed)) return;
+    if (this.#strangers >= MAX_STRANGERS) {
+      this.#options.metrics.refused('not-attested');
+      socket.destroy();
+      return;
+    }
+    this.#strangers++;
+    socket.setTimeout(REQUEST_TIMEOUT_MS, () => socket.destroy());
+    socket.once('close', () => this.#strangers--);
   }
 
   async #listen(): Promise<void> {
@@ -132,6 +158,7 @@ export class UrlServer implements AsyncDisposable {
       'content-length': Buffer.byteLength(answer.body),
       'cache-control': 'no-store',
       ...(answer.version !== undefined && { 'weft-credential-version': answer.version }),
+      ...(answer.reason === 'not-attested' && { connection: 'close' }),
       ...(answer.status === 401 && { 'www-authenticate': 'Bearer' }),
     });
     response.end(answer.body);
@@ -239,5 +266,18 @@ async function removeOldSocket(path: string): Promise<void> {
     throw error;
   }
   if (!isSocket) throw new Error(`Cannot listen on ${path}: something else is there`);
+  if (await isAnswered(path)) throw new Error(`Cannot listen on ${path}: another process does`);
   await rm(path);
 }
+
+const isAnswered = (path: string): Promise<boolean> =>
+  new Promise((resolve) => {
+    const socket = net.connect(path);
+    const end = (isOpen: boolean) => (): void => {
+      socket.destroy();
+      resolve(isOpen);
+    };
+    socket.once('connect', end(true));
+    /** Refused: whoever made it is gone. */
+    socket.once('error', end(false));
+  });
