@@ -7,6 +7,8 @@ import { call, echoed, startHttpApp } from '../support/lab-clients.ts';
 import { eventually } from '../support/lab-wait.ts';
 import { listOf, startLab } from '../support/lab.ts';
 import { runWeft } from '../support/lab-daemon.ts';
+import { fileOf, NAME } from '../support/tls-calls.ts';
+import { missingTools, OutsideCa } from '../support/tls-clients.ts';
 import { curl, staticFile, startStatic, type CurlAnswer } from '../support/static-rig.ts';
 import { join } from 'node:path';
 
@@ -151,6 +153,24 @@ test('a password is not taken in the clear from another host, unless the file al
     assert.equal(far.status, status, far.body);
     assert.equal((await curl('-u', 'ann:secret', `http://127.0.0.1:${port}/`)).status, 200);
   }
+});
+
+test('over TLS a password is taken from another host, and without TLS it still is not', {
+  skip: missingTools() ?? (ownAddress === undefined && 'this machine has no address of its own'),
+}, async () => {
+  using ca = new OutsideCa();
+  const leaf = ca.issue({ altNames: `DNS:${NAME},IP:${ownAddress}` });
+  const tls = `tls: ${JSON.stringify({ plaintext: { mode: 'ALLOW' }, certificates: [fileOf(leaf)] })}`;
+  const sections = `${tls}\n${section('userHeader: x-user')}`;
+  await using rig = await startStatic({ sections, files: USERS, listen: '"[::]:0"' });
+  const port = rig.url.slice(rig.url.lastIndexOf(':') + 1);
+  const from = ['--interface', String(ownAddress), '--cacert', ca.certificate, '-u', 'ann:secret'];
+  const secured = await curl(...from, `https://${ownAddress}:${port}/`);
+  assert.equal(secured.status, 200, secured.body);
+  assert.equal(seenBy(secured)['x-user'], 'ann');
+  const wrong = [...from.slice(0, -1), 'ann:wrong'];
+  assert.equal((await curl(...wrong, `https://${ownAddress}:${port}/`)).status, 401);
+  assert.equal((await curl(...from, `http://${ownAddress}:${port}/`)).status, 403);
 });
 
 test('over HTTP/2 it is the same', async () => {
