@@ -91,34 +91,33 @@ class ForwarderConnection {
       const name = `outbound|${port}||${host}`;
       const runtime = this.#runtimeOf(name);
       if (runtime !== undefined) return this.#forward(head, name, runtime, port);
-      if (!this.#options.traffic.store.isAbsent(name)) {
-        return this.#afterDemand(head, hosts.slice(hosts.indexOf(host)), port);
-      }
+      const { store } = this.#options.traffic;
+      if (!store.isAbsent(name)) return this.#afterDemand(head, { hosts, host, port });
     }
-    return this.#unknown(hosts[0] ?? '', port);
+    return this.#unknown(hosts, port);
   }
 
-  #unknown(host: string, port: number): Http1Action {
+  #unknown(hosts: readonly string[], port: number): Http1Action {
+    const [first = '', last = first] = hosts;
     const { traffic, isOutside } = this.#options;
-    if (!isOutside(`outbound|${port}||${host}`)) {
-      return refuse(502, `unknown-destination: no service ${host}:${port}`);
-    }
     const reasonCode = 'egress-not-registered';
-    traffic.edges.refusals.note({ host, port, reasonCode });
-    return refuse(502, `${reasonCode}: ${host}:${port}`);
+    if (isOutside(`outbound|${port}||${last}`)) {
+      traffic.edges.refusals.note({ host: last, port, reasonCode });
+    }
+    return isOutside(`outbound|${port}||${first}`)
+      ? refuse(502, `${reasonCode}: ${first}:${port}`)
+      : refuse(502, `unknown-destination: no service ${first}:${port}`);
   }
 
   async #afterDemand(
     head: RequestHead,
-    [host = '', ...others]: readonly string[],
-    port: number,
+    asked: { readonly hosts: readonly string[]; readonly host: string; readonly port: number },
   ): Promise<Http1Action> {
+    const { hosts, host, port } = asked;
     const { store } = this.#options.traffic;
     const name = `outbound|${port}||${host}`;
     const state = await store.demand(name, AbortSignal.timeout(DEMAND_TIMEOUT_MS));
-    if (state === 'absent') {
-      return others.length > 0 ? this.#toFirst(head, others, port) : this.#unknown(host, port);
-    }
+    if (state === 'absent') return this.#toFirst(head, hosts, port);
     if (state === 'pending') return refuse(503, 'no-configuration');
     const runtime = this.#runtimeOf(name);
     return runtime === undefined
