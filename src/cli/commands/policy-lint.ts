@@ -22,6 +22,7 @@ const KINDS: ReadonlySet<string> = new Set([
   'PeerAuthentication',
   'RequestAuthentication',
   'BasicAuthentication',
+  'TlsTermination',
   'MeshConfig',
 ]);
 const NEEDS_PODS: ReadonlySet<string> = new Set(['selects-nothing', 'unknown-namespace']);

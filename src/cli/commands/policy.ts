@@ -95,6 +95,7 @@ const POLICY_KINDS: ReadonlySet<string> = new Set([
   'PeerAuthentication',
   'RequestAuthentication',
   'BasicAuthentication',
+  'TlsTermination',
 ]);
 
 /** A folder means its manifests. */
