@@ -46,7 +46,8 @@ function startApp(name: string): Promise<HttpApp> {
     name,
     handle: (request, response) => {
       const { method, url = '', headers } = request;
-      if (url.startsWith('/never')) return;
+      const isStuck = name === 'web-v2' && url.startsWith('/copied/stuck');
+      if (url.startsWith('/never') || isStuck) return;
       request.resume();
       const id = String(headers['x-id']);
       const failed = failures.get(id) ?? 0;
@@ -240,6 +241,19 @@ test('a copy goes to another Service, with its body, and its answer to nobody', 
       what: 'the copy',
     });
   }));
+
+test('a copy that its receiver does not take delays nothing, and is dropped and counted', async () => {
+  const body = Buffer.alloc(8_388_608, 'c');
+  const path = '/copied/stuck';
+  const headers = { host: 'web' };
+  const answer = await call(client.via('web.shop:80'), path, { method: 'POST', body, headers });
+  assert.equal(answer.status, 200);
+  await eventually(
+    async () =>
+      (await client.metric('weft_upstream_overflows_total', 'limit="mirror"')) || undefined,
+    { what: 'the dropped copy' },
+  );
+});
 
 test('an explicit proxy follows the routes as well', async () => {
   const answer = await call(client.http, 'http://web.shop/v2/x', { headers: { host: 'web.shop' } });

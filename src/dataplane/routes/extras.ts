@@ -10,6 +10,8 @@ import type { HeaderRules } from '@weft/xds/resources/route-rule';
 export interface MirrorTarget {
   readonly http1: Http1Upstream;
   readonly http2: Http2Upstream;
+  /** Told of each copy that is left out or cut off. */
+  readonly breaker: { dropMirror(): void };
 }
 
 export interface RouteExtras {

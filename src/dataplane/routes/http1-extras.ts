@@ -25,10 +25,14 @@ export class Http1Extras implements Disposable {
     const { head, forward, first, limits } = input;
     this.#extras = extras;
     this.#onTimeout = input.onTimeout;
-    this.#mirrors = extras.mirrors.flatMap(({ http1 }): readonly Http1Mirror[] => {
-      if (!mirrorSlots.take()) return [];
+    this.#mirrors = extras.mirrors.flatMap(({ http1, breaker }): readonly Http1Mirror[] => {
+      const onDrop = (): void => breaker.dropMirror();
+      if (!mirrorSlots.take()) {
+        onDrop();
+        return [];
+      }
       const copy: Http1Forward = { kind: 'forward', upstream: http1, edits: forward.edits };
-      return [new Http1Mirror({ head, first }, copy, limits)];
+      return [new Http1Mirror({ head, first }, copy, { limits, onDrop })];
     });
     if (first.isLast) this.#start();
   }

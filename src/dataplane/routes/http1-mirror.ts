@@ -11,6 +11,7 @@ import { MAX_MIRROR_BYTES, MIRROR_TIMEOUT_MS, mirrorSlots } from './mirror-limit
 export class Http1Mirror implements ExchangeOwner {
   readonly #exchange: UpstreamExchange;
   readonly #timer: NodeJS.Timeout;
+  readonly #onDrop: () => void;
   #waiting: BodyPart[] = [];
   #waitingBytes = 0;
   #isLastTaken: boolean;
@@ -19,10 +20,11 @@ export class Http1Mirror implements ExchangeOwner {
   constructor(
     request: { readonly head: Http1RequestHead; readonly first: BodyPart },
     forward: Http1Forward,
-    limits: HeadLimits,
+    { limits, onDrop }: { readonly limits: HeadLimits; readonly onDrop: () => void },
   ) {
     const { head, first } = request;
     this.#isLastTaken = first.isLast;
+    this.#onDrop = onDrop;
     this.#exchange = new UpstreamExchange(this, limits);
     this.#timer = setTimeout(() => this.#drop(), MIRROR_TIMEOUT_MS);
     this.#timer.unref();
@@ -59,7 +61,7 @@ export class Http1Mirror implements ExchangeOwner {
 
   #drop(): void {
     if (this.#isOver) return;
-    mirrorSlots.dropped++;
+    this.#onDrop();
     this.#exchange.abort();
     this.#end();
   }

@@ -27,9 +27,12 @@ export class Http2Extras implements Disposable {
     this.#of = input.of;
     const { isHeadRequest } = input.of;
     const { fields, body, trailers, isBodyEnded } = input;
-    this.#mirrors = extras.mirrors.flatMap(({ http2 }): readonly Http2Mirror[] =>
-      mirrorSlots.take() ? [new Http2Mirror(http2, fields, isHeadRequest)] : [],
-    );
+    this.#mirrors = extras.mirrors.flatMap(({ http2, breaker }): readonly Http2Mirror[] => {
+      const onDrop = (): void => breaker.dropMirror();
+      if (mirrorSlots.take()) return [new Http2Mirror(http2, fields, { isHeadRequest, onDrop })];
+      onDrop();
+      return [];
+    });
     for (const mirror of this.#mirrors) {
       for (let at = 0; at < (body?.length ?? 0); at++) {
         mirror.take(body?.at(at) ?? EMPTY, false);

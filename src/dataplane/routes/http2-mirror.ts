@@ -11,6 +11,7 @@ export class Http2Mirror implements LegOwner, ConnectionWaiter {
   readonly isHeadRequest: boolean;
   readonly #fields: Fields;
   readonly #timer: NodeJS.Timeout;
+  readonly #onDrop: () => void;
   readonly #sessions: UpstreamSessions | undefined;
   #waiting: Buffer[] = [];
   #trailers: Fields | undefined;
@@ -20,7 +21,12 @@ export class Http2Mirror implements LegOwner, ConnectionWaiter {
   #leg: UpstreamLeg | undefined;
   #isOver = false;
 
-  constructor(upstream: Http2Upstream, fields: Fields, isHeadRequest: boolean) {
+  constructor(
+    upstream: Http2Upstream,
+    fields: Fields,
+    { isHeadRequest, onDrop }: { readonly isHeadRequest: boolean; readonly onDrop: () => void },
+  ) {
+    this.#onDrop = onDrop;
     this.#fields = fields;
     this.isHeadRequest = isHeadRequest;
     this.#timer = setTimeout(() => this.#drop(), MIRROR_TIMEOUT_MS);
@@ -109,7 +115,7 @@ export class Http2Mirror implements LegOwner, ConnectionWaiter {
 
   #drop(): void {
     if (this.#isOver) return;
-    mirrorSlots.dropped++;
+    this.#onDrop();
     if (this.#leg === undefined) this.#sessions?.cancel(this);
     else this.#leg.abandon(ERROR.cancel);
     this.#end();

@@ -10,14 +10,10 @@ export const MIRROR_TIMEOUT_MS = 30_000;
 /** Of one process. */
 export class MirrorSlots {
   #inUse = 0;
-  /** Copies that were not begun, or cut off. */
-  dropped = 0;
 
+  /** @returns whether another copy may be begun, which then counts until `free`. */
   take(): boolean {
-    if (this.#inUse >= MAX_MIRRORS) {
-      this.dropped++;
-      return false;
-    }
+    if (this.#inUse >= MAX_MIRRORS) return false;
     this.#inUse++;
     return true;
   }

@@ -31,7 +31,7 @@ export function createSidecarMetrics(registry: MetricsRegistry) {
     .labels();
   const overflows = registry.counter({
     name: 'weft_upstream_overflows_total',
-    help: 'Requests and connections beyond what a destination is asked to do at once, by the limit: cx, pending, rq',
+    help: 'Requests and connections beyond what a destination is asked to do at once, by the limit: cx, pending, rq; and copies that were left out: mirror',
     labels: ['cluster', 'limit'],
   });
   const retries = registry.counter({

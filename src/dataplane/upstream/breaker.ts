@@ -5,8 +5,8 @@ import type { CircuitBreakers } from '@weft/xds/resources/cluster';
 /** Envoy's default: requests that wait for a connection where only connections are limited. */
 const DEFAULT_MAX_PENDING = 1_024;
 
-/** Which limit was met; Envoy's statistics call them alike. */
-export type Overflow = 'cx' | 'pending' | 'rq';
+/** Which limit was met; Envoy's statistics call them alike, but for copies of requests. */
+export type Overflow = 'cx' | 'pending' | 'rq' | 'mirror';
 
 interface Waiter {
   readonly run: () => void;
@@ -48,6 +48,11 @@ export class CircuitBreaker {
 
   endRequest(): void {
     this.#requests--;
+  }
+
+  /** A copy of a request that was left out, or cut off. */
+  dropMirror(): void {
+    this.#onOverflow('mirror');
   }
 
   /** @param count of connections that are open or being opened; asked only where there is a limit. */
