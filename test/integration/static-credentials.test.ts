@@ -1,13 +1,19 @@
 // Credentials without a mesh: a sidecar of its own file hands on what a folder holds, follows both, and refuses what it cannot carry out.
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
+import { once } from 'node:events';
 import { existsSync, readFileSync } from 'node:fs';
 import { mkdir, mkdtemp, rename, rm, writeFile } from 'node:fs/promises';
+import https from 'node:https';
+import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { promisify } from 'node:util';
+import { freeEndpoint } from '../bench/peers/envoy.ts';
 import { Daemon } from '../support/lab-daemon.ts';
 import { eventually } from '../support/lab-wait.ts';
+import { startStaticRig } from '../support/static-sidecar-rig.ts';
+import { curl as outside, missingTools, OutsideCa, textOf } from '../support/tls-clients.ts';
 
 const MEMORY = '/dev/shm';
 const skip = existsSync(MEMORY) ? false : `${MEMORY} is not there: no folder is in memory`;
@@ -135,6 +141,54 @@ test('where it is asked cannot change while it runs: the last good one stays', {
   await daemon.line(({ msg }) => String(msg).startsWith('refused the file'), 'the refusal');
   assert.match(daemon.stderr, /credentials: cannot change while the sidecar runs/);
   assert.equal(await curl(rig.socket, '/v1/credentials/db/raw/password'), 's3cret-1 200');
+});
+
+test('the key of an API outside: curl calls a local port in plain text without it, the host outside is told it', {
+  skip: missingTools() ?? skip,
+}, async () => {
+  await using owned = new AsyncDisposableStack();
+  const folder = await mkdtemp(join(MEMORY, 'weft-key-'));
+  owned.defer(() => rm(folder, { recursive: true }));
+  await mkdir(join(folder, 'pay'));
+  const put = async (key: string): Promise<void> => {
+    await writeFile(join(folder, 'new'), `${key}\n`);
+    await rename(join(folder, 'new'), join(folder, 'pay', 'key'));
+  };
+  await put('s3cret-1');
+  const ca = owned.use(new OutsideCa());
+  const leaf = ca.issue({ altNames: 'DNS:api.pay.example' });
+  const server = https.createServer(
+    { cert: textOf(leaf.certificate), key: textOf(leaf.key) },
+    ({ headers }, response) => response.end(String(headers['x-api-key'])),
+  );
+  owned.defer(() => {
+    server.closeAllConnections();
+    server.close();
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  const local = await freeEndpoint();
+  const listen = `127.0.0.1:${local.port}`;
+  const host = 'api.pay.example';
+  const tls = { ca: { file: ca.certificate } };
+  const inject = [{ hosts: [host], header: { name: 'X-Api-Key', key: 'key' } }];
+  const source = { from: 'local', path: 'pay' };
+  const rig = owned.use(
+    await startStaticRig({
+      outbound: [{ listen, host, port, addresses: ['127.0.0.1'], tls }],
+      credentials: {
+        sources: [{ name: 'local', folder: { path: folder } }],
+        grants: [{ name: 'pay', source, ways: ['inject'], inject }],
+      },
+    }),
+  );
+  const told = async (): Promise<string> =>
+    (await outside([`http://${listen}/`, '-H', 'X-Api-Key: own'])).body;
+  await eventually(async () => (await told()) === 's3cret-1', { what: 'the key' });
+  await put('s3cret-2');
+  await eventually(async () => (await told()) === 's3cret-2', { what: 'the new key' });
+  assert.doesNotMatch((await rig.configDump()) + rig.log.join(''), /s3cret/);
 });
 
 const REFUSED: readonly (readonly [string, (text: string) => string, RegExp])[] = [
