@@ -87,9 +87,11 @@ interface Told {
 }
 
 /** As the application asks its sidecar. */
-function ask(pod: string, path: string): Promise<Told> {
+const ask = (pod: string, path: string): Promise<Told> => askAt(socketOf(pod), path);
+
+function askAt(socketPath: string, path: string): Promise<Told> {
   const { promise, resolve, reject } = Promise.withResolvers<Told>();
-  const request = http.get({ socketPath: socketOf(pod), path, agent: false }, (response) => {
+  const request = http.get({ socketPath, path, agent: false }, (response) => {
     let body = '';
     response.setEncoding('utf8');
     response.on('data', (part: string) => (body += part));
@@ -210,6 +212,42 @@ test('no value, token or JWT is in a log, an endpoint, a command or a file of th
       );
     }
   }
+});
+
+test('a change is there within five seconds also where the certificate of the connection has ended since', async () => {
+  await using other = await openLab();
+  const files = join(other.root, 'files');
+  const put = (password: string): void => {
+    mkdirSync(join(files, 'shop', 'db'), { recursive: true });
+    writeFileSync(join(files, 'shop', 'db', 'password'), password);
+  };
+  put('one');
+  const sources = join(other.root, 'sources.yaml');
+  const source = `{ name: files, namespaces: [shop], folder: { path: ${files} } }`;
+  writeFileSync(sources, `sources: [${source}]\n`);
+  await other.write(
+    'binding.yaml',
+    binding('[web]').replace('from: vault, path: pay', 'from: files, path: db'),
+  );
+  await other.startControlPlane({ svidTtl: '10s', args: ['--credential-sources', sources] });
+  const socket = join(other.root, 'web.sock');
+  const sidecar = await other.startSidecar({
+    pod: 'web-1',
+    serviceAccount: 'web',
+    inbound: { 8080: '127.0.0.1:1' },
+    args: ['--credentials-socket', socket],
+  });
+  const told = (): Promise<Told> => askAt(socket, raw('db', 'password'));
+  await eventually(async () => (await told()).body === 'one', { what: 'the credential' });
+  const inUse = (): number =>
+    sidecar.daemon.lines.filter(({ msg }) => msg === 'certificate in use').length;
+  // Each is used for half of its life at most: the first has ended when the fourth is there.
+  await eventually(() => inUse() >= 4, { what: 'three renewals', withinMs: 30_000 });
+  const startedAt = performance.now();
+  put('two');
+  await eventually(async () => (await told()).body === 'two', { what: 'it', withinMs: 20_000 });
+  const tookMs = performance.now() - startedAt;
+  assert.ok(tookMs < PROMISED_MS, `${tookMs} ms`);
 });
 
 const filesIn = (folder: string): readonly string[] =>
