@@ -38,6 +38,8 @@ export interface WorkloadRigOptions {
   /** Beside the root namespace, with their labels. */
   readonly namespaces: Readonly<Record<string, PlainObject>>;
   readonly looks?: readonly WorkloadLook[];
+  /** Of the API server. */
+  readonly apiserverArgs?: readonly string[];
 }
 
 export class WorkloadRig implements AsyncDisposable {
@@ -202,7 +204,12 @@ export class WorkloadRig implements AsyncDisposable {
 /** @throws Error when there is no kubelab; ask `kubelabMissing()` first. */
 export async function openWorkloadRig(options: WorkloadRigOptions): Promise<WorkloadRig> {
   await using stack = new AsyncDisposableStack();
-  const lab = stack.use(await startKubelab({ controllers: [] }));
+  const lab = stack.use(
+    await startKubelab({
+      controllers: [],
+      ...(options.apiserverArgs && { apiserverArgs: options.apiserverArgs }),
+    }),
+  );
   await installCrds(lab);
   const make = async (resource: KubeResource, object: PlainObject): Promise<void> => {
     const whole = { apiVersion: apiVersionOf(resource), kind: resource.kind, ...object };

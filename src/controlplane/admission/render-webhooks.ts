@@ -15,8 +15,8 @@ const TIMEOUT_SECONDS = 5;
 export interface WebhookRendering extends Pick<CheckContext, 'rootNamespace'> {
   /** In base64. */
   readonly caBundle: string;
-  /** The API server has policies of its own, and what can be said by them is enforced by them. */
-  readonly isNative: boolean;
+  /** Whether the API server enforces its checks of Pods' fields by itself. */
+  readonly isNative: (policy: WorkloadPolicy) => boolean;
   /** Default: the Service of the control plane. */
   readonly clientConfig?: (path: string) => PlainObject;
 }
@@ -30,7 +30,8 @@ export function renderWebhooks(
   policies: readonly WorkloadPolicy[],
   rendering: WebhookRendering,
 ): readonly PlainObject[] {
-  const isRequired = (policy: WorkloadPolicy): boolean => needsWebhook(policy, rendering.isNative);
+  const isRequired = (policy: WorkloadPolicy): boolean =>
+    needsWebhook(policy, rendering.isNative(policy));
   const parts = [
     { path: CHECKED_PATH, of: policies.filter((policy) => !isRequired(policy)) },
     { path: REQUIRED_PATH, of: policies.filter(isRequired) },

@@ -120,7 +120,11 @@ test('a policy that asks for nothing that there is is refused before it is in fo
 });
 
 const webhooksOf = (policies: readonly WorkloadPolicy[], isNative = true): readonly PlainObject[] =>
-  renderWebhooks(policies, { rootNamespace: 'weft-system', caBundle: 'Q0E=', isNative });
+  renderWebhooks(policies, {
+    rootNamespace: 'weft-system',
+    caBundle: 'Q0E=',
+    isNative: () => isNative,
+  });
 
 test('without policies no webhook is asked; with them those namespaces alone', () => {
   assert.deepEqual(webhooksOf([]), []);

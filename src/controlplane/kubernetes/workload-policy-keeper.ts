@@ -15,7 +15,7 @@ import type { Clock } from '@weft/model/clock';
 import { isJsonEqual } from '@weft/model/json-equal';
 import type { PlainObject } from '@weft/model/policy/reader';
 import type { Logger } from 'pino';
-import { OWN_LABEL, renderPolicy } from '../admission/render-policies.ts';
+import { OWN_LABEL, renderedName, renderPolicy } from '../admission/render-policies.ts';
 import { renderWebhooks, type WebhookRendering, WORKLOADS } from '../admission/render-webhooks.ts';
 import { workloadPoliciesOf } from '../admission/workload-policies.ts';
 import type { Source } from '../registry/source.ts';
@@ -187,8 +187,7 @@ export class WorkloadPolicyKeeper implements AsyncDisposable {
     this.#problems.clear();
     const rendered = policies.flatMap((policy) => renderPolicy(policy, context) ?? []);
     const names = new Set(rendered.map(({ name }) => name));
-    const isNative = this.#isNative();
-    if (isNative && this.#policies.kept !== undefined && this.#bindings.kept !== undefined) {
+    if (this.#policies.kept !== undefined && this.#bindings.kept !== undefined) {
       for (const { name, policy, binding } of rendered) {
         const isWritten =
           (await this.#put(this.#policies, policy)) && (await this.#put(this.#bindings, binding));
@@ -200,16 +199,12 @@ export class WorkloadPolicyKeeper implements AsyncDisposable {
     }
     this.#noteFailures(names);
     for (const name of this.#inPlace.keys()) if (!names.has(name)) this.#inPlace.delete(name);
-    await this.#putWebhooks(policies, isNative);
+    await this.#putWebhooks(policies);
     this.#options.onChange?.();
     this.#scheduleNext(policies, context.nowMs);
   }
 
-  /** An API server before 1.30 has no policies of its own: then the webhook alone enforces, and is waited for. */
-  #isNative(): boolean {
-    return ![this.#policies, this.#bindings].some(({ failure }) => failure?.code === 404);
-  }
-
+  /** An API server before 1.30 has no policies of its own. */
   #noteFailures(names: ReadonlySet<string>): void {
     const failure = this.#policies.failure ?? this.#bindings.failure;
     if (failure === undefined) return;
@@ -266,14 +261,15 @@ export class WorkloadPolicyKeeper implements AsyncDisposable {
     }
   }
 
-  async #putWebhooks(policies: readonly WorkloadPolicy[], isNative: boolean): Promise<void> {
+  /** Whoever cannot be rendered is enforced by the webhook alone, which is then waited for. */
+  async #putWebhooks(policies: readonly WorkloadPolicy[]): Promise<void> {
     const { client, bundle, clientConfig, context, log } = this.#options;
     const { kept } = this.#webhooks;
     if (kept === undefined || this.#stop.signal.aborted) return;
     const webhooks = renderWebhooks(policies, {
       rootNamespace: context.rootNamespace,
       caBundle: Buffer.from(bundle().pem).toString('base64'),
-      isNative,
+      isNative: (policy) => !this.#problems.has(renderedName(policy)),
       ...(clientConfig && { clientConfig }),
     });
     const there = kept.get(WORKLOADS);
