@@ -35,9 +35,15 @@ export function createCredentialMetrics(registry: MetricsRegistry) {
     help: 'Deliveries that failed: files that could not be written, commands and signals that could not be carried out',
     labels: ['what'],
   });
+  const byWay = {
+    injected: handedOver.labels('injected'),
+    url: handedOver.labels('url'),
+    files: handedOver.labels('files'),
+  };
   return {
     held: (count: number) => held.set(count),
-    handedOver: (way: Way) => handedOver.labels(way).inc(),
+    /** To be counted with. */
+    handedOver: (way: Way) => byWay[way],
     refused: (reason: RefusalReason) => refused.labels(reason).inc(),
     failed: (what: 'files' | 'command' | 'signal') => failures.labels(what).inc(),
   };

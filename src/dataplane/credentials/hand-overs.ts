@@ -22,6 +22,8 @@ export interface HandOversOptions {
   readonly identity: () => string | undefined;
 }
 
+type HandedOver = Pick<Credential, 'name' | 'version'>;
+
 export class HandOvers {
   readonly #options: HandOversOptions;
   #kept = new Map<string, Kept>();
@@ -35,17 +37,27 @@ export class HandOvers {
    * @param receiver who took it, as far as that is known: `uid 1000 gid 1000 pid 7`, a host, a folder.
    * Of injections the first of a version to a host is a line, the others are counted: they come with every request.
    */
-  note({ name, version }: Pick<Credential, 'name' | 'version'>, way: Way, receiver: string): void {
+  note(what: HandedOver, way: Way, receiver: string): void {
+    this.noter(what, way, receiver)();
+  }
+
+  /** What notes one hand-over after the other, with as little as can be done for each. */
+  noter({ name, version }: HandedOver, way: Way, receiver: string): () => void {
     const { log, metrics, identity } = this.#options;
-    metrics.handedOver(way);
     const to = receiver.slice(0, MAX_RECEIVER);
     const key = `${name} ${version} ${way} ${to}`;
-    this.#count(key, { name, version, way: wireWayOf(way), receiver: to });
-    if (way === 'injected' && !this.#isFirst(key)) return;
-    log.info(
-      { credential: name, version, way, receiver: to, identity: identity() },
-      'credential handed over',
-    );
+    const message = { name, version, way: wireWayOf(way), receiver: to };
+    const count = metrics.handedOver(way);
+    let isTold = false;
+    return () => {
+      count.inc();
+      this.#count(key, message);
+      if (isTold) return;
+      isTold = true;
+      if (way === 'injected' && !this.#isFirst(key)) return;
+      const told = { credential: name, version, way, receiver: to, identity: identity() };
+      log.info(told, 'credential handed over');
+    };
   }
 
   #isFirst(key: string): boolean {

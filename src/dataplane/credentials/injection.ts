@@ -29,10 +29,11 @@ export interface InjectionTarget {
 }
 
 interface Ready {
-  readonly credential: Credential;
   readonly injection: Injection;
   /** Absent where the value cannot be a header's. */
   readonly line: Injected | undefined;
+  /** To be called for each request that gets it. */
+  readonly note: () => void;
 }
 
 /** Destinations for which the choice is kept; a workload that calls more begins anew. */
@@ -60,7 +61,7 @@ export class Injections implements Disposable {
   of(target: InjectionTarget): InjectionOutcome | undefined {
     const ready = this.#choices.get(target.cluster) ?? this.#choose(target.cluster);
     if (ready.length === 0) return undefined;
-    const { metrics, handOvers } = this.#options;
+    const { metrics } = this.#options;
     const lines: Injected[] = [];
     for (const { injection, line } of ready) {
       if (line === undefined) {
@@ -73,7 +74,7 @@ export class Injections implements Disposable {
       }
       lines.push(line);
     }
-    for (const { credential } of ready) handOvers.note(credential, 'injected', target.cluster);
+    for (const { note } of ready) note();
     return { kind: 'inject', lines };
   }
 
@@ -109,10 +110,11 @@ export class Injections implements Disposable {
 
   /** One header gets one value: the most specific host's; of equal ones that of the first name, so that all proxies agree. */
   #choose(cluster: string): readonly Ready[] {
+    const { store, handOvers } = this.#options;
     const destination = destinationOf(cluster);
     const byHeader = new Map<string, { readonly score: number; readonly ready: Ready }>();
     if (destination !== undefined) {
-      const sorted = [...this.#options.store.all()].sort((a, b) => (a.name < b.name ? -1 : 1));
+      const sorted = [...store.all()].sort((a, b) => (a.name < b.name ? -1 : 1));
       for (const credential of sorted) {
         if (!credential.ways.has('injected')) continue;
         for (const injection of credential.injections) {
@@ -120,7 +122,8 @@ export class Injections implements Disposable {
           const header = headerOf(injection.scheme);
           if (score <= 0 || score <= (byHeader.get(header)?.score ?? 0)) continue;
           const line = lineOf(injection.scheme, credential);
-          byHeader.set(header, { score, ready: { credential, injection, line } });
+          const note = handOvers.noter(credential, 'injected', cluster);
+          byHeader.set(header, { score, ready: { injection, line, note } });
         }
       }
     }
