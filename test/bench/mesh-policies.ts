@@ -50,13 +50,14 @@ const rsaPublicKeyPem = ({ privateKey }: TestKey): string =>
 
 /** @returns files' documents: one file each. */
 export function policyFilesOf(
-  { rules, app, isJwtRequired }: MeshSpec,
+  { rules, app, isJwtRequired, traffic }: MeshSpec,
   workload: string,
   { jwks }: BenchTokens,
 ): readonly (readonly string[])[] {
   if (rules === 'two') {
     const token = isJwtRequired === true ? [authentication(workload, jwks)] : [];
-    return [[...twoPolicies(workload, app, isJwtRequired === true), ...token]];
+    const control = traffic === undefined ? [] : [trafficPolicy(workload, traffic)];
+    return [[...twoPolicies(workload, app, isJwtRequired === true), ...token, ...control]];
   }
   const documents = calledManifests(rules, PATH, workload).map(
     (manifest) => `${JSON.stringify(manifest)}\n`,
@@ -96,6 +97,14 @@ function twoPolicies(
     }),
   ];
 }
+
+const trafficPolicy = (workload: string, sections: object): string =>
+  `${JSON.stringify({
+    apiVersion: 'mesh.weft.dev/v1',
+    kind: 'TrafficPolicy',
+    metadata: { name: `traffic-${workload}`, namespace: NAMESPACE },
+    spec: { selector: { matchLabels: { app: workload } }, ...sections },
+  })}\n`;
 
 const authentication = (workload: string, jwks: string): string =>
   `${JSON.stringify({

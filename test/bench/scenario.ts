@@ -17,6 +17,8 @@ export interface MeshSpec {
   readonly rules: 'two' | number;
   /** Every request needs a valid token of the benchmark's issuer. */
   readonly isJwtRequired?: boolean;
+  /** Sections of a TrafficPolicy for the called workload, by which nothing is refused. */
+  readonly traffic?: Readonly<Record<string, unknown>>;
 }
 
 /** What a driver is asked for; each reads the fields that mean something to it. */

@@ -30,6 +30,14 @@ const small = (name: string, mesh: MeshSpec): Scenario => ({
   load: { path: '/100b', connections: 32 },
 });
 
+/** What a filter costs that lets everything through; HAProxy has none of these here. */
+const filtered = (name: string, traffic: NonNullable<MeshSpec['traffic']>): Scenario => ({
+  ...small(`100 B, ${name}`, { ...TWO_POLICIES, name, traffic }),
+  pairs: ['weft', 'envoy', 'direct'],
+});
+const MANY = 1_000_000;
+const NEVER = { percent: 0, status: 503 };
+
 export const HTTP1_SCENARIOS: readonly Scenario[] = [
   plain('100 B, 1 connection', { path: '/100b', connections: 1 }, { isQuick: true }),
   plain('100 B, 32 connections', { path: '/100b', connections: 32 }, { isQuick: true }),
@@ -57,4 +65,17 @@ export const HTTP1_SCENARIOS: readonly Scenario[] = [
   small('100 B, 10 rules', http1('10 rules', 10)),
   small('100 B, 1,000 rules', http1('1,000 rules', 1_000)),
   small('100 B, JWT', http1('JWT', 'two', true)),
+  filtered('throttle by caller', {
+    throttling: [{ name: 'each', key: ['caller'], requests: MANY, interval: '1s' }],
+  }),
+  filtered('request limits', {
+    limits: {
+      methods: ['GET', 'PUT', 'POST', 'DELETE'],
+      contentTypes: ['text/plain'],
+      maxHeaders: 50,
+      maxBodyBytes: MANY,
+    },
+  }),
+  filtered('a fault that never happens', { faults: [{ name: 'never', abort: NEVER }] }),
+  filtered('floods', { floods: { requests: MANY, connections: MANY } }),
 ];

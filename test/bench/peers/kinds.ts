@@ -80,7 +80,8 @@ const envoy: PeerKind = {
       const pair = await startMeshEnvoyPair(place, found.path);
       return { ok: true, pair, about: `${about}, by delta xDS from Weft's control plane` };
     }
-    if (mesh.app === 'tcp' || mesh.rules !== 'two' || mesh.isJwtRequired === true) {
+    const isPlain = mesh.isJwtRequired !== true && mesh.traffic === undefined;
+    if (mesh.app === 'tcp' || mesh.rules !== 'two' || !isPlain) {
       return {
         ok: false,
         reason: `it cannot be configured by Weft's control plane: ${why}`,
