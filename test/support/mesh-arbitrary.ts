@@ -4,6 +4,7 @@ import { DEFAULT_MESH_CONFIG } from '@weft/model/mesh/config';
 import type { ObjectMeta, RegistryObject } from '@weft/model/mesh/objects';
 import { parseRequestAuthentication } from '@weft/model/policy/parse-request-authentication';
 import { SecretText } from '@weft/model/secret-text';
+import { parseBasicAuthentication } from '@weft/model/login/parse-basic-authentication';
 import { parseTlsTermination } from '@weft/model/tls/parse-tls-termination';
 import { parseTrafficPolicy } from '@weft/model/traffic/parse-traffic-policy';
 import fc from 'fast-check';
@@ -198,6 +199,33 @@ const termination = fc
     return { kind: 'TlsTermination', policy: parsed.value };
   });
 
+const login = fc
+  .record({
+    app: fc.option(names, { nil: undefined }),
+    secret: names,
+    name: names,
+    namespace: namespaces,
+  })
+  .map(({ app, secret: secretName, name, namespace: where }): RegistryObject => {
+    const parsed = parseBasicAuthentication({
+      apiVersion: 'security.weft.dev/v1',
+      kind: 'BasicAuthentication',
+      metadata: { name, namespace: where },
+      spec: {
+        users: { secretName },
+        ...(app !== undefined && { selector: { matchLabels: { app } } }),
+      },
+    });
+    ok(parsed.ok);
+    return { kind: 'BasicAuthentication', policy: parsed.value };
+  });
+
+/** A list of users, or what is none. */
+const USERS: ReadonlyMap<string, string> = new Map([
+  ['one', 'ann:$2b$08$sF6CQ9vo13WtOVejO94sZu3g6gF98XAcUHeRS6ieQCIGs1KygdlcW'],
+  ['two', 'ann:{SHA}5en6G6MezRroT3XKqkdPOmY/BfQ='],
+]);
+
 const secret = fc
   .record({ own: meta(), text: fc.constantFrom('one', 'two') })
   .map(({ own, text }): RegistryObject => {
@@ -205,6 +233,7 @@ const secret = fc
     const values = new Map([
       ['tls.crt', new SecretText(pem)],
       ['tls.key', new SecretText(text)],
+      ['auth', new SecretText(USERS.get(text) ?? '')],
     ]);
     return { kind: 'Data', of: 'Secret', meta: own, values };
   });
@@ -256,6 +285,7 @@ export const meshChanges: fc.Arbitrary<readonly (readonly [string, RegistryObjec
           { arbitrary: tokens, weight: 2 },
           { arbitrary: traffic, weight: 3 },
           { arbitrary: termination, weight: 3 },
+          { arbitrary: login, weight: 3 },
           { arbitrary: secret, weight: 2 },
           { arbitrary: broken, weight: 1 },
           { arbitrary: namespace, weight: 2 },

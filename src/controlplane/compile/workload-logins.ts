@@ -32,8 +32,10 @@ export class WorkloadLogins {
       lists.set(placeOfUsers(namespace, users), parseHtpasswd(text.reveal()));
     }
     this.#lists = lists;
+    // Whoever has one of these is composed anew: two objects that say the same would be told twice.
+    const isTold = this.#problems.size > 0;
     this.#problems.clear();
-    return before.size + lists.size > 0;
+    return isTold || before.size + lists.size > 0;
   }
 
   compose(
