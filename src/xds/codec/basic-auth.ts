@@ -35,9 +35,12 @@ const readBasicAuth: Read<BasicAuth> = (fields) => {
     name: requiredText(user, 'name'),
     hash: requiredText(user, 'hash'),
   }));
-  // By the reader of lists, so that a hash that it would refuse lets nobody in. What it says is not repeated.
-  const { users } = parseHtpasswd(entries.map(({ name, hash }) => `${name}:${hash}`).join('\n'));
-  if (users.length !== entries.length)
+  // Each by the reader of lists, so that what it would refuse lets nobody in. What it says is not repeated.
+  const users = entries.flatMap(({ name, hash }) =>
+    parseHtpasswd(`${name}:${hash}`).users.filter((user) => user.name === name),
+  );
+  const isWhole = users.length === entries.length;
+  if (!isWhole || new Set(users.map(({ name }) => name)).size < users.length)
     return report(fields, 'users', 'unknown-value', 'holds a user or a hash that is not taken');
   return {
     source: requiredText(fields, 'source'),
