@@ -169,7 +169,6 @@ export async function openCore(parts: CoreParts, options: CoreOptions): Promise<
       moreProblems: () => credentials?.problems() ?? [],
     }),
   );
-  logProblems([source, views, keys], views, log, stack);
 
   const enrolmentServer = stack.adopt(new Server(ENROLMENT_OPTIONS), shutDown);
   addEnrolmentService(enrolmentServer, {
@@ -218,6 +217,7 @@ export async function openCore(parts: CoreParts, options: CoreOptions): Promise<
     }),
   );
   await credentials.openConfigured();
+  logProblems([source, views, keys, credentials], views, log, stack);
   const edges = new EdgeLedger(clock);
   const reports = stack.use(
     new ReportService(xdsServer, {
@@ -238,6 +238,8 @@ export async function openCore(parts: CoreParts, options: CoreOptions): Promise<
       log: log.child({ component: 'replicas' }),
     }),
   );
+  const served = credentials;
+  stack.use(replicas.onChange(() => served.changedElsewhere()));
   const replay = stack.use(
     new ReplayWatch({ views, edges, log: log.child({ component: 'replay' }), clock }),
   );
@@ -265,7 +267,6 @@ export async function openCore(parts: CoreParts, options: CoreOptions): Promise<
   const policies = withCredentials(policyStatus, credentials);
   const ports = await serve({ authority, enrolmentServer, xdsServer }, options, stack);
   const startedAtMs = clock.now();
-  const served = credentials;
   scrape = () => scrapedState({ views, ads, authority, policies, credentials: served, isLeader });
   const admin = stack.use(
     await openAdminServers({

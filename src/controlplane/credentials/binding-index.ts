@@ -10,6 +10,9 @@ const NOTHING: Grants = { byName: new Map(), refused: [] };
 
 export class BindingIndex {
   readonly #byNamespace = new Map<string, Map<string, CredentialBinding>>();
+  /** Of the version of now. */
+  readonly #lists = new Map<string, readonly CredentialBinding[]>();
+  #grants = new WeakMap<Workload, Grants>();
   #objects: ReadonlyMap<string, RegistryObject> = new Map();
   #size = 0;
   #version = 0;
@@ -31,7 +34,10 @@ export class BindingIndex {
       this.#put(difference.key, undefined, difference.after);
     }
     this.#objects = objects;
-    return this.#version !== before;
+    if (this.#version === before) return false;
+    this.#lists.clear();
+    this.#grants = new WeakMap();
+    return true;
   }
 
   #put(key: string, gone: RegistryObject | undefined, come: RegistryObject | undefined): void {
@@ -55,12 +61,19 @@ export class BindingIndex {
 
   in(namespace: string): readonly CredentialBinding[] {
     const own = this.#byNamespace.get(namespace);
-    return own === undefined ? NONE : [...own.values()];
+    if (own === undefined) return NONE;
+    const known = this.#lists.get(namespace) ?? [...own.values()];
+    this.#lists.set(namespace, known);
+    return known;
   }
 
+  /** The same object until bindings or the workload are others. */
   grantsOf(workload: Workload): Grants {
     const bindings = this.in(workload.namespace);
-    return bindings.length === 0 ? NOTHING : grantsOf(bindings, workload);
+    if (bindings.length === 0) return NOTHING;
+    const known = this.#grants.get(workload) ?? grantsOf(bindings, workload);
+    this.#grants.set(workload, known);
+    return known;
   }
 
   /** Whether any binding selects it. */

@@ -40,6 +40,9 @@ export interface CredentialState {
   readonly acts: Readonly<Record<string, number>>;
 }
 
+/** Every proxy is looked at when grants may be others: changes of a busy mesh are looked at together. */
+const GATHER_MS = 50;
+
 const IDLE: CredentialState = { streams: 0, places: 0, acts: {} };
 
 export class CredentialPart implements AsyncDisposable {
@@ -47,6 +50,8 @@ export class CredentialPart implements AsyncDisposable {
   readonly #index = new BindingIndex();
   readonly #subscriptions = new DisposableStack();
   readonly #listeners = new Set<() => void>();
+  readonly #grantListeners = new Set<() => void>();
+  #telling: Disposable | undefined;
   #opening: Promise<CredentialOffice> | undefined;
   #office: CredentialOffice | undefined;
   #failure: string | undefined;
@@ -74,7 +79,11 @@ export class CredentialPart implements AsyncDisposable {
     const isNew = this.#index.follow(this.#options.views.snapshot());
     if (this.#index.size > 0 && this.#office === undefined) void this.#open();
     this.#office?.changed();
-    if (isNew) this.#tell();
+    if (!isNew && this.#index.size === 0) return;
+    this.#telling ??= this.#options.clock.setTimeout(() => {
+      this.#telling = undefined;
+      for (const listener of this.#grantListeners) listener();
+    }, GATHER_MS);
   }
 
   async #watch(call: WatchCall): Promise<void> {
@@ -120,6 +129,11 @@ export class CredentialPart implements AsyncDisposable {
     throw new Error('Cannot open sources of credentials: the control plane is shutting down');
   }
 
+  /** To be called when other control planes say something else. */
+  changedElsewhere(): void {
+    this.#office?.changed();
+  }
+
   /** Whether a binding selects it: then its proxy is told to watch. */
   isGranted(proxyId: string): boolean {
     if (this.#index.size === 0) return false;
@@ -129,6 +143,13 @@ export class CredentialPart implements AsyncDisposable {
   /** Names of credentials that are in force at the proxy as they are now; `undefined` when it does not watch here. */
   inForceAt(proxyId: string): readonly string[] | undefined {
     return this.#office?.inForceAt(proxyId);
+  }
+
+  /** Called when `isGranted` may say something else. */
+  onGrants(listener: () => void): Disposable {
+    const own = (): void => listener();
+    this.#grantListeners.add(own);
+    return { [Symbol.dispose]: () => void this.#grantListeners.delete(own) };
   }
 
   /** As of policies: where each binding is in force. */
@@ -153,7 +174,7 @@ export class CredentialPart implements AsyncDisposable {
     return this.#office?.audit() ?? [];
   }
 
-  /** Called when bindings, reports or problems may be others. */
+  /** Called when reports or problems may be others. */
   subscribe(listener: () => void): Disposable {
     const own = (): void => listener();
     this.#listeners.add(own);
@@ -168,6 +189,8 @@ export class CredentialPart implements AsyncDisposable {
     this.#isClosed = true;
     this.#subscriptions.dispose();
     this.#listeners.clear();
+    this.#grantListeners.clear();
+    this.#telling?.[Symbol.dispose]();
     await this.#office?.[Symbol.asyncDispose]();
   }
 }

@@ -16,7 +16,7 @@ export interface ReportServiceOptions {
   readonly peerOf: (call: ReportCall) => Peer;
   readonly views: Pick<ViewSource, 'resolve'>;
   /** Who is to watch credentials; absent: nobody. */
-  readonly credentials?: Pick<CredentialPart, 'isGranted' | 'subscribe'>;
+  readonly credentials?: Pick<CredentialPart, 'isGranted' | 'onGrants'>;
   readonly clock: Clock;
   readonly log: Logger;
   /** How long proxies wait between reports; default 10 s. */
@@ -60,7 +60,7 @@ export class ReportService implements Disposable {
 
   constructor(server: Server, options: ReportServiceOptions) {
     this.#options = options;
-    this.#granted = options.credentials?.subscribe(() => {
+    this.#granted = options.credentials?.onGrants(() => {
       for (const reporting of this.#streams) this.#tellGranted(reporting);
     });
     server.addService(serviceDefinition(SERVICE), {
