@@ -9,11 +9,7 @@ import {
 } from '@weft/model/tls/types';
 import type { CertificateRef, ClientDemand, TerminationTls } from '@weft/xds/resources/termination';
 import fc from 'fast-check';
-import { word } from './rbac-arbitraries.ts';
-
-/** fast-check makes records without a prototype now and then; decoding never does. */
-const record = <T>(model: { [K in keyof T]: fc.Arbitrary<T[K]> }): fc.Arbitrary<T> =>
-  fc.record<T>(model, { noNullPrototype: true });
+import { present, record, word } from './rbac-arbitraries.ts';
 
 const path = word.map((name) => `/${name}`);
 const few = <T>(one: fc.Arbitrary<T>): fc.Arbitrary<readonly T[]> =>
@@ -54,10 +50,6 @@ const keyRule: fc.Arbitrary<KeyRule> = fc.oneof(
   record({ kind: fc.constant('EC' as const), curves: few(word) }),
   fc.constant({ kind: 'Ed25519' as const }),
 );
-
-/** Fields without a value are left out, not set to `undefined`. */
-const present = <T>(value: object): T =>
-  Object.fromEntries(Object.entries(value).filter(([, one]) => one !== undefined)) as T;
 
 const constraints: fc.Arbitrary<ClientConstraints> = record({
   issuers: few(name),

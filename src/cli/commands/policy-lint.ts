@@ -25,6 +25,8 @@ const KINDS: ReadonlySet<string> = new Set([
   'TlsTermination',
   'MeshConfig',
 ]);
+/** Secrets are kept out of manifests, and are none of theirs. */
+const IS_ELSEWHERE: ReadonlySet<string> = new Set(['missing-secret']);
 const NEEDS_PODS: ReadonlySet<string> = new Set(['selects-nothing', 'unknown-namespace']);
 
 async function lint(paths: readonly string[], flags: Flags): Promise<void> {
@@ -39,7 +41,10 @@ async function lint(paths: readonly string[], flags: Flags): Promise<void> {
   const hasPods = mesh.workloads.size > 0;
   const compiled = [...mesh.problems, ...lintMesh(mesh)].filter(
     ({ object, code }) =>
-      object !== undefined && KINDS.has(object.kind) && (hasPods || !NEEDS_PODS.has(code)),
+      object !== undefined &&
+      KINDS.has(object.kind) &&
+      !IS_ELSEWHERE.has(code) &&
+      (hasPods || !NEEDS_PODS.has(code)),
   );
   const read = manifests.problems.filter(({ code }) => code !== 'ignored-kind');
   const problems = [...read, ...(await placeProblems(compiled, manifests))];
