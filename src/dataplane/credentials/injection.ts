@@ -14,7 +14,12 @@ export interface Injected {
 }
 
 export type InjectionOutcome =
-  | { readonly kind: 'inject'; readonly lines: readonly Injected[] }
+  | {
+      readonly kind: 'inject';
+      readonly lines: readonly Injected[];
+      /** Whether one of them may not go out in the clear. */
+      readonly mustBeSecured: boolean;
+    }
   | {
       readonly kind: 'refuse';
       readonly reasonCode: 'credential-needs-tls' | 'credential-unusable';
@@ -24,6 +29,8 @@ export type InjectionOutcome =
 export interface InjectionTarget {
   /** `outbound|PORT||HOST`; every other cluster has no credentials. */
   readonly cluster: string;
+  /** Whether it leads where its name says; else the application has chosen the address. */
+  isNamed(): boolean;
   /** Whether every endpoint of it is reached by TLS. */
   isSecured(): boolean;
 }
@@ -63,27 +70,30 @@ export class Injections implements Disposable {
     if (ready.length === 0) return undefined;
     const { metrics } = this.#options;
     const lines: Injected[] = [];
+    const isNamed = target.isNamed();
+    let mustBeSecured = false;
     for (const { injection, line } of ready) {
       if (line === undefined) {
         metrics.refused('unusable');
         return { kind: 'refuse', reasonCode: 'credential-unusable' };
       }
-      if (!injection.allowPlaintext && !target.isSecured()) {
+      if (!isNamed || (!injection.allowPlaintext && !target.isSecured())) {
         metrics.refused('needs-tls');
         return { kind: 'refuse', reasonCode: 'credential-needs-tls' };
       }
       lines.push(line);
+      mustBeSecured ||= !injection.allowPlaintext;
     }
     for (const { note } of ready) note();
-    return { kind: 'inject', lines };
+    return { kind: 'inject', lines, mustBeSecured };
   }
 
   /**
    * The decision with the credentials of where it goes: what the application sent under these names is taken out. A
    * request that must not have them, or cannot, is answered here.
    */
-  applyTo(decision: Forward, isSecured: () => boolean): HttpDecision {
-    const outcome = this.of({ cluster: decision.route.cluster, isSecured });
+  applyTo(decision: Forward, reached: Omit<InjectionTarget, 'cluster'>): HttpDecision {
+    const outcome = this.of({ cluster: decision.route.cluster, ...reached });
     if (outcome === undefined) return decision;
     const { requestId, verdict, marks } = decision;
     if (outcome.kind === 'refuse') {
@@ -98,7 +108,9 @@ export class Injections implements Disposable {
       added = [...without(added, name), name, value];
     }
     const secrets = outcome.lines.map(({ name }) => name);
-    return { ...decision, edits, added, secrets, ruled: this.#withoutMirrors(decision.ruled) };
+    const { mustBeSecured } = outcome;
+    const ruled = this.#withoutMirrors(decision.ruled);
+    return { ...decision, edits, added, secrets, mustBeSecured, ruled };
   }
 
   /** A copy would carry the credential to somebody whom nobody meant: there is none of such a request. */

@@ -44,6 +44,8 @@ export interface Forward {
   readonly added: readonly string[];
   /** Names among them whose values are secrets. */
   readonly secrets?: readonly string[];
+  /** It goes to nobody without TLS. */
+  readonly mustBeSecured?: boolean;
   /** What filters take out of the head besides what is taken out of every one. */
   readonly edits: HeadEdits | undefined;
   /** What its route's rule changes besides; absent where there is none. */

@@ -22,7 +22,6 @@ import { Http1Connection, type Http1Action } from '../http/http1-proxy.ts';
 import { Http2Connection, type Http2Action } from '../http2/http2-proxy.ts';
 import type { HttpRuntime } from '../state/chain.ts';
 import type { Address } from '../upstream/cluster.ts';
-import { isSecured } from '../upstream/secured.ts';
 import { extrasOf, type RouteExtras } from '../routes/extras.ts';
 import { inboundFlow, outboundFlow } from './flow.ts';
 import { onceResolved, upstreamFor } from './outside.ts';
@@ -30,6 +29,7 @@ import { hashRequest } from './request-hash.ts';
 import { beginRequest, endRequest } from './request-limits.ts';
 import { decideUnlessFlood, noteReset } from '../traffic/flood-requests.ts';
 import type { Traffic } from './traffic.ts';
+import { securedHttp1, securedHttp2, withCredentials } from './with-credentials.ts';
 
 export interface HttpServing {
   readonly traffic: Traffic;
@@ -228,19 +228,6 @@ function serveHttp1(
   );
 }
 
-/** Credentials that the workload's own calls are given on their way; mostly none. */
-function withCredentials(
-  decision: HttpDecision,
-  { traffic, isInbound }: HttpServing,
-): HttpDecision {
-  const injections = traffic.credentials?.injections;
-  if (injections === undefined || isInbound || decision.kind === 'respond') return decision;
-  const cluster = traffic.store.cluster(decision.route.cluster);
-  return cluster === undefined
-    ? decision
-    : injections.applyTo(decision, () => isSecured(cluster.definition, cluster.endpoints));
-}
-
 export function http1Action(
   decided: HttpDecision,
   serving: HttpServing,
@@ -256,7 +243,7 @@ export function http1Action(
   const hashed = hashPolicies && hashRequest(hashPolicies, head);
   return {
     kind: 'forward',
-    upstream: cluster.http1,
+    upstream: decision.mustBeSecured === true ? securedHttp1(cluster) : cluster.http1,
     edits: {
       target: decision.target,
       isRemoved: removalOf(decision, isInbound),
@@ -281,7 +268,7 @@ function http2Action(decided: HttpDecision, serving: HttpServing, head: RequestH
   const hashed = hashPolicies && hashRequest(hashPolicies, head);
   return {
     kind: 'forward',
-    upstream: cluster.http2,
+    upstream: decision.mustBeSecured === true ? securedHttp2(cluster) : cluster.http2,
     edits: {
       path: decision.target,
       isRemoved: removalOf(decision, isInbound),
