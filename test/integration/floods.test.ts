@@ -62,6 +62,19 @@ async function startHttp2App(serve: (stream: http2.ServerHttp2Stream) => unknown
   };
 }
 
+async function startHttp1App(serve: http.RequestListener) {
+  const server = http.createServer(serve);
+  await once(server.listen(0, '127.0.0.1'), 'listening');
+  const { port } = server.address() as net.AddressInfo;
+  return {
+    address: `127.0.0.1:${port}`,
+    async [Symbol.asyncDispose](): Promise<void> {
+      server.close();
+      server.closeAllConnections();
+    },
+  };
+}
+
 const agentOf = (localAddress: string): http.Agent =>
   new http.Agent({ localAddress, keepAlive: true });
 
@@ -186,3 +199,31 @@ function noTool(error: unknown): undefined {
   if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined;
   throw error;
 }
+
+test('a client that does not read what it asked for is a slow reader, and is dropped', async () => {
+  await using lab = await startLab();
+  await using app = await startHttp1App((_request, response) => {
+    response.on('error', () => undefined).end(Buffer.alloc(50_000_000));
+  });
+  const web = await openWeb(lab, app.address, { action: 'drop', slowReads: 1, window: '1h' });
+  const { host, port } = splitAddress(web.front(8080));
+  const [slow, quick] = [CLIENT, OTHER].map((localAddress) => {
+    const socket = net.connect({ host, port, localAddress });
+    socket.on('error', () => undefined);
+    socket.write('GET / HTTP/1.1\r\nHost: web\r\n\r\n');
+    return socket;
+  });
+  assert.ok(slow !== undefined && quick !== undefined);
+  let received = 0;
+  quick.on('data', (chunk) => (received += chunk.length));
+  slow.pause();
+  await eventually(async () => (await web.metric('weft_floods_total', 'event="slowReads"')) === 1, {
+    what: 'the slow reader is found',
+    withinMs: 20_000,
+    everyMs: 100,
+  });
+  slow.resume();
+  await within(closeOf(slow), 5_000, 'the connection is cut');
+  assert.ok(received > 50_000_000, `${received} bytes`);
+  quick.destroy();
+});

@@ -12,6 +12,7 @@ import {
   NAMESPACES,
   PEER_AUTHENTICATIONS,
   REQUEST_AUTHENTICATIONS,
+  TRAFFIC_POLICIES,
   TRUST_BUNDLES,
 } from '@weft/kube/resource';
 import fc from 'fast-check';
@@ -138,6 +139,21 @@ const AGREED: readonly (readonly [string, WeftObject, string])[] = [
     }),
     'only one of jwks',
   ],
+  ['a throttle of nothing', of(TRAFFIC_POLICIES, { throttling: [{ name: 'a' }] }), 'requests'],
+  [
+    'a fault for more than all',
+    of(TRAFFIC_POLICIES, { faults: [{ name: 'a', abort: { percent: 101, status: 503 } }] }),
+    'percent',
+  ],
+  [
+    'traffic of Pods and of a Service',
+    of(TRAFFIC_POLICIES, {
+      selector: { matchLabels: { a: 'b' } },
+      targetRefs: [{ kind: 'Service', name: 'a' }],
+      limits: { maxHeaders: 1 },
+    }),
+    'only one of',
+  ],
   ['an unknown normalization', of(MESH_CONFIGS, { pathNormalization: 'ALL' }), 'pathNormalization'],
   ['17 trusted hops', of(MESH_CONFIGS, { trustedHops: 17 }), 'trustedHops'],
   [
@@ -169,6 +185,19 @@ const TAKEN: readonly (readonly [string, WeftObject])[] = [
   [
     'nulls where nothing is said',
     of(MESH_CONFIGS, { trustedHops: null, trustDomainAliases: null }),
+  ],
+  [
+    'every section of the called side of a TrafficPolicy',
+    of(TRAFFIC_POLICIES, {
+      targetRefs: [{ kind: 'Service', name: 'web' }],
+      throttling: [
+        { name: 'a', key: ['caller', 'header:x-a'], requests: 1, interval: '1s', burst: 2 },
+        { name: 'b', requests: 1, rules: [{ to: [{ operation: { paths: ['/a'] } }] }] },
+      ],
+      floods: { requests: 1, window: '10s', exempt: ['10.0.0.0/8'] },
+      limits: { maxBodyBytes: '10Mi', maxHeaderBytes: 1_024, methods: ['GET'] },
+      faults: [{ name: 'a', abort: { percent: 0.5, status: 503 }, until: '2027-01-31T18:00:00Z' }],
+    }),
   ],
   ['an authorizer', of(MESH_CONFIGS, { extensionProviders: [provider] })],
 ];
@@ -202,6 +231,8 @@ const MISSPELT: readonly (readonly [string, WeftObject])[] = [
     'in a rule for tokens',
     of(REQUEST_AUTHENTICATIONS, { jwtRules: [{ issuer: 'https://a', audience: ['b'] }] }),
   ],
+  ['in a section of traffic', of(TRAFFIC_POLICIES, { throtling: [{ name: 'a', requests: 1 }] })],
+  ['in a limit', of(TRAFFIC_POLICIES, { limits: { maxHeader: 1 } })],
   ['in a MeshConfig', of(MESH_CONFIGS, { ambiguousPath: 'REFUSE' })],
   [
     'beside spec',

@@ -46,7 +46,7 @@ export function parseTrafficSections(
   const found: { [K in Section]?: unknown } = {};
   for (const section of TRAFFIC_SECTIONS) {
     const value = spec[section];
-    if (value === undefined || value === null) continue;
+    if (value === undefined) continue;
     found[section] = SECTIONS[section](reader, value, `${field}.${section}`);
   }
   return found as TrafficSections;
