@@ -7,6 +7,7 @@ import { test, type TestContext } from 'node:test';
 import tls from 'node:tls';
 import type { ExternalService } from '@weft/model/egress/external-service';
 import type { RegistryObject } from '@weft/model/mesh/objects';
+import { startDnsServer } from '../support/dns-server.ts';
 import { call, startHttpApp, startTcpApp } from '../support/lab-clients.ts';
 import { eventually } from '../support/lab-wait.ts';
 import { podOf } from '../support/mesh-objects.ts';
@@ -165,4 +166,41 @@ test('other bytes are led by the address that was written down, reset elsewhere,
   rig.bench.change([web, meshOf('REGISTRY_ONLY')]);
   rig.bench.elapse();
   await eventually(() => cut.then(() => true), { what: 'the connection cut', withinMs: 5_000 });
+});
+
+test('a star is led by the name that the caller’s TLS asks for, resolved and guarded, whatever address it dialled', {
+  skip,
+}, async (t: TestContext) => {
+  await using dns = await startDnsServer({
+    'a.pay.example': ['127.0.0.1'],
+    'evil.pay.example': ['169.254.169.254'],
+  });
+  const app = await startTcpApp((socket) => {
+    socket.once('data', () => socket.end('HTTP/1.1 400 Bad Request\r\n\r\n'));
+  });
+  t.after(() => app[Symbol.asyncDispose]());
+  const port = portOf(app.address);
+  const service = serviceOf(
+    'star',
+    { port, protocol: 'tls', targetPort: port },
+    {
+      hosts: ['*.pay.example'],
+      resolution: { kind: 'dns', minTtlSeconds: 1, maxTtlSeconds: 60 },
+      allowedNetworks: ['127.0.0.1/32'],
+    },
+  );
+  await using rig = createOutsideRig([web, meshOf('REGISTRY_ONLY'), service], [dns.address]);
+  const via = await rig.towards({ address: ELSEWHERE, port });
+  const reached = (servername: string): Promise<string> =>
+    new Promise((resolve) => {
+      const socket = tls.connect({ port: via, host: '127.0.0.1', servername });
+      // The application is no TLS server: that it answered at all says who was reached.
+      socket.once('error', (error: NodeJS.ErrnoException) => resolve(error.code ?? 'failed'));
+      socket.once('close', () => resolve('closed'));
+      t.after(() => socket.destroy());
+    });
+  assert.match(await reached('a.pay.example'), /^ERR_SSL_|EPROTO/);
+  assert.match(await reached('evil.pay.example'), /ECONNRESET|closed/);
+  assert.match(await reached('other.example'), /ECONNRESET|closed/);
+  assert.equal(dns.asked.get('other.example'), undefined);
 });

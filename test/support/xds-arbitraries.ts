@@ -294,6 +294,10 @@ export const cluster: fc.Arbitrary<Cluster> = fc
         .array(socketAddress, { maxLength: 3 })
         .map((endpoints) => ({ kind: 'static' as const, endpoints })),
       fc.constant({ kind: 'originalDst' as const }),
+      dnsDiscovery.map(({ minTtlMs, maxTtlMs, allowedNetworks }) => ({
+        kind: 'originalDst' as const,
+        byServerName: { minTtlMs, maxTtlMs, allowedNetworks },
+      })),
       dnsDiscovery,
     ),
     connectTimeoutMs: durationMs,

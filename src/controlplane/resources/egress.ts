@@ -70,29 +70,33 @@ export function dataOfSecret(
 
 export function buildExternalCluster(destination: ExternalDestination): Cluster {
   const { name, host, port, service } = destination;
-  const { resolution, allowedNetworks } = service;
   const originatedTls = originationOf(destination);
   return {
     name,
-    discovery:
-      resolution.kind === 'static'
-        ? {
-            kind: 'static',
-            endpoints: resolution.addresses.map((address) => ({ address, port: port.targetPort })),
-          }
-        : {
-            kind: 'dns',
-            host,
-            port: port.targetPort,
-            minTtlMs: resolution.minTtlSeconds * 1_000,
-            maxTtlMs: resolution.maxTtlSeconds * 1_000,
-            allowedNetworks,
-          },
+    discovery: discoveryOf(destination),
     ...clusterRules(undefined),
+    ...(isWildcard(host) && { balancing: 'roundRobin' as const }),
     protocol: clusterProtocol(port.protocol),
     ...(originatedTls && { originatedTls }),
     destination: { service: host, namespace: service.namespace, name: service.name },
   };
+}
+
+function discoveryOf({ host, port, service }: ExternalDestination): Cluster['discovery'] {
+  const { resolution, allowedNetworks } = service;
+  if (resolution.kind === 'static') {
+    const endpoints = resolution.addresses.map((address) => ({ address, port: port.targetPort }));
+    return { kind: 'static', endpoints };
+  }
+  const rules = {
+    minTtlMs: resolution.minTtlSeconds * 1_000,
+    maxTtlMs: resolution.maxTtlSeconds * 1_000,
+    allowedNetworks,
+  };
+  // Nobody can list what a star stands for: it is the name that each caller asks for.
+  return isWildcard(host)
+    ? { kind: 'originalDst', byServerName: rules }
+    : { kind: 'dns', host, port: port.targetPort, ...rules };
 }
 
 function originationOf({ host, port, service }: ExternalDestination): OriginatedTls | undefined {

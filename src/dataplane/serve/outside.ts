@@ -1,5 +1,6 @@
 // Where a request's upstream is: its cluster, where the client was going, or nowhere, which is told, counted and reported.
-import type { RequestHead } from '../filters/connection-facts.ts';
+import { isDnsSubdomain } from '@weft/model/identity';
+import type { ConnectionFacts, RequestHead } from '../filters/connection-facts.ts';
 import type { Forward, HttpDecision } from '../filters/http-filters.ts';
 import { refusalOf, type RefusedOutside } from '../egress/refusals.ts';
 import type { Address, ClusterRuntime } from '../upstream/cluster.ts';
@@ -41,8 +42,9 @@ export function upstreamFor(
   }
   const cluster = traffic.store.cluster(route.cluster);
   if (cluster === undefined) return told(503, 'no-cluster', requestId);
-  const isDirect = cluster.definition.discovery.kind === 'originalDst';
-  return isDirect && destination !== undefined ? cluster.direct(destination) : cluster;
+  const { definition } = cluster;
+  const isDirect = definition.discovery.kind === 'originalDst' && destination !== undefined;
+  return isDirect ? cluster.targets.towards(definition, destination) : cluster;
 }
 
 export function noteRefused({ metrics, edges }: Traffic, refused: RefusedOutside): void {
@@ -73,4 +75,19 @@ export function onceResolved<Action>(
   if (decision.kind === 'respond') return act();
   const waiting = traffic.store.cluster(decision.route.cluster)?.ready();
   return waiting === undefined ? act() : waiting.then(act);
+}
+
+/** Of a cluster that resolves server names, the one of the name that was asked for; no name, no cluster. */
+export function tunnelFor(
+  cluster: ClusterRuntime | undefined,
+  { endpoints: { serverName } }: ConnectionFacts,
+  { port }: Address,
+): ClusterRuntime | undefined {
+  if (cluster === undefined) return undefined;
+  const { definition } = cluster;
+  const { discovery } = definition;
+  if (discovery.kind !== 'originalDst' || discovery.byServerName === undefined) return cluster;
+  if (!isDnsSubdomain(serverName)) return undefined;
+  const host = { kind: 'dns', host: serverName, port, ...discovery.byServerName } as const;
+  return cluster.targets.named(definition, host);
 }

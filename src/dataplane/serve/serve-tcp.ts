@@ -7,7 +7,7 @@ import type { Address } from '../upstream/cluster.ts';
 import { formatHostPort } from '@weft/model/host-port';
 import { refusalOf } from '../egress/refusals.ts';
 import { resetConnection } from '../tls/reset.ts';
-import { noteRefused } from './outside.ts';
+import { noteRefused, tunnelFor } from './outside.ts';
 import { joinSockets, TCP_IDLE_TIMEOUT_MS, type TcpTunnel } from '../tcp/tcp-proxy.ts';
 import { inboundFlow, outboundFlow } from './flow.ts';
 import type { Traffic } from './traffic.ts';
@@ -70,7 +70,7 @@ export function serveTcp(admitted: Admitted, clusterName: string, serving: TcpSe
     resetConnection(socket);
     return { rejudge: () => undefined, drain: () => undefined, cut: () => undefined };
   }
-  const cluster = traffic.store.cluster(clusterName);
+  const cluster = tunnelFor(traffic.store.cluster(clusterName), facts, destination);
   if (cluster === undefined) fail('no-cluster', '');
   else {
     cluster.openTcp(destination, {

@@ -95,6 +95,7 @@ export class ClusterRuntime implements ClusterHandle {
     this.breaker.setLimits(cluster.circuitBreakers);
     if (isSecuredOtherwise) for (const endpoint of this.#endpoints) endpoint.closeIdle();
     this.#followOutside(cluster);
+    this.#direct?.[Symbol.dispose]();
     const { discovery, meshTls } = cluster;
     if (discovery.kind === 'static') {
       this.setEndpoints(
@@ -128,10 +129,9 @@ export class ClusterRuntime implements ClusterHandle {
     for (const endpoint of this.#endpoints) endpoint.closeIdle();
   }
 
-  /** The same to one address, for clusters that go where the client was going. */
-  direct(address: Address): ClusterRuntime {
-    this.#direct ??= new DirectClusters((cluster) => new ClusterRuntime(cluster, this.#options));
-    return this.#direct.towards(this.#cluster, address);
+  /** The same to single addresses and names, for clusters that go where the client was going. */
+  get targets(): DirectClusters<ClusterRuntime> {
+    return (this.#direct ??= new DirectClusters((one) => new ClusterRuntime(one, this.#options)));
   }
 
   /** Endpoints that stay keep their state and connections; those that left finish what is in flight. */

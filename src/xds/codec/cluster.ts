@@ -25,7 +25,9 @@ import {
   EGRESS_METADATA,
   encodeDns,
   encodeDnsMetadata,
+  encodeNameRules,
   readDns,
+  readNameRules,
   withDnsMetadata,
 } from './dns-discovery.ts';
 import { encodeOriginatedTls, optionalOriginatedTls } from './originated-tls.ts';
@@ -78,8 +80,15 @@ export function encodeCluster(cluster: Cluster): PlainMessage {
   };
 }
 
+function rulesOf(discovery: Cluster['discovery']): PlainMessage | undefined {
+  if (discovery.kind === 'dns') return encodeDnsMetadata(discovery);
+  const byName = discovery.kind === 'originalDst' ? discovery.byServerName : undefined;
+  return byName && encodeNameRules(byName);
+}
+
 function encodeMetadata({ destination, discovery }: Cluster): PlainMessage | undefined {
-  if (destination === undefined && discovery.kind !== 'dns') return undefined;
+  const rules = rulesOf(discovery);
+  if (destination === undefined && rules === undefined) return undefined;
   return {
     filter_metadata: {
       ...(destination && {
@@ -89,7 +98,7 @@ function encodeMetadata({ destination, discovery }: Cluster): PlainMessage | und
           name: destination.name,
         }),
       }),
-      ...(discovery.kind === 'dns' && { [EGRESS_METADATA]: encodeDnsMetadata(discovery) }),
+      ...(rules && { [EGRESS_METADATA]: rules }),
     },
   };
 }
@@ -145,7 +154,8 @@ export const readCluster: Read<Cluster> = (fields) => {
   const prefersLocal = message(fields, 'common_lb_config', readPrefersLocal);
   const protocol = readProtocol(fields);
   const destination = metadata && readDestination(fields, metadata);
-  if (metadata?.has(EGRESS_METADATA) === true && discovery?.kind !== 'dns')
+  const isNamed = discovery?.kind === 'dns' || discovery?.kind === 'originalDst';
+  if (metadata?.has(EGRESS_METADATA) === true && discovery !== undefined && !isNamed)
     report(fields, 'metadata', 'not-supported', `${EGRESS_METADATA} is for names alone`);
   // TLS that could not be read must never be taken for none.
   if (hasOriginated && originatedTls === undefined) return undefined;
@@ -195,8 +205,13 @@ function readDiscovery(
       );
       return endpoints && { kind, endpoints };
     }
-    case 'originalDst':
-      return { kind };
+    case 'originalDst': {
+      const texts = cluster.metadata?.get(EGRESS_METADATA);
+      if (texts === undefined) return { kind };
+      const byServerName = readNameRules(fields, texts);
+      // Without it connections would go to whatever address the client has dialled.
+      return byServerName && { kind, byServerName };
+    }
     case 'dns': {
       const dns = readDns(fields, cluster.name);
       return dns && withDnsMetadata(fields, dns, cluster.metadata?.get(EGRESS_METADATA));

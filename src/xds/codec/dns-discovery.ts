@@ -2,7 +2,7 @@
 import { isDnsSubdomain } from '@weft/model/identity';
 import { parseCidr } from '@weft/model/ip';
 import type { PlainMessage } from '../registry.ts';
-import type { DnsDiscovery } from '../resources/egress.ts';
+import type { DnsDiscovery, NameRules } from '../resources/egress.ts';
 import {
   choose,
   type Fields,
@@ -37,10 +37,21 @@ export function encodeDns(name: string, dns: DnsDiscovery): PlainMessage {
   };
 }
 
-export const encodeDnsMetadata = ({ maxTtlMs, allowedNetworks }: DnsDiscovery): PlainMessage =>
+/** Of a cluster that resolves server names: Envoy's own field for the shortest life is of DNS clusters alone. */
+export const encodeNameRules = (rules: NameRules): PlainMessage =>
   encodeTexts({
-    maxTtlMs: String(maxTtlMs),
-    allowedNetworks: allowedNetworks.length === 0 ? undefined : allowedNetworks.join(','),
+    minTtlMs: String(rules.minTtlMs),
+    maxTtlMs: String(rules.maxTtlMs),
+    allowedNetworks: networksOf(rules),
+  });
+
+const networksOf = ({ allowedNetworks }: NameRules): string | undefined =>
+  allowedNetworks.length === 0 ? undefined : allowedNetworks.join(',');
+
+export const encodeDnsMetadata = (rules: DnsDiscovery): PlainMessage =>
+  encodeTexts({
+    maxTtlMs: String(rules.maxTtlMs),
+    allowedNetworks: networksOf(rules),
   });
 
 type OnTheWire = Omit<DnsDiscovery, 'maxTtlMs' | 'allowedNetworks'>;
@@ -78,23 +89,43 @@ function readTarget(fields: Fields): Pick<DnsDiscovery, 'host' | 'port'> | undef
   );
 }
 
-/** Read too loosely, it would let answers lead to where nobody meant them to. */
 export function withDnsMetadata(
   fields: Fields,
   dns: OnTheWire,
   texts: ReadonlyMap<string, string> | undefined,
 ): DnsDiscovery | undefined {
-  const maxTtlMs = Number(texts?.get('maxTtlMs') ?? '');
-  const listed = texts?.get('allowedNetworks');
+  const rules = readRules(fields, texts ?? new Map(), { minTtlMs: dns.minTtlMs });
+  return rules && { ...dns, ...rules };
+}
+
+export const readNameRules = (
+  fields: Fields,
+  texts: ReadonlyMap<string, string>,
+): NameRules | undefined => readRules(fields, texts, {});
+
+/** Read too loosely, it would let answers lead to where nobody meant them to. */
+function readRules(
+  fields: Fields,
+  texts: ReadonlyMap<string, string>,
+  known: { readonly minTtlMs?: number },
+): NameRules | undefined {
+  const numberOf = (key: string): number => Number(texts.get(key) ?? '');
+  const minTtlMs = known.minTtlMs ?? numberOf('minTtlMs');
+  const maxTtlMs = numberOf('maxTtlMs');
+  const listed = texts.get('allowedNetworks');
   const allowedNetworks = listed === undefined ? [] : listed.split(',', MAX_NETWORKS + 1);
-  const isKnown = [...(texts?.keys() ?? [])].every(
-    (key) => key === 'maxTtlMs' || key === 'allowedNetworks',
-  );
+  const keys = [
+    'maxTtlMs',
+    'allowedNetworks',
+    ...(known.minTtlMs === undefined ? ['minTtlMs'] : []),
+  ];
   const areNetworks =
     allowedNetworks.length <= MAX_NETWORKS &&
     allowedNetworks.every((text) => parseCidr(text) !== undefined);
-  if (isKnown && areNetworks && Number.isSafeInteger(maxTtlMs) && maxTtlMs >= dns.minTtlMs)
-    return { ...dns, maxTtlMs, allowedNetworks };
+  const areTimes =
+    Number.isSafeInteger(minTtlMs) && Number.isSafeInteger(maxTtlMs) && maxTtlMs >= minTtlMs;
+  if ([...texts.keys()].every((key) => keys.includes(key)) && areNetworks && areTimes)
+    return { minTtlMs, maxTtlMs, allowedNetworks };
   const field = `metadata.filter_metadata["${EGRESS_METADATA}"]`;
-  return report(fields, field, 'not-supported', 'must hold maxTtlMs and networks');
+  return report(fields, field, 'not-supported', 'must hold times and networks');
 }

@@ -1,5 +1,5 @@
 // What a destination is made of: clusters and how connections to it are secured, as Weft emits and reads them.
-import type { DnsDiscovery, OriginatedTls } from './egress.ts';
+import type { DnsDiscovery, NameRules, OriginatedTls } from './egress.ts';
 
 /** `envoy.config.cluster.v3.Cluster`. Names: `outbound|PORT||HOST`, `endpoint|PORT||IP`, `inbound|PORT||`, `passthrough`, `blackhole`. */
 export interface Cluster {
@@ -11,7 +11,7 @@ export interface Cluster {
         readonly endpoints: readonly { readonly address: string; readonly port: number }[];
       }
     /** Where the client was going in the first place. */
-    | { readonly kind: 'originalDst' }
+    | { readonly kind: 'originalDst'; readonly byServerName?: NameRules }
     | DnsDiscovery;
   readonly connectTimeoutMs: number;
   /** Of no meaning where the client has chosen the endpoint (`originalDst`); read as `roundRobin` there. */

@@ -1,10 +1,18 @@
 // How hosts outside the mesh are found and spoken to, as Weft emits and reads it.
 
 /** `STRICT_DNS`: the proxy resolves the name itself, when somebody calls. */
-export interface DnsDiscovery {
+export interface DnsDiscovery extends NameRules {
   readonly kind: 'dns';
   readonly host: string;
   readonly port: number;
+}
+
+/**
+ * What holds for names that the proxy resolves itself. On a cluster that goes where the client was going it is the
+ * server name of the client's TLS that is resolved, and the address that it dialled means nothing; an Envoy, which
+ * knows nothing of that, goes to the address.
+ */
+export interface NameRules {
   /** What an answer says of its life is held within these. */
   readonly minTtlMs: number;
   readonly maxTtlMs: number;
