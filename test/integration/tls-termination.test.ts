@@ -152,6 +152,45 @@ test('certificates are rotated under load without a failed request, and a broken
   assert.deepEqual(failures, []);
 });
 
+test('another way to take TLS holds at once: connections go on, and no client is refused meanwhile', {
+  skip,
+}, async () => {
+  using ca = new OutsideCa();
+  const leaf = ca.issue({ altNames: `DNS:${NAME}` });
+  const tls = { certificates: [fileOf(leaf)] };
+  await using rig = await startStaticRig({ tls });
+  assert.equal((await call(rig, ca)).status, 200);
+  const refusals = async (): Promise<readonly string[]> => {
+    const lines = (await rig.metrics()).split('\n');
+    return lines.filter((line) => /^weft_connections_(refused|cut)_total\{/.test(line));
+  };
+  const ended = new AbortController();
+  const failures: string[] = [];
+  const load = async (): Promise<void> => {
+    while (!ended.signal.aborted) {
+      const { status, exitCode } = await call(rig, ca);
+      if (status !== 200) failures.push(`${status} ${exitCode}`);
+    }
+  };
+  const loads = [load(), load()];
+  for (const minVersion of ['1.3', '1.2', '1.3']) {
+    const before = rig.log.filter((line) => line.includes('is in force')).length;
+    rig.write({ tls: { ...tls, minVersion } });
+    await eventually(() => rig.log.filter((line) => line.includes('is in force')).length > before, {
+      what: 'the file to be in force',
+    });
+  }
+  const old = await call(rig, ca, { args: ['--tls-max', '1.2'] });
+  assert.notEqual(old.exitCode, 0, 'TLS 1.2 is refused by now');
+  ended.abort();
+  await Promise.all(loads);
+  assert.deepEqual(failures, []);
+  assert.deepEqual(
+    (await refusals()).map((line) => line.split(' ')[0]),
+    ['weft_connections_refused_total{direction="inbound",reason="handshake-failed"}'],
+  );
+});
+
 test('an application that speaks HTTP/2 is spoken to in HTTP/2, and one that does not is not', {
   skip,
 }, async () => {

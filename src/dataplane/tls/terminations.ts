@@ -23,6 +23,7 @@ export class Terminations implements Disposable {
   readonly #engines = new Map<string, TerminationEngine>();
   readonly #keys = new WeakMap<TerminationTls, string>();
   #wanted = new Map<string, TerminationTls>();
+  #Engine: typeof TerminationEngine | undefined;
   #loads = 0;
   #isMeasured = false;
   #isDisposed = false;
@@ -39,12 +40,12 @@ export class Terminations implements Disposable {
         wanted.set(this.#keyOf(termination), termination);
     }
     this.#wanted = wanted;
+    if (wanted.size > 0) void this.#load();
     for (const [key, engine] of this.#engines) {
       if (wanted.has(key)) continue;
       engine[Symbol.dispose]();
       this.#engines.delete(key);
     }
-    if (wanted.size > 0) void this.#load();
   }
 
   /** Ports that will be served in a moment are not yet. */
@@ -52,23 +53,30 @@ export class Terminations implements Disposable {
     return this.#loads > 0;
   }
 
-  /** Loaded by whoever has such a port, and by nobody else. */
+  /** Loaded by whoever has such a port, and by nobody else; from then on it is there at once. */
   async #load(): Promise<void> {
     this.#loads++;
     try {
-      const { TerminationEngine: Engine } = await import('./termination/engine.ts');
-      for (const [key, tls] of this.#wanted) {
-        if (this.#isDisposed || this.#engines.has(key)) continue;
-        const { secret, now, onChange, onProblem } = this.#options;
-        const engine = new Engine({ tls, secret, now, onChange, onProblem: once(onProblem) });
-        this.#engines.set(key, engine);
-        this.#measure();
-        await engine.start();
-      }
+      this.#Engine ??= (await import('./termination/engine.ts')).TerminationEngine;
+      await this.#startAll(this.#Engine);
     } finally {
       this.#loads--;
       if (!this.#isDisposed) this.#options.onChange();
     }
+  }
+
+  async #startAll(Engine: typeof TerminationEngine): Promise<void> {
+    const known = new Map([...this.#engines.values()].flatMap(({ texts }) => [...texts]));
+    const starting: Promise<void>[] = [];
+    for (const [key, tls] of this.#wanted) {
+      if (this.#isDisposed || this.#engines.has(key)) continue;
+      const { secret, now, onChange, onProblem } = this.#options;
+      const engine = new Engine({ tls, secret, now, onChange, onProblem: once(onProblem) });
+      this.#engines.set(key, engine);
+      this.#measure();
+      starting.push(engine.start(known));
+    }
+    await Promise.all(starting);
   }
 
   #measure(): void {

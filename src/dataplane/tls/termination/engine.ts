@@ -41,11 +41,26 @@ export class TerminationEngine implements Disposable {
     this.#files = filesOf(options.tls);
   }
 
-  /** Reads what files there are and follows them. */
-  async start(): Promise<void> {
+  /** What its files said when they were last read. */
+  get texts(): ReadonlyMap<string, string> {
+    return this.#texts;
+  }
+
+  /**
+   * Takes what there is at once; files that others have read as they read them, so that a change of the configuration
+   * keeps nobody waiting. Then reads them itself, and follows them.
+   */
+  async start(known: ReadonlyMap<string, string>): Promise<void> {
+    if (this.#files.length === 0) {
+      this.refresh();
+      return;
+    }
+    this.#texts = new Map([...known].filter(([path]) => this.#files.includes(path)));
+    if (this.#texts.size === new Set(this.#files).size) this.refresh();
     await this.#readFiles();
+    if (this.#isDisposed) return;
     this.refresh();
-    if (this.#files.length > 0) this.#schedule();
+    this.#schedule();
   }
 
   /** `undefined` while a certificate or an authority has never been there. */
