@@ -26,7 +26,8 @@ function rigOf(...credentials: readonly CredentialOf[]) {
 }
 
 const API = 'outbound|443||api.example.com';
-const secured = { isSecured: () => true };
+const secured = { isNamed: () => true, isSecured: () => true };
+const inTheClear = { isNamed: () => true, isSecured: () => false };
 
 const HOSTS: readonly (readonly [string, string, boolean])[] = [
   ['api.example.com', API, true],
@@ -94,7 +95,7 @@ for (const [what, value] of [
 
 test('of() refuses to send a credential in the clear, unless its binding allows it', () => {
   const values = { token: 't0k' };
-  const clear = { cluster: API, isSecured: () => false };
+  const clear = { cluster: API, ...inTheClear };
   const strict = rigOf({ values, injections: [bearerTo('api.example.com')] });
   assert.deepEqual(strict.injections.of(clear), {
     kind: 'refuse',
@@ -105,6 +106,15 @@ test('of() refuses to send a credential in the clear, unless its binding allows 
     injections: [{ ...bearerTo('api.example.com'), allowPlaintext: true }],
   });
   assert.equal(open.injections.of(clear)?.kind, 'inject');
+});
+
+test('of() refuses an address that the application has chosen, whatever its binding allows', () => {
+  const { injections } = rigOf({
+    values: { token: 't0k' },
+    injections: [{ ...bearerTo('api.example.com'), allowPlaintext: true }],
+  });
+  const chosen = { cluster: API, isNamed: () => false, isSecured: () => true };
+  assert.deepEqual(injections.of(chosen), { kind: 'refuse', reasonCode: 'credential-needs-tls' });
 });
 
 test('of() gives nothing of a credential that may not go this way', () => {
@@ -167,13 +177,13 @@ test("applyTo() takes out the application's own value and any that a filter adde
     values: { token: 't0k' },
     injections: [header('x-api-key', 'api.example.com')],
   });
-  const decision = injections.applyTo(forwardTo(API), () => true);
+  const decision = injections.applyTo(forwardTo(API), secured);
   assert.ok(decision.kind === 'forward');
   assert.equal(decision.edits?.isRemoved('x-api-key'), true);
   assert.deepEqual(decision.added, ['x-request-id', 'r1', 'x-api-key', 't0k']);
   const other = forwardTo('outbound|443||other.example');
   assert.equal(
-    injections.applyTo(other, () => true),
+    injections.applyTo(other, secured),
     other,
     'nothing is made where nothing is injected',
   );
@@ -187,12 +197,12 @@ test('a request with a credential is copied to nobody', () => {
   const mirrors = ['outbound|80||copy.shop.svc.cluster.local'];
   const { kind, route, target } = forwardTo(API);
   const ruled = { kind, route, target, authority: undefined, answerHeaders: [], mirrors };
-  const decision = injections.applyTo({ ...forwardTo(API), ruled }, () => true);
+  const decision = injections.applyTo({ ...forwardTo(API), ruled }, secured);
   assert.ok(decision.kind === 'forward');
   assert.deepEqual(decision.ruled?.mirrors, []);
   assert.match(exposed(), /refused_total\{reason="mirrored"\} 1/);
   const other = { ...forwardTo('outbound|443||other.example'), ruled };
-  const passed = injections.applyTo(other, () => true);
+  const passed = injections.applyTo(other, secured);
   assert.ok(passed.kind === 'forward');
   assert.deepEqual(passed.ruled?.mirrors, mirrors);
 });
@@ -202,7 +212,7 @@ test('applyTo() answers 503 with a reason, and without the value', () => {
     values: { token: 't0k-s3cret' },
     injections: [header('x-api-key', 'api.example.com')],
   });
-  const decision = injections.applyTo(forwardTo(API), () => false);
+  const decision = injections.applyTo(forwardTo(API), inTheClear);
   assert.ok(decision.kind === 'respond');
   assert.deepEqual([decision.status, decision.reasonCode], [503, 'credential-needs-tls']);
   assert.doesNotMatch(JSON.stringify(decision) + logged(), /s3cret/);
