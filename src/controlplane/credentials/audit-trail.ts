@@ -32,8 +32,8 @@ export interface KeptLine extends AuditLine {
   readonly at: string;
 }
 
-/** The newest are kept; all are in the log. */
-const MAX_KEPT = 2_048;
+/** Of each act the newest are kept, so that many of one push out none of another; all are in the log. */
+const MAX_KEPT = 1_024;
 const PHRASES: Readonly<Record<CredentialAct, string>> = {
   'handed-over': 'credential handed over',
   'handed-on': 'credential handed on',
@@ -41,17 +41,23 @@ const PHRASES: Readonly<Record<CredentialAct, string>> = {
   refused: 'credential refused',
 };
 
+const isAct = (text: string): text is CredentialAct => Object.hasOwn(PHRASES, text);
+
 export class AuditTrail {
   readonly #log: Logger;
   readonly #clock: Clock;
-  readonly #lines: KeptLine[] = [];
+  readonly #lines: Readonly<Record<CredentialAct, KeptLine[]>> = {
+    'handed-over': [],
+    'handed-on': [],
+    withdrawn: [],
+    refused: [],
+  };
   readonly #counts: Record<CredentialAct, number> = {
     'handed-over': 0,
     'handed-on': 0,
     withdrawn: 0,
     refused: 0,
   };
-  #at = 0;
 
   constructor({ log, clock }: { readonly log: Logger; readonly clock: Clock }) {
     this.#log = log;
@@ -63,8 +69,8 @@ export class AuditTrail {
     this.#counts[act]++;
     if (act === 'refused') this.#log.warn({ act, ...fields }, PHRASES[act]);
     else this.#log.info({ act, ...fields }, PHRASES[act]);
-    this.#lines[this.#at] = { at: new Date(this.#clock.now()).toISOString(), ...line };
-    this.#at = (this.#at + 1) % MAX_KEPT;
+    const at = (this.#counts[act] - 1) % MAX_KEPT;
+    this.#lines[act][at] = { at: new Date(this.#clock.now()).toISOString(), ...line };
   }
 
   /** Since the start. */
@@ -74,6 +80,14 @@ export class AuditTrail {
 
   /** The oldest first. */
   lines(): readonly KeptLine[] {
-    return [...this.#lines.slice(this.#at), ...this.#lines.slice(0, this.#at)];
+    const inOrder = (act: CredentialAct): readonly KeptLine[] => {
+      const lines = this.#lines[act];
+      const oldest = lines.length < MAX_KEPT ? 0 : this.#counts[act] % MAX_KEPT;
+      return [...lines.slice(oldest), ...lines.slice(0, oldest)];
+    };
+    return Object.keys(PHRASES)
+      .filter(isAct)
+      .flatMap(inOrder)
+      .sort((a, b) => (a.at < b.at ? -1 : a.at > b.at ? 1 : 0));
   }
 }

@@ -4,11 +4,15 @@ import { test } from 'node:test';
 import { status } from '@grpc/grpc-js';
 import { messagesOf } from '@weft/xds/protocol/fields';
 import { createTurnableClock } from '@weft/ca/testing/turnable-clock';
+import fc from 'fast-check';
 import { podOf } from '../../../test/support/mesh-objects.ts';
 import { SHOP, WEB } from '../../../test/support/mesh-bench.ts';
 import { eventually } from '../../../test/support/lab-wait.ts';
+import { readWatchRequest } from './watch-request.ts';
 import { bindingOf, createCredentialRig, DB } from './testing/credential-rig.ts';
 
+/** Of docs/credentials.md. */
+const PROMISED_MS = 5_000;
 const SECRET = 'Tr0ub4dor&3';
 
 test('a proxy gets what its identity is granted, whole and as bound', async () => {
@@ -84,6 +88,29 @@ test('a change of the source reaches every proxy that has it, under another vers
     assert.notEqual(web.versions.get('db'), before);
   }
   assert.deepEqual(rig.source.followed, ['shop/db']);
+});
+
+test('a change reaches hundreds of proxies of one identity in time, and so does a withdrawal', async () => {
+  const count = 400;
+  const pods = Array.from({ length: count }, (_, at) =>
+    podOf('web', {
+      meta: { ...WEB.meta, name: `web-${at}` },
+      ips: [`10.1.${at >> 8}.${at & 255}`],
+    }),
+  );
+  await using rig = await createCredentialRig([...pods, DB]);
+  rig.source.put('shop/db', '7', { password: 'one' });
+  const all = pods.map(({ meta }) => rig.watch('web', { node_id: `${meta.name}.shop` }));
+  const reach = async (isSo: (held: (typeof all)[number]['held']) => boolean): Promise<number> => {
+    const startedAt = performance.now();
+    for (const one of all) await one.until(({ held }) => isSo(held), 'it');
+    return performance.now() - startedAt;
+  };
+  await reach((held) => held.has('db'));
+  rig.source.put('shop/db', '8', { password: 'two' });
+  assert.ok((await reach((held) => held.get('db')?.['password'] === 'two')) < PROMISED_MS);
+  rig.change(pods);
+  assert.ok((await reach((held) => held.size === 0)) < PROMISED_MS);
 });
 
 test('a withdrawn binding takes its credential away, and its place is followed no longer', async () => {
@@ -320,4 +347,14 @@ test('a proxy has no more than three streams, and no more requests than it can n
   assert.equal((await rig.watch('web').ended()).code, status.RESOURCE_EXHAUSTED);
   for (let at = 0; at < 300; at++) all[0]?.send({ in_force: [] });
   assert.equal((await all[0]?.ended())?.code, status.RESOURCE_EXHAUSTED);
+});
+
+test('whatever a proxy says of its credentials is read within bounds', () => {
+  fc.assert(
+    fc.property(fc.dictionary(fc.string(), fc.anything()), (said) => {
+      const versions = Array.from({ length: 300 }, (_, at) => ({ name: `c${at}`, version: 'v' }));
+      const read = readWatchRequest({ ...said, held: versions, in_force: [said] });
+      return read.held.size === 256 && read.inForce.size === 1 && read.nodeId.length <= 512;
+    }),
+  );
 });

@@ -1,6 +1,7 @@
 // What a CredentialBinding may say, and that anything doubtful grants nothing.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import fc from 'fast-check';
 import type { PlainObject } from '../policy/reader.ts';
 import { parseCredentialBinding } from './parse-credential-binding.ts';
 
@@ -184,3 +185,15 @@ for (const [what, object, field, code] of REFUSED) {
     for (const { severity } of parsed.problems) assert.equal(severity, 'error');
   });
 }
+
+test('parseCredentialBinding() refuses whatever stands there, and never throws', () => {
+  const part = fc.oneof(fc.anything(), fc.constant([credential()]), fc.constant(['web']));
+  const spec = fc.record({ serviceAccounts: part, selector: part, credentials: part });
+  const entry = fc.record({ name: part, source: part, keys: part, ways: part, inject: part });
+  fc.assert(
+    fc.property(spec, entry, (made, only) => {
+      parseCredentialBinding(binding(made));
+      parseCredentialBinding(binding({ credentials: [only] }));
+    }),
+  );
+});
