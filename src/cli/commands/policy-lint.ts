@@ -23,6 +23,7 @@ const KINDS: ReadonlySet<string> = new Set([
   'RequestAuthentication',
   'BasicAuthentication',
   'TlsTermination',
+  'TrafficPolicy',
   'MeshConfig',
 ]);
 /** Secrets are kept out of manifests, and are none of theirs. */

@@ -96,6 +96,7 @@ const POLICY_KINDS: ReadonlySet<string> = new Set([
   'RequestAuthentication',
   'BasicAuthentication',
   'TlsTermination',
+  'TrafficPolicy',
 ]);
 
 /** A folder means its manifests. */
