@@ -39,6 +39,19 @@ test('a misspelt field is refused with its place and its cure (threat: a rule th
   );
 });
 
+test('a binding of credentials is reviewed as policies are', () => {
+  const credential = { name: 'db', source: { secret: { name: 'shop-db' } }, ways: ['url'] };
+  const binding = (spec: PlainObject): PlainObject => ({
+    ...policy({ credentials: [credential], ...spec }),
+    kind: 'CredentialBinding',
+  });
+  const trial: Trial = () => ({ problems: [], newlyRefused: [] });
+  const good = reviewPolicy(asked(binding({ serviceAccounts: ['web'] })), { ...options, trial });
+  assert.deepEqual([good.allowed, good.warnings], [true, []]);
+  const bad = reviewPolicy(asked(binding({ serviceAccounts: ['*'] })), options);
+  assert.match(bad.message ?? '', /^CredentialBinding shop\/p .*: spec\.serviceAccounts\[0\]:/);
+});
+
 test('of many problems the first are named, and the others counted', () => {
   const rules = Array.from({ length: 9 }, () => ({ form: [] }));
   const { message } = reviewPolicy(asked(policy({ rules })), options);
