@@ -10,7 +10,12 @@ export function crdFiles(): ReadonlyMap<string, string> {
     CUSTOM_KINDS.map((kind) => [
       `${kind.resource.plural}.yaml`,
       HEAD +
-        stringify(customResourceDefinition(kind), { aliasDuplicateObjects: false, lineWidth: 0 }),
+        stringify(customResourceDefinition(kind), {
+          aliasDuplicateObjects: false,
+          lineWidth: 0,
+          // Kubernetes reads YAML 1.1, to which a bare `on` is true.
+          version: '1.1',
+        }),
     ]),
   );
 }
