@@ -70,6 +70,7 @@ test('the mesh and clients outside it call the same port; STRICT keeps these out
     what: 'a client outside the mesh to be served',
   });
   assert.match((await outside(front, ca)).headers, /strict-transport-security: max-age=60/i);
+  await lab.enforced('web');
   const mesh = async (): Promise<string> => {
     const { status, body } = await call(client.via('web.shop:80'), '/mesh');
     return `${status} ${body.includes('sa/client')}`;
@@ -79,6 +80,7 @@ test('the mesh and clients outside it call the same port; STRICT keeps these out
   await web.access((line) => line['reasonCode'] === 'plaintext-refused', 'the refusal');
   await lab.write('mode.yaml', modeYaml('STRICT'));
   await eventually(async () => (await outside(front, ca)).exitCode !== 0, { what: 'STRICT' });
+  await lab.problem('mutual TLS of the mesh is demanded');
   assert.equal(await mesh(), '200 true');
   await lab.write('mode.yaml', modeYaml('PERMISSIVE'));
   await eventually(async () => (await outside(front, ca)).status === 200, { what: 'PERMISSIVE' });
@@ -94,6 +96,7 @@ test('the mesh and clients outside it call the same port; STRICT keeps these out
     what: 'no certificate',
   });
   await web.access((line) => line['reasonCode'] === 'no-certificate', 'the refusal');
+  await lab.problem('Secret web-tls is not there');
   assert.equal(await mesh(), '200 true');
 });
 
