@@ -7,6 +7,7 @@ import {
   findInPod,
   policyName,
 } from '@weft/model/admission/check-workload';
+import { findInImages } from '@weft/model/admission/check-images';
 import type { AdmissionMode, WorkloadPolicy } from '@weft/model/admission/types';
 import type { Workload } from '@weft/model/admission/workload';
 
@@ -41,9 +42,10 @@ export function judgeWorkloads(
   const workloads = [...asked].map(({ workload, place, namespaceLabels }) => ({
     name: workloadName(workload),
     ...(place !== undefined && { place }),
-    findings: policies.flatMap((policy) =>
-      findInPod(policy, { workload, ...(namespaceLabels && { namespaceLabels }) }, context),
-    ),
+    findings: policies.flatMap((policy) => {
+      const request = { workload, ...(namespaceLabels && { namespaceLabels }) };
+      return [...findInPod(policy, request, context), ...findInImages(policy, request, context)];
+    }),
   }));
   return { workloads, ended: policies.flatMap((policy) => endedOf(policy, context.nowMs)) };
 }

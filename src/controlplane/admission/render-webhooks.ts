@@ -23,7 +23,7 @@ export interface WebhookRendering extends Pick<CheckContext, 'rootNamespace'> {
 
 /** Whether it refuses anything that the API server does not refuse by itself. */
 export const needsWebhook = (policy: WorkloadPolicy, isNative: boolean): boolean =>
-  policy.mode === 'enforce' && !isNative;
+  policy.mode === 'enforce' && (!isNative || policy.images !== undefined);
 
 /** The list `webhooks` of the configuration, defaults written out. */
 export function renderWebhooks(

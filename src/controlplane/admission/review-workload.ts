@@ -8,6 +8,7 @@ import {
   policyName,
   type WorkloadRequest,
 } from '@weft/model/admission/check-workload';
+import { findInImages } from '@weft/model/admission/check-images';
 import type { AdmissionMode, WorkloadPolicy } from '@weft/model/admission/types';
 import { readWorkload, type Workload } from '@weft/model/admission/workload';
 import { isPlainObject, type PlainObject } from '@weft/model/policy/reader';
@@ -25,7 +26,7 @@ export interface WorkloadReviewOptions {
   policies(): readonly WorkloadPolicy[];
   namespaceLabels(namespace: string): ReadonlyMap<string, string> | undefined;
   context(): CheckContext;
-  /** Default: the checks of a Pod's fields alone. */
+  /** Default: the checks of a Pod's fields and of its images' names. */
   readonly looks?: readonly WorkloadLook[];
   /** Told of everything that was found, for counting. */
   readonly onFinding?: (mode: AdmissionMode, check: string) => void;
@@ -59,7 +60,7 @@ export async function reviewWorkload(
   const found: Finding[] = [];
   for (const policy of options.policies()) {
     if (holds(policy, asked, context).kind === 'not') continue;
-    for (const look of options.looks ?? [findInPod]) {
+    for (const look of options.looks ?? [findInPod, findInImages]) {
       found.push(...(await look(policy, asked, context)));
     }
   }

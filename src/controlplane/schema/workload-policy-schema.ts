@@ -131,6 +131,64 @@ const podSection = open(
   { minProperties: 1 },
 );
 
+const images = (description: string): Schema =>
+  texts(`${description} "registry.example.com/shop/web", "registry.example.com/*".`, MAX_VALUES, {
+    minLength: 1,
+  });
+
+const imagesSection = open(
+  'What images are asked for: of containers of every kind, and of volumes.',
+  {
+    allow: images('Repositories that are approved. Absent: all.'),
+    digests: choice('required: every image is named by its digest.', ['any', 'required'], {
+      default: 'any',
+    }),
+    signatures: list(
+      'Who must have signed which images; every rule that fits.',
+      open(
+        'One good signature by one of the keys or identities is enough.',
+        {
+          images: images('Images that must be signed.'),
+          keys: texts('Public keys in PEM, as of cosign.pub.', 16, { minLength: 1 }),
+          certificates: open(
+            'Identities by certificates.',
+            {
+              roots: text('Certificates of the authority, in PEM.', {
+                minLength: 1,
+                maxLength: 65_536,
+              }),
+              identities: list(
+                'Who may have signed.',
+                open(
+                  'One identity.',
+                  {
+                    subject: text('Alternative name of the certificate; "*" may end it.', {
+                      minLength: 1,
+                    }),
+                    issuer: text('By whose word, as Fulcio writes it. Absent: nobody’s.'),
+                  },
+                  { required: ['subject'] },
+                ),
+                { minItems: 1, maxItems: 64 },
+              ),
+            },
+            { required: ['roots', 'identities'] },
+          ),
+        },
+        { required: ['images'] },
+      ),
+      { maxItems: 32 },
+    ),
+    whenUnavailable: choice('What holds while a registry cannot be asked.', ['refuse', 'allow'], {
+      default: 'refuse',
+    }),
+    allowWeftImage: demand(
+      'The image of Weft’s own containers needs nothing of this. Default false.',
+    ),
+  },
+  { minProperties: 1 },
+);
+
 export const workloadPolicySpec = (scope: Scope): Schema =>
   open('What Pods, and whatever makes them, may be.', {
     mode: choice('What is done with what does not comply.', ADMISSION_MODES, {
@@ -139,6 +197,7 @@ export const workloadPolicySpec = (scope: Scope): Schema =>
     match: matchOf(scope),
     exemptions: exemptionsOf(scope),
     pod: podSection,
+    images: imagesSection,
   });
 
 /** All fields that the status writer fills, besides the conditions. */

@@ -3,6 +3,8 @@ import { isDnsLabel, isDnsSubdomain } from '../identity.ts';
 import { DEFAULT_NAMESPACE } from '../policy/parse-metadata.ts';
 import { isPlainObject, Reader, shown, type PlainObject } from '../policy/reader.ts';
 import type { Result } from '../problem.ts';
+import { IMAGE_CHECKS } from './image-types.ts';
+import { parseImagesSection } from './parse-images.ts';
 import { parseExemptions, parseMatch } from './parse-match.ts';
 import { parsePodSection } from './parse-pod.ts';
 import {
@@ -16,9 +18,9 @@ import {
 
 const API_VERSION = 'security.weft.dev/v1';
 /** What a policy can ask for; each has a section of its own in the spec, and a file that reads it. */
-const SECTIONS: readonly string[] = ['pod'];
+const SECTIONS: readonly string[] = ['pod', 'images'];
 /** What exemptions may be limited to. */
-export const CHECK_NAMES: readonly string[] = [...POD_CHECKS];
+export const CHECK_NAMES: readonly string[] = [...POD_CHECKS, ...IMAGE_CHECKS];
 
 const scopeOf = (kind: WorkloadPolicyKind): 'namespaced' | 'cluster' =>
   kind === 'ClusterWorkloadPolicy' ? 'cluster' : 'namespaced';
@@ -36,12 +38,18 @@ export function parseWorkloadPolicy(
   const match = parseMatch(reader, spec['match'], scope);
   const exemptions = parseExemptions(reader, spec['exemptions'], { scope, checks: CHECK_NAMES });
   const pod = parsePodSection(reader, spec['pod']);
+  const images = parseImagesSection(reader, spec['images']);
   if (!SECTIONS.some((section) => spec[section] !== undefined)) {
     const cure = `set one of ${SECTIONS.map((section) => `spec.${section}`).join(', ')}`;
     reader.error('spec', 'no-section', 'asks for nothing', cure);
   }
   if (reader.problems.length > 0) return { ok: false, problems: reader.problems };
-  return { ok: true, value: { kind, ...metadata, mode, match, exemptions, pod }, problems: [] };
+  const sections = { pod, ...(images && { images }) };
+  return {
+    ok: true,
+    value: { kind, ...metadata, mode, match, exemptions, ...sections },
+    problems: [],
+  };
 }
 
 type Metadata = Pick<WorkloadPolicy, 'namespace' | 'name' | 'createdAtMs'>;

@@ -1,5 +1,7 @@
 // What a WorkloadPolicy asks of Pods and of what makes them, once it was read: plain and immutable.
 
+import type { ImagesSection } from './image-types.ts';
+
 /** Where Pods come from: themselves, and the workloads that keep a template of them. */
 export const WORKLOAD_KINDS = [
   'Pod',
@@ -123,6 +125,7 @@ export interface WorkloadPolicy {
   readonly match: WorkloadMatch;
   readonly exemptions: readonly Exemption[];
   readonly pod: PodSection | undefined;
+  readonly images?: ImagesSection;
   /** It cannot be read and no good version is known: whatever it selects is refused, with this reason. */
   readonly broken?: string;
 }
