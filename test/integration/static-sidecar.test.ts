@@ -1,12 +1,27 @@
 // A sidecar of its own file serves without a mesh, takes a good change at once, and never less than the last good version.
 import assert from 'node:assert/strict';
 import { mkdir, symlink, rename, writeFile, rm } from 'node:fs/promises';
+import { once } from 'node:events';
+import net from 'node:net';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { exportJWK, generateKeyPair, SignJWT } from 'jose';
 import { runWeft } from '../support/lab-daemon.ts';
 import { curl, startStatic, staticFile } from '../support/static-rig.ts';
 import { eventually } from '../support/lab-wait.ts';
+
+/** Free a moment ago. */
+async function freePorts(count: number): Promise<readonly number[]> {
+  const servers = Array.from({ length: count }, () => net.createServer().listen(0, '127.0.0.1'));
+  await Promise.all(servers.map((server) => once(server, 'listening')));
+  const ports = servers.map((server) => {
+    const address = server.address();
+    assert.ok(typeof address === 'object' && address !== null);
+    return address.port;
+  });
+  await Promise.all(servers.map((server) => once(server.close(), 'close')));
+  return ports;
+}
 
 const allow = (path: string): string =>
   `authorization: [{rules: [{to: [{operation: {paths: ["${path}"]}}]}]}]`;
@@ -162,6 +177,40 @@ test('tokens are verified with keys that stand in the file', async () => {
   assert.equal(await call(await tokenOf('ann')), 200);
   assert.equal(await call(await tokenOf('eve')), 403);
   assert.equal(await call(`${await tokenOf('ann')}x`), 401);
+});
+
+test('several addresses are served, each under its own port in rules, with ports for probes and scrapers', async () => {
+  const [one, two] = await freePorts(2);
+  const rules = `authorization: [{rules: [{to: [{operation: {ports: ["${one}"]}}]}]}]`;
+  await using rig = await startStatic({
+    sections: `${rules}\nprobes: 127.0.0.1:0\nmetrics: 127.0.0.1:0`,
+    listen: `[127.0.0.1:${one}, "127.0.0.1:${two}"]`,
+  });
+  assert.equal((await curl(`http://127.0.0.1:${one}/`)).status, 200);
+  assert.equal((await curl(`http://127.0.0.1:${two}/`)).status, 403);
+  assert.equal((await curl(`http://${String(rig.ready['probes'])}/ready`)).status, 200);
+  assert.match((await curl(`http://${String(rig.ready['metrics'])}/metrics`)).body, /weft_ready 1/);
+});
+
+test('a file in JSON is as good, and a login that nobody could be asked for is refused', async () => {
+  await using rig = await startStatic({ sections: '', files: { users: 'ann:x' } });
+  const file = {
+    apiVersion: 'sidecar.weft.dev/v1',
+    kind: 'Sidecar',
+    listen: 8080,
+    application: '127.0.0.1:3000',
+  };
+  const check = async (more: object) => {
+    await rig.write('file.json', JSON.stringify({ ...file, ...more }));
+    return runWeft(['sidecar', '--config', join(rig.folder, 'file.json'), '--check']);
+  };
+  assert.equal((await check({})).code, 0);
+  await rig.write('users', 'ann:$2b$08$sF6CQ9vo13WtOVejO94sZu3g6gF98XAcUHeRS6ieQCIGs1KygdlcW');
+  const basicAuthentication = { users: { file: 'users' } };
+  assert.equal((await check({ basicAuthentication })).code, 0);
+  const bad = await check({ basicAuthentication, protocol: 'tcp' });
+  assert.equal(bad.code, 1);
+  assert.match(bad.stderr, /protocol: carries no requests/);
 });
 
 test('a port that is taken is said with the cure, and nothing stays open', async () => {

@@ -76,6 +76,11 @@ class Reading {
     for (const problem of reader.problems) this.#add(problem);
     if (file === undefined) return undefined;
     const { objects, outbound, credentials } = await this.#sections(file);
+    if (ports?.protocol === 'tcp' && file['basicAuthentication'] !== undefined) {
+      const message = 'carries no requests, and nobody can be asked for a login';
+      const cure = 'write http, or remove basicAuthentication';
+      this.#add({ severity: 'error', code: 'no-requests', field: 'protocol', message, cure });
+    }
     if (ports === undefined || this.#hasErrors()) return undefined;
     const all = new Map([...workloadObjects(ports), ...objects]);
     this.#compile(all);
