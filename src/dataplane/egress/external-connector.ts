@@ -1,88 +1,75 @@
-// How one cluster outside the mesh is reached: its name resolved before a call, its TLS made as the cluster says.
+// How one cluster outside the mesh is reached. What does it is loaded when there is such a cluster: most sidecars have none.
 import type { Socket } from 'node:net';
+import { errorText } from '@weft/model/error-text';
 import type { Cluster } from '@weft/xds/resources/cluster';
-import type { OriginatedTls } from '@weft/xds/resources/egress';
 import type { Endpoint } from '@weft/xds/resources/endpoint';
+import type { Secret } from '@weft/xds/resources/secret';
 import { ConnectFailure, type ConnectHandlers, type Target } from '../tls/client.ts';
-import { NameFollower, type NameProblem } from './name-follower.ts';
-import { connectOriginated } from './originate.ts';
-import { OriginationContexts, type OriginationSources } from './origination-contexts.ts';
+import type { ExternalParts } from './external-parts.ts';
+import type { NameProblem } from './name-follower.ts';
 import type { ResolveHost } from './resolve-host.ts';
 
-export interface ExternalOptions extends Pick<OriginationSources, 'secret' | 'now'> {
+export interface ExternalOptions {
+  readonly secret: (name: string) => Secret | undefined;
+  readonly now: () => number;
   readonly resolve: ResolveHost;
   readonly onProblem: (cluster: string, problem: Omit<NameProblem, 'host'>) => void;
 }
 
-/** What is spoken inside decides which protocol is offered; a tunnel offers none. */
-const ALPN = { http1: 'http/1.1', http2: 'h2', tcp: undefined } as const;
+export type ExternalProtocol = 'http1' | 'http2' | 'tcp';
 
 export class ExternalConnector {
   readonly #options: ExternalOptions;
   readonly #setEndpoints: (endpoints: readonly Endpoint[]) => void;
-  #name = '';
-  #follower: NameFollower | undefined;
-  #tls: { readonly definition: OriginatedTls; readonly contexts: OriginationContexts } | undefined;
+  readonly #loading: Promise<void>;
+  #cluster: Cluster;
+  #parts: ExternalParts | undefined;
 
-  constructor(options: ExternalOptions, setEndpoints: (endpoints: readonly Endpoint[]) => void) {
+  constructor(
+    cluster: Cluster,
+    options: ExternalOptions,
+    setEndpoints: (endpoints: readonly Endpoint[]) => void,
+  ) {
     this.#options = options;
     this.#setEndpoints = setEndpoints;
+    this.#cluster = cluster;
+    this.#loading = this.#load();
   }
 
   static isFor({ discovery, originatedTls }: Cluster): boolean {
     return discovery.kind === 'dns' || originatedTls !== undefined;
   }
 
-  update({ name, discovery, originatedTls }: Cluster): void {
-    this.#name = name;
-    const { resolve, now } = this.#options;
-    const onProblem = (problem: Omit<NameProblem, 'host'>): void =>
-      this.#options.onProblem(this.#name, problem);
-    if (discovery.kind !== 'dns') this.#follower = undefined;
-    else if (this.#follower === undefined) {
-      const setEndpoints = this.#setEndpoints;
-      this.#follower = new NameFollower(discovery, { resolve, now, setEndpoints, onProblem });
-    } else this.#follower.update(discovery);
-    if (originatedTls === undefined) this.#tls = undefined;
-    else if (JSON.stringify(originatedTls) !== JSON.stringify(this.#tls?.definition)) {
-      const { secret } = this.#options;
-      const onBadFile = (detail: string): void =>
-        onProblem({ reasonCode: 'upstream-tls-unusable', detail });
-      const contexts = new OriginationContexts(originatedTls, { secret, now, onBadFile });
-      this.#tls = { definition: originatedTls, contexts };
+  async #load(): Promise<void> {
+    try {
+      const { ExternalParts } = await import('./external-parts.ts');
+      this.#parts = new ExternalParts(this.#options, this.#setEndpoints);
+      this.#parts.update(this.#cluster);
+    } catch (error) {
+      const detail = errorText(error);
+      this.#options.onProblem(this.#cluster.name, { reasonCode: 'upstream-tls-unusable', detail });
     }
+  }
+
+  update(cluster: Cluster): void {
+    this.#cluster = cluster;
+    this.#parts?.update(cluster);
   }
 
   /** What a call has to wait for; mostly nothing. It never rejects. */
   ready(): Promise<void> | undefined {
-    return this.#follower?.ready();
+    return this.#parts === undefined
+      ? this.#loading.then(() => this.#parts?.ready())
+      : this.#parts.ready();
   }
 
   /** @returns whether connections of before were made with other ones. */
   secretsChanged(): boolean {
-    return this.#tls?.contexts.secretsChanged() ?? false;
+    return this.#parts?.secretsChanged() ?? false;
   }
 
-  connect(target: Target, protocol: keyof typeof ALPN, handlers: ConnectHandlers<Socket>): void {
-    const tls = this.#tls;
-    if (tls === undefined) throw new TypeError(`Cannot secure ${this.#name}: it has no TLS`);
-    const context = tls.contexts.current();
-    if (typeof context === 'string') {
-      handlers.onFailure(new ConnectFailure('upstream-tls-unusable', context));
-      return;
-    }
-    const { sni, names } = tls.definition;
-    const offered = ALPN[protocol];
-    connectOriginated(
-      {
-        ...target,
-        context,
-        sni,
-        names,
-        alpn: offered === undefined ? [] : [offered],
-        ...(protocol === 'http2' && { requiredAlpn: ALPN.http2 }),
-      },
-      handlers,
-    );
+  connect(target: Target, protocol: ExternalProtocol, handlers: ConnectHandlers<Socket>): void {
+    if (this.#parts !== undefined) this.#parts.connect(target, protocol, handlers);
+    else handlers.onFailure(new ConnectFailure('upstream-tls-unusable', 'is not loaded'));
   }
 }

@@ -2,7 +2,6 @@
 import type { Secret } from '@weft/xds/resources/secret';
 import type { SidecarOptions } from '../options.ts';
 import type { ExternalOptions } from './external-connector.ts';
-import { createHostResolver } from './resolve-host.ts';
 
 /** The same trouble of one cluster is told once in so long: callers may be many. */
 const TELL_AGAIN_MS = 10_000;
@@ -18,12 +17,14 @@ export function createExternalOptions(
   const log = options.log.child({ component: 'egress' });
   const now = (): number => clock.now();
   const toldAt = new Map<string, number>();
-  let resolve: ExternalOptions['resolve'] | undefined;
+  let resolver: Promise<ExternalOptions['resolve']> | undefined;
   return {
     secret,
     now,
-    // Made when a name is first asked for: most sidecars never ask.
-    resolve: (host) => (resolve ??= createHostResolver(dnsServers))(host),
+    resolve: async (host) => {
+      resolver ??= loadResolver(dnsServers);
+      return (await resolver)(host);
+    },
     onProblem: (cluster, { reasonCode, detail }) => {
       metrics.refused('outbound', reasonCode);
       const key = `${cluster} ${reasonCode}`;
@@ -36,4 +37,12 @@ export function createExternalOptions(
       );
     },
   };
+}
+
+/** When a name is first asked for: most sidecars never ask. */
+async function loadResolver(
+  servers: readonly string[] | undefined,
+): Promise<ExternalOptions['resolve']> {
+  const { createHostResolver } = await import('./resolve-host.ts');
+  return createHostResolver(servers);
 }

@@ -113,10 +113,8 @@ export class ClusterRuntime implements ClusterHandle {
   #followOutside(cluster: Cluster): void {
     const { external } = this.#options;
     if (!ExternalConnector.isFor(cluster) || external === undefined) this.#external = undefined;
-    else {
-      this.#external ??= new ExternalConnector(external, (found) => this.setEndpoints(found));
-      this.#external.update(cluster);
-    }
+    else if (this.#external !== undefined) this.#external.update(cluster);
+    else this.#external = new ExternalConnector(cluster, external, (to) => this.setEndpoints(to));
   }
 
   /** What a call has to wait for: a name that is being resolved. Mostly nothing; it never rejects. */
