@@ -209,6 +209,46 @@ test('a command is run after a change, without values in its environment or argu
   delete process.env['WEFT_TEST_OF_SIDECAR'];
 });
 
+test('a command that hangs keeps no value from coming or going', { skip }, async () => {
+  await using rig = await createRig();
+  const files = { directory: rig.directory, mode: 0o400, owner: undefined, isForced: false };
+  const pidFile = join(rig.root, 'pid');
+  const argv = ['/bin/sh', '-c', 'echo $$ > "$0"; exec sleep 60', pidFile];
+  await using _delivery = await FileDelivery.open({
+    ...rig,
+    files: { ...files, onChange: { kind: 'command', argv } },
+  });
+  grant(rig.store, credentialOf());
+  await eventually(() => rig.has('db/password'), { what: 'the first version' });
+  grant(rig.store, credentialOf({ version: '2', values: { password: 'second' } }));
+  await eventually(() => existsSync(pidFile) && readFileSync(pidFile, 'utf8').endsWith('\n'), {
+    what: 'the command',
+  });
+  grant(rig.store, credentialOf({ version: '3', values: { password: 'third' } }));
+  await eventually(() => rig.read('db/password') === 'third', { what: 'the next version' });
+  grant(rig.store);
+  await eventually(() => !rig.has('db'), { what: 'the withdrawal' });
+  process.kill(Number(readFileSync(pidFile, 'utf8')), 'SIGKILL');
+});
+
+test("what is in a credential's place is left there, said, and no reason to leave values behind", {
+  skip,
+}, async () => {
+  await using rig = await createRig();
+  await mkdir(join(rig.directory, 'db'));
+  {
+    await using _delivery = await rig.open();
+    grant(rig.store, credentialOf(), credentialOf({ name: 'other' }));
+    await eventually(() => rig.logged().includes('cannot write the files'), { what: 'the error' });
+    assert.match(rig.logged(), /Cannot put db into .*: something else is there/);
+    assert.equal(rig.read('other/password'), 's3cret', 'the others are there');
+    const states = (await readdir(rig.directory)).filter((name) => name.startsWith('..gen-'));
+    assert.ok(states.length <= 2, 'tries leave nothing behind');
+  }
+  assert.deepEqual(await readdir(rig.directory), ['db']);
+  assert.doesNotMatch(rig.logged(), /s3cret/);
+});
+
 test('the process of a pid file gets its signal', { skip }, async () => {
   await using rig = await createRig();
   const pidFile = join(rig.root, 'app.pid');

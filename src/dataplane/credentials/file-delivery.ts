@@ -1,4 +1,5 @@
 // Keeps the files of the granted credentials as they are now: one writing at a time, the newest state last, and nothing left at the end.
+import { errorText } from '@weft/model/error-text';
 import type { Logger } from 'pino';
 import type { Credential } from './credential.ts';
 import type { CredentialMetrics } from './credential-metrics.ts';
@@ -6,7 +7,7 @@ import type { CredentialStore, StoreChange } from './credential-store.ts';
 import { FileTree } from './file-tree.ts';
 import type { HandOvers } from './hand-overs.ts';
 import { hasSwap, requireMemory } from './memory-volume.ts';
-import type { FilesDelivery } from './options.ts';
+import type { FilesDelivery, OnChange } from './options.ts';
 import { tellOfChange } from './tell-of-change.ts';
 
 export interface FileDeliveryOptions {
@@ -27,6 +28,10 @@ export class FileDelivery implements AsyncDisposable {
   /** Versions in the files, by name; `undefined` before the first writing. */
   #written: ReadonlyMap<string, string> | undefined;
   #isDirty = false;
+  /** Something was written, or tried to be. */
+  #hasBegun = false;
+  #isTelling = false;
+  #mustTell = false;
   #isDisposed = false;
   #working: Promise<void> | undefined;
   #retry: NodeJS.Timeout | undefined;
@@ -59,9 +64,11 @@ export class FileDelivery implements AsyncDisposable {
 
   #write(): void {
     this.#isDirty = true;
-    this.#working ??= this.#work().finally(() => {
-      this.#working = undefined;
-    });
+    this.#working ??= this.#work()
+      .catch((error: unknown) => this.#failed(error))
+      .finally(() => {
+        this.#working = undefined;
+      });
   }
 
   async #work(): Promise<void> {
@@ -73,26 +80,44 @@ export class FileDelivery implements AsyncDisposable {
   }
 
   async #writeNow(): Promise<void> {
-    const { store, files, log, metrics } = this.#options;
+    const { store, files } = this.#options;
     const credentials = store.all().filter(({ ways }) => ways.has('files'));
     const wanted = new Map(credentials.map(({ name, version }) => [name, version]));
     if (this.#written !== undefined && isSame(wanted, this.#written)) return;
     let isChange: boolean;
+    this.#hasBegun = true;
     try {
       isChange = await this.#tree.write(credentials);
     } catch (error) {
-      metrics.failed('files');
-      log.error({ reason: reasonOf(error) }, 'cannot write the files of credentials');
-      if (this.#isDisposed) return;
-      this.#retry = setTimeout(() => this.#write(), RETRY_MS);
-      this.#retry.unref();
+      this.#failed(error);
       return;
     }
     this.#noteNew(credentials);
     this.#written = wanted;
     const { onChange } = files;
     /** Who reads the first ones does so because it starts; it is told of what comes after. */
-    if (onChange !== undefined && isChange) await tellOfChange({ onChange, log, metrics });
+    if (onChange !== undefined && isChange) void this.#tell(onChange);
+  }
+
+  /** Nobody waits for it: a command that hangs keeps no value from coming, or going. */
+  async #tell(onChange: OnChange): Promise<void> {
+    this.#mustTell = true;
+    if (this.#isTelling) return;
+    this.#isTelling = true;
+    while (this.#mustTell && !this.#isDisposed) {
+      this.#mustTell = false;
+      await tellOfChange({ ...this.#options, onChange });
+    }
+    this.#isTelling = false;
+  }
+
+  #failed(error: unknown): void {
+    const { log, metrics } = this.#options;
+    metrics.failed('files');
+    log.error({ reason: errorText(error) }, 'cannot write the files of credentials');
+    if (this.#isDisposed) return;
+    this.#retry = setTimeout(() => this.#write(), RETRY_MS);
+    this.#retry.unref();
   }
 
   #noteNew(credentials: readonly Credential[]): void {
@@ -113,20 +138,17 @@ export class FileDelivery implements AsyncDisposable {
     this.#subscription[Symbol.dispose]();
     clearTimeout(this.#retry);
     await this.#working;
-    if (this.#written === undefined) return;
+    if (!this.#hasBegun) return;
     try {
       await this.#tree.clear();
     } catch (error) {
       this.#options.log.error(
-        { reason: reasonOf(error) },
+        { reason: errorText(error) },
         'cannot take the files of credentials away',
       );
     }
   }
 }
-
-const reasonOf = (error: unknown): string =>
-  error instanceof Error ? error.message : String(error);
 
 const isSame = (a: ReadonlyMap<string, string>, b: ReadonlyMap<string, string>): boolean =>
   a.size === b.size && [...a].every(([name, version]) => b.get(name) === version);

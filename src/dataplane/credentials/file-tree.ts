@@ -59,8 +59,13 @@ export class FileTree {
       await rm(generation, { recursive: true, force: true });
       throw error;
     }
-    await this.#linkNames(new Set(credentials.map(({ name }) => name)));
+    const blocked = await this.#linkNames(new Set(credentials.map(({ name }) => name)));
     await this.#sweep(generation.slice(directory.length + 1));
+    if (blocked.length > 0) {
+      throw new Error(
+        `Cannot put ${blocked.join(', ')} into ${directory}: something else is there`,
+      );
+    }
     return hadOne;
   }
 
@@ -95,17 +100,27 @@ export class FileTree {
     await rename(join(directory, DATA_NEW), join(directory, DATA));
   }
 
-  /** Names of credentials that came lead to where they are; those that went are taken away. */
-  async #linkNames(names: ReadonlySet<string>): Promise<void> {
+  /**
+   * Names of credentials that came lead to where they are; those that went are taken away.
+   * @returns names in whose place something else is.
+   */
+  async #linkNames(names: ReadonlySet<string>): Promise<readonly string[]> {
     const { directory } = this.#options;
     for (const entry of await readdir(directory)) {
       if (entry.startsWith('.') || names.has(entry)) continue;
       if (await this.#isOwnLink(entry)) await rm(join(directory, entry), { force: true });
     }
+    const blocked: string[] = [];
     for (const name of names) {
       if (await this.#isOwnLink(name)) continue;
-      await symlink(join(DATA, name), join(directory, name));
+      try {
+        await symlink(join(DATA, name), join(directory, name));
+      } catch (error) {
+        if (codeOf(error) !== 'EEXIST') throw error;
+        blocked.push(name);
+      }
     }
+    return blocked;
   }
 
   /** What somebody else put there is left alone. */

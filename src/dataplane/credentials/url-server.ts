@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { chmod, lstat, rm } from 'node:fs/promises';
 import http, { type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import net, { type Socket } from 'node:net';
+import { errorText } from '@weft/model/error-text';
 import { formatHostPort } from '@weft/model/host-port';
 import { isLocalHost } from '@weft/model/local-host';
 import type { Logger } from 'pino';
@@ -88,7 +89,16 @@ export class UrlServer implements AsyncDisposable {
         headersTimeout: REQUEST_TIMEOUT_MS,
         keepAliveTimeout: IDLE_TIMEOUT_MS,
       },
-      (request, response) => void this.#serve(request, response),
+      (request, response) => {
+        /** Nothing that a caller does may end the sidecar. */
+        this.#serve(request, response).catch((error: unknown) => {
+          options.log.error(
+            { reason: errorText(error) },
+            'cannot answer a request for credentials',
+          );
+          response.destroy();
+        });
+      },
     );
     this.#server.maxConnections = MAX_CONNECTIONS;
     this.#server.on('connection', (socket) => {
@@ -238,8 +248,7 @@ export class UrlServer implements AsyncDisposable {
       await this.#token?.[Symbol.asyncDispose]();
     } catch (error) {
       /** Its folder may be another user's by now. The token is good for nothing any more. */
-      const reason = error instanceof Error ? error.message : String(error);
-      this.#options.log.warn({ reason }, 'cannot remove the start-up token');
+      this.#options.log.warn({ reason: errorText(error) }, 'cannot remove the start-up token');
     }
     if (!this.#server.listening) return;
     const closed = once(this.#server, 'close');
