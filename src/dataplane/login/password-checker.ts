@@ -5,7 +5,7 @@ import { passwordWorkerPath } from './password-worker-path.ts';
 
 /** Comparisons that wait: at a cost of 12 some five seconds. Who comes then is better told to come again. */
 export const MAX_WAITING = 32;
-/** The thread holds 10 MB; a login that is remembered does not need it. */
+/** The thread holds 10 MB, of which another one takes most over; a login that is remembered does not need it. */
 const IDLE_MS = 60_000;
 /** Megabytes. bcrypt needs little; a fault of it must not take the proxy's memory. */
 const LIMITS = { maxOldGenerationSizeMb: 32, maxYoungGenerationSizeMb: 8, stackSizeMb: 2 } as const;
