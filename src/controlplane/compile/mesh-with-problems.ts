@@ -2,6 +2,7 @@
 import type { Mesh } from '@weft/model/mesh/mesh';
 import type { Problem } from '@weft/model/problem';
 import { type Authorizers, missingProviders } from './authorizers.ts';
+import { missingData } from './egress/missing-data.ts';
 import { routeProblems } from './routes/route-statuses.ts';
 import { terminationProblems } from './problems/termination-problems.ts';
 import { findPolicyProblems, type PolicyFindings } from './problems/policy-problems.ts';
@@ -45,6 +46,7 @@ function problemsOf(mesh: Omit<Mesh, 'problems'>, found: Found): readonly Proble
   return [
     ...found.settings,
     ...found.egress,
+    ...missingData(mesh),
     ...(authorizers === undefined ? [] : missingProviders(authorization, authorizers)),
     ...found.explanations,
     ...each(found.pods),

@@ -157,6 +157,33 @@ test('what the root namespace says of a host nobody widens, not even of one name
   assert.equal(has(view('web'), 'cluster', 'outbound|443||a.pay.example'), false);
 });
 
+test('a certificate that is not there, or half of one, is told of', () => {
+  const tls = {
+    ca: undefined,
+    sni: undefined,
+    subjectAltNames: undefined,
+    client: { kind: 'secret', name: 'client' },
+    minVersion: 'TLSv1.2',
+  } as const;
+  const { bench } = viewsOf(service({ tls }));
+  using _ = bench;
+  const found = (): readonly string[] =>
+    bench.views
+      .problems()
+      .filter(({ code }) => code === 'missing-data')
+      .map(({ message }) => message);
+  assert.match(found()[0] ?? '', /Secret client is not there/);
+  const half: RegistryObject = {
+    kind: 'Data',
+    of: 'Secret',
+    meta: { namespace: 'shop', name: 'client', labels: new Map(), annotations: new Map() },
+    values: new Map([['tls.crt', new SecretText(pemOf('leaf'))]]),
+  };
+  bench.change([web, cart, service({ tls }), half]);
+  bench.elapse();
+  assert.match(found()[0] ?? '', /has no tls.key/);
+});
+
 test('one that is closed lets nobody call its hosts', () => {
   const { bench, view } = viewsOf(service({ isClosed: true }));
   using _ = bench;
