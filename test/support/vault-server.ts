@@ -70,6 +70,7 @@ export async function startVaultServer(options: VaultServerOptions = {}): Promis
     if (typeof token !== 'string' || !tokens.has(token)) {
       return answer(403, { errors: ['permission denied'] });
     }
+    if (url === '/v1/auth/token/lookup-self') return answer(200, { data: {} });
     if (url === '/v1/auth/token/renew-self') {
       return answer(200, {
         auth: { client_token: token, lease_duration: leaseSeconds, renewable: true },

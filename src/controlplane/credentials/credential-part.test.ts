@@ -37,7 +37,7 @@ test('a proxy whose identity is granted nothing is told so, and its source is no
   assert.deepEqual(rig.source.followed, []);
 });
 
-test("a proxy that says to be another's Pod is refused, and that is written down", async () => {
+test("a proxy that says to be another's Pod gets nothing of that one's, and that is written down (CVE-2021-34824)", async () => {
   await using rig = await createCredentialRig();
   rig.source.put('shop/db', '7', { password: SECRET });
   const cart = rig.watch('cart', { node_id: 'web-1.shop' });
@@ -113,7 +113,7 @@ test('a change reaches hundreds of proxies of one identity in time, and so does 
   assert.ok((await reach((held) => held.size === 0)) < PROMISED_MS);
 });
 
-test('a withdrawn binding takes its credential away, and its place is followed no longer', async () => {
+test('a withdrawn binding takes its credential away, and its place is followed no longer (linkerd2#15549)', async () => {
   await using rig = await createCredentialRig();
   rig.source.put('shop/db', '7', { password: SECRET });
   const web = rig.watch('web');

@@ -15,7 +15,7 @@ export interface VaultSessionOptions {
 }
 
 export interface VaultSession extends AsyncDisposable {
-  /** Asks with the token. A refusal is that of a token that was just given. */
+  /** Asks with the token. A refusal is that of a token that is good. */
   get(path: string, signal: AbortSignal): Promise<VaultAnswer>;
 }
 
@@ -31,12 +31,14 @@ const RENEW_AT = 0.6;
 /** After a login that failed, doubled with each, so that a wrong role does not lock an account or flood a log. */
 const BACK_OFF_MS = 2_000;
 const MAX_BACK_OFF_MS = 60_000;
-/** One that was refused sooner than that after it was given is refused for what it may, not for its age. */
-const FRESH_MS = 1_000;
+/** Between two logins because a token was refused: each makes a token that the server keeps. */
+const AGAIN_MS = 10_000;
 /** Tokens of service accounts are about 1 KiB. */
 const MAX_JWT_BYTES = 16_384;
 /** A token that never expires is exchanged all the same. */
 const MAX_LIFE_MS = 24 * 3_600_000;
+
+const REVOKED: VaultAnswer = { ok: false, reason: 'its token is refused again and again' };
 
 export function createVaultSession(options: VaultSessionOptions): VaultSession {
   return new Session(options);
@@ -45,7 +47,7 @@ export function createVaultSession(options: VaultSessionOptions): VaultSession {
 class Session implements VaultSession {
   readonly #options: VaultSessionOptions;
   #token: Token | undefined;
-  #givenAtMs = Number.NEGATIVE_INFINITY;
+  #replacedAtMs = Number.NEGATIVE_INFINITY;
   #gaining: Promise<string | undefined> | undefined;
   #failures = 0;
   #notBeforeMs = Number.NEGATIVE_INFINITY;
@@ -61,12 +63,23 @@ class Session implements VaultSession {
     if (token === undefined) return { ok: false, reason: this.#reason };
     const answer = await http.ask({ method: 'GET', path, token, signal });
     const isRefused = answer.ok && (answer.status === 403 || answer.status === 401);
-    if (!isRefused || clock.now() - this.#givenAtMs < FRESH_MS) return answer;
-    // It may have been revoked: what a new one is refused is refused.
-    if (this.#token?.text === token) this.#token = undefined;
+    if (!isRefused || (await this.#isGood(token, signal))) return answer;
+    // It was revoked: that says nothing of what may be read.
+    if (this.#token?.text === token) {
+      if (clock.now() - this.#replacedAtMs < AGAIN_MS) return REVOKED;
+      this.#replacedAtMs = clock.now();
+      this.#token = undefined;
+    }
     const again = await this.#current();
     if (again === undefined) return { ok: false, reason: this.#reason };
     return http.ask({ method: 'GET', path, token: again, signal });
+  }
+
+  /** Whether the server knows it, as the policy `default` lets each ask of itself. */
+  async #isGood(token: string, signal: AbortSignal): Promise<boolean> {
+    const path = 'auth/token/lookup-self';
+    const answer = await this.#options.http.ask({ method: 'GET', path, token, signal });
+    return answer.ok && answer.status === 200;
   }
 
   /** One login or renewal at a time, whoever asks. */
@@ -113,7 +126,6 @@ class Session implements VaultSession {
         : await http.ask({ method: 'POST', path, body: { role, jwt } });
     if (this.#take(answer)) {
       this.#failures = 0;
-      this.#givenAtMs = clock.now();
       return;
     }
     const why = answer.ok ? `it answers ${answer.status}` : answer.reason;

@@ -115,6 +115,30 @@ test('follow() takes away what its role may not read any more', async () => {
   assert.deepEqual((await readings.next()).texts, { password: 'one' });
 });
 
+test('follow() makes no token after the other for a place that its role may not read', async () => {
+  await using rig = await createRig();
+  rig.vault.put('shop/db', { password: 'one' });
+  rig.vault.forbid('/v1/secret/');
+  using readings = readingsOf(rig.source, 'shop/db');
+  assert.equal((await readings.next()).kind, 'gone');
+  const { asked } = rig.vault;
+  await until(() => asked.filter((one) => one.includes('/metadata/')).length >= 5);
+  assert.equal(asked.filter((one) => one.endsWith('/login')).length, 1);
+});
+
+test('follow() takes nothing away when token after token is revoked', async () => {
+  await using rig = await createRig();
+  rig.vault.put('shop/db', { password: 'one' });
+  using readings = readingsOf(rig.source, 'shop/db');
+  await readings.next();
+  rig.vault.revokeTokens();
+  const { asked, tokens } = rig.vault;
+  await until(() => tokens.size === 1);
+  rig.vault.revokeTokens();
+  assert.equal((await readings.next()).kind, 'unavailable');
+  assert.equal(asked.filter((one) => one.endsWith('/login')).length, 2);
+});
+
 test('follow() logs in again when its token was revoked, with the JWT of now', async () => {
   const clock = createTurnableClock();
   await using rig = await createRig({ clock });
