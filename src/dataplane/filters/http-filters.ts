@@ -269,15 +269,16 @@ function decide(passage: Passage): HttpDecision {
   }
   const { routes } = manager;
   const configuration = routes.kind === 'inline' ? routes.config : context.route(routes.name);
-  const known = { requestId, verdict, marks };
   const route = configuration && findRoute(configuration, facts);
-  if (route === undefined) return answer(404, 'no route', 'no-route', known);
+  if (route === undefined)
+    return answer(404, 'no route', 'no-route', { requestId, verdict, marks });
   const { rule } = route;
   const ruled =
     rule && applyRule(route, rule, facts, { edits: () => passage.edits(), random: context.random });
   if (ruled?.kind === 'respond') {
     const { status, reasonCode, headers } = ruled;
-    return { ...answer(status, '', reasonCode, known), headers, isBodyWhole: true };
+    const answered = answer(status, '', reasonCode, { requestId, verdict, marks });
+    return { ...answered, headers, isBodyWhole: true };
   }
   const edits = passage.edited;
   const own = passage.meshHeaders();
