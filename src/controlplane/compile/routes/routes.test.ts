@@ -228,6 +228,15 @@ for (const [spec, accepted, resolved] of VERDICTS) {
     const around = surroundingsOf(mesh);
     assert.equal(judgeParent(one, parent, around).reason, accepted);
     assert.equal(judgeReferences(one, around).reason, resolved);
+    const told = mesh.problems.filter(({ object }) => object?.kind === 'HTTPRoute');
+    const expected = [
+      ...(accepted === 'Accepted' ? [] : ['route-not-accepted']),
+      ...(resolved === 'ResolvedRefs' ? [] : ['route-unresolved']),
+    ];
+    assert.deepEqual(
+      told.map(({ code }) => code),
+      expected,
+    );
   });
 }
 
