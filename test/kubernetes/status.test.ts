@@ -16,6 +16,8 @@ import {
   PEER_AUTHENTICATIONS,
   PODS,
   SERVICE_ACCOUNTS,
+  SERVICES,
+  TRAFFIC_POLICIES,
 } from '@weft/kube/resource';
 import { systemClock } from '@weft/model/clock';
 import { parseTrustDomain } from '@weft/model/identity';
@@ -256,5 +258,26 @@ test(
     assert.notEqual((await wait('wap/p', 1)).code, 0);
     acknowledge('p');
     assert.equal((await wait('wap/p')).code, 0);
+  },
+);
+
+test(
+  'a TrafficPolicy for a Service is enforced when every Pod behind it has it, and by nobody without the Service',
+  only,
+  async () => {
+    const targetRefs = [{ kind: 'Service', name: 'front' }];
+    await apply(TRAFFIC_POLICIES, 'calm', { targetRefs, limits: { maxHeaders: 50 } });
+    await eventuallyIs(TRAFFIC_POLICIES, 'calm', ['Accepted', 'True', 'Valid']);
+    const ofNobody = await statusOf(TRAFFIC_POLICIES, 'calm');
+    assert.notEqual(condition(ofNobody, 'Enforced')?.['status'], 'True');
+    const ports = [{ name: 'http', port: 80, targetPort: 8080 }];
+    await made(SERVICES, {
+      metadata: { name: 'front', namespace: 'shop' },
+      spec: { selector: { app: 'web' }, ports },
+    });
+    await eventuallyIs(TRAFFIC_POLICIES, 'calm', ['Enforced', 'False', 'Waiting']);
+    acknowledge('calm');
+    assert.equal((await wait('wtp/calm')).code, 0);
+    assert.equal((await statusOf(TRAFFIC_POLICIES, 'calm'))?.['selected'], PODS_PLAYED);
   },
 );
