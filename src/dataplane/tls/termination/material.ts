@@ -59,9 +59,10 @@ export function createTerminationMaterial(
   };
   const certificates = pem.certificates.map(({ label, certificatePem, keyPem }) => {
     const options = { ...shared, cert: certificatePem, key: keyPem };
+    const leaf = leafOf(label, certificatePem, keyPem);
     // Throws here for what a server would throw for later.
     createSecureContext(options);
-    return { label, options, ...leafOf(label, certificatePem, keyPem) };
+    return { label, options, ...leaf };
   });
   if (certificates.length === 0) throw new Error('Cannot take TLS: there is no certificate');
   return { certificates, ...(clients && { clients: trustOf(clients) }) };
@@ -77,9 +78,12 @@ const TLS13_SUITES = [
 const ciphersOf = (suites: readonly string[], maxVersion: TerminationTls['maxVersion']): string =>
   [...(maxVersion === 'TLSv1.3' ? TLS13_SUITES : []), ...suites].join(':');
 
+const CERTIFICATE = '-----BEGIN CERTIFICATE-----';
+
 function leafOf(label: string, certificatePem: string, keyPem: string) {
   const [leafPem] = splitPem(certificatePem);
-  if (leafPem === undefined) throw new Error(`Cannot show ${label}: it holds no certificate`);
+  if (leafPem?.includes(CERTIFICATE) !== true)
+    throw new Error(`Cannot show ${label}: it holds no certificate`);
   const leaf = new X509Certificate(leafPem);
   if (!leaf.checkPrivateKey(keyOf(label, keyPem)))
     throw new Error(`Cannot show ${label}: its key is that of another certificate`);
