@@ -5,7 +5,7 @@ import http from 'node:http';
 import { test } from 'node:test';
 import { MAX_JWKS_BYTES } from '@weft/model/policy/jwks';
 import { fetchDocument, type FetchOptions } from './fetch-document.ts';
-import { createAddressGuard } from './guard-address.ts';
+import { createAddressGuard } from '../fetch/guard-address.ts';
 
 interface TestServer extends AsyncDisposable {
   readonly port: number;

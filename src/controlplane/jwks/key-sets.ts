@@ -11,7 +11,7 @@ import {
 } from '@weft/model/policy/token-rules';
 import type { ObjectRef, Problem } from '@weft/model/problem';
 import { fetchDocument, type Fetched, type FetchOptions } from './fetch-document.ts';
-import { createAddressGuard } from './guard-address.ts';
+import { createAddressGuard } from '../fetch/guard-address.ts';
 
 export interface KeySetsOptions {
   readonly clock?: Clock;
