@@ -13,6 +13,7 @@ import {
   runHttpFilters,
   undecided,
 } from './http-filters.ts';
+import { isRouteAnswer } from '../routes/apply-rule.ts';
 import type { PolicyMarks } from './policy-marks.ts';
 import { requestIdOf } from './request-id.ts';
 
@@ -50,6 +51,10 @@ export interface FinishedRequest {
 
 /** Changes of the rules within one decision; nobody makes so many, and a request must not wait for ever. */
 const MAX_ROUNDS = 8;
+
+/** What routes answer now is for requests to come: no policy forbids those under way. */
+const mayGoOn = (decision: HttpDecision): boolean =>
+  decision.kind === 'forward' || isRouteAnswer(decision.reasonCode);
 
 export class HttpSession implements HttpContext {
   readonly facts: ConnectionFacts;
@@ -117,8 +122,7 @@ export class HttpSession implements HttpContext {
     if (earlier?.kind === 'forward' && earlier.runtime === this.#runtime) return true;
     const atMs = earlier?.kind === 'forward' && earlier.atMs !== 0 ? earlier.atMs : undefined;
     const decision = this.decide(head, atMs, 'again');
-    if (!(decision instanceof Promise)) return decision.kind === 'forward';
-    return decision.then(({ kind }) => kind === 'forward');
+    return decision instanceof Promise ? decision.then(mayGoOn) : mayGoOn(decision);
   }
 
   #flowTo(cluster: string | undefined): FlowMetrics {

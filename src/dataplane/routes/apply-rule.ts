@@ -26,13 +26,19 @@ export interface RuledRequest {
   readonly mirrors: readonly string[];
 }
 
+/** Answers of routes: no policy has refused anything. */
+const REASONS = ['route-response', 'route-redirect', 'no-backend'] as const;
+
 export interface RuledAnswer {
   readonly kind: 'respond';
   readonly status: number;
-  readonly reasonCode: string;
+  readonly reasonCode: (typeof REASONS)[number];
   /** `[name, value, …]`. */
   readonly headers: readonly string[];
 }
+
+export const isRouteAnswer = (reasonCode: string): boolean =>
+  REASONS.some((reason) => reason === reasonCode);
 
 const NONE: readonly never[] = [];
 const MILLION = 1_000_000;
