@@ -2,7 +2,8 @@
 import assert from 'node:assert/strict';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { test } from 'node:test';
-import { SECRETS } from '@weft/kube/resource';
+import { CONFIG_MAPS, SECRETS } from '@weft/kube/resource';
+import { parseExternalService } from '@weft/model/egress/parse-external-service';
 import { createMemoryKube } from '@weft/kube/testing/memory-kube';
 import { systemClock } from '@weft/model/clock';
 import type { RegistryObject } from '@weft/model/mesh/objects';
@@ -60,7 +61,9 @@ async function rig(first?: RegistryObject) {
     told();
   };
   const names = (): readonly string[] =>
-    [...source.state.snapshot.objects.keys()].filter((key) => key.startsWith('Secret/')).sort();
+    [...source.state.snapshot.objects.keys()]
+      .filter((key) => key.startsWith('Secret/') || key.startsWith('ConfigMap/'))
+      .sort();
   const until = async (expected: readonly string[]): Promise<void> => {
     const deadline = AbortSignal.timeout(5_000);
     while (names().join() !== expected.join()) {
@@ -103,4 +106,35 @@ test('withNamedSecrets() has them in its first state: a control plane that start
   const { source } = await rig(termination('one'));
   await using _ = source;
   assert.ok(source.state.snapshot.objects.has('Secret/shop/one'));
+});
+
+test('withNamedSecrets() has the ConfigMaps that roots of hosts outside are in, as they are now, and no others', async () => {
+  const { kube, source, put, until } = await rig();
+  await using _ = source;
+  const roots = (pem: string, name = 'roots') => ({
+    apiVersion: 'v1',
+    kind: 'ConfigMap',
+    metadata: { name, namespace: 'shop' },
+    data: { 'ca.crt': pem },
+  });
+  kube.put(CONFIG_MAPS, roots('one'));
+  kube.put(CONFIG_MAPS, roots('not for us', 'other'));
+  const parsed = parseExternalService({
+    apiVersion: 'mesh.weft.dev/v1',
+    kind: 'ExternalService',
+    metadata: { name: 'pay', namespace: 'shop' },
+    spec: {
+      hosts: ['api.pay.example'],
+      ports: [{ number: 80, protocol: 'HTTP' }],
+      tls: { ca: { configMap: { name: 'roots' } } },
+    },
+  });
+  assert.ok(parsed.ok);
+  put({ kind: 'ExternalService', service: parsed.value });
+  await until(['ConfigMap/shop/roots']);
+  const found = source.state.snapshot.objects.get('ConfigMap/shop/roots');
+  assert.ok(found?.kind === 'Data' && found.of === 'ConfigMap');
+  assert.equal(found.values.get('ca.crt')?.reveal(), 'one');
+  kube.remove(CONFIG_MAPS, 'roots', 'shop');
+  await until([]);
 });

@@ -1,4 +1,4 @@
-// Puts beside a cluster's objects the Secrets that they name, each followed by its own name, and no other Secret of the cluster.
+// Puts beside a cluster's objects the Secrets and ConfigMaps that they name, each followed by its own name, and no others of the cluster.
 import type { KubeClient } from '@weft/kube/kube-api';
 import type { Clock } from '@weft/model/clock';
 import type { DataObject, RegistryObject, Snapshot } from '@weft/model/mesh/objects';
@@ -7,6 +7,7 @@ import { createSecretSource } from '../../credentials/sources/secret-source.ts';
 import type { CredentialSource, SourceReading } from '../../credentials/sources/source.ts';
 import { type Difference, differences, PersistentMap } from '../persistent-map.ts';
 import type { SourceState } from '../source.ts';
+import { createConfigMapSource } from './config-map-source.ts';
 import type { KubernetesSource } from './kubernetes-source.ts';
 
 /** Each is a watch of its own; those beyond are not followed, and what names them stays closed. */
@@ -18,23 +19,24 @@ export interface NamedSecretsOptions {
   readonly random?: () => number;
 }
 
-/** Secrets of the object's own namespace, by `NAMESPACE/NAME`. */
-export function secretsOf(object: RegistryObject | undefined): readonly string[] {
+/** Of the object's own namespace: `Secret/NAMESPACE/NAME`, `ConfigMap/NAMESPACE/NAME`. */
+export function namedBy(object: RegistryObject | undefined): readonly string[] {
   switch (object?.kind) {
     case 'TlsTermination': {
       const { namespace, certificates, clientCertificates } = object.policy;
       const trust = clientCertificates?.trust;
       return [...certificates, ...(trust === undefined ? [] : [trust])].flatMap((one) =>
-        one.kind === 'secret' ? [`${namespace}/${one.name}`] : [],
+        one.kind === 'secret' ? [`Secret/${namespace}/${one.name}`] : [],
       );
     }
     case 'BasicAuthentication':
-      return [`${object.policy.namespace}/${object.policy.users.secret}`];
+      return [`Secret/${object.policy.namespace}/${object.policy.users.secret}`];
     case 'ExternalService': {
       const { namespace, tls } = object.service;
-      return [tls?.ca, tls?.client].flatMap((one) =>
-        one?.kind === 'secret' ? [`${namespace}/${one.name}`] : [],
-      );
+      return [tls?.ca, tls?.client].flatMap((one) => {
+        if (one?.kind === 'configMap') return [`ConfigMap/${namespace}/${one.name}`];
+        return one?.kind === 'secret' ? [`Secret/${namespace}/${one.name}`] : [];
+      });
     }
     default:
       return [];
@@ -65,7 +67,7 @@ interface Followed {
 
 class SourceWithSecrets implements KubernetesSource {
   readonly #source: KubernetesSource;
-  readonly #secrets: CredentialSource;
+  readonly #sources: { readonly [K in DataObject['of']]: CredentialSource };
   readonly #followed = new Map<string, Followed>();
   readonly #data = new Map<string, DataObject>();
   /** Of which nothing has been said yet. */
@@ -78,7 +80,10 @@ class SourceWithSecrets implements KubernetesSource {
 
   constructor(source: KubernetesSource, options: NamedSecretsOptions) {
     this.#source = source;
-    this.#secrets = createSecretSource(options);
+    this.#sources = {
+      Secret: createSecretSource(options),
+      ConfigMap: createConfigMapSource(options),
+    };
     this.#base = source.state;
     this.#state = source.state;
     this.#follow(differences(new Map<string, RegistryObject>(), this.#base.snapshot.objects));
@@ -115,8 +120,8 @@ class SourceWithSecrets implements KubernetesSource {
   #follow(changes: Iterable<Difference<RegistryObject>>): void {
     for (const { before, after } of changes) {
       // First what is new: what both name is never let go in between.
-      for (const place of secretsOf(after)) this.#hold(place);
-      for (const place of secretsOf(before)) this.#release(place);
+      for (const place of namedBy(after)) this.#hold(place);
+      for (const place of namedBy(before)) this.#release(place);
     }
   }
 
@@ -125,7 +130,8 @@ class SourceWithSecrets implements KubernetesSource {
     if (known !== undefined) known.count++;
     else if (this.#followed.size < MAX_SECRETS) {
       this.#unread.add(place);
-      const subscription = this.#secrets.follow(place, (reading) =>
+      const { of, at } = partsOf(place);
+      const subscription = this.#sources[of].follow(at, (reading) =>
         this.#onReading(place, reading),
       );
       this.#followed.set(place, { count: 1, subscription });
@@ -158,7 +164,7 @@ class SourceWithSecrets implements KubernetesSource {
 
   #nextSnapshot(): Snapshot {
     const { snapshot } = this.#base;
-    const entries = [...this.#data].map(([place, data]) => [`Secret/${place}`, data] as const);
+    const entries = [...this.#data];
     const objects =
       snapshot.objects instanceof PersistentMap
         ? snapshot.objects.with(entries)
@@ -170,18 +176,24 @@ class SourceWithSecrets implements KubernetesSource {
     this.#subscription[Symbol.dispose]();
     this.#listeners.clear();
     for (const { subscription } of this.#followed.values()) subscription?.[Symbol.dispose]();
-    await this.#secrets[Symbol.asyncDispose]();
+    for (const source of Object.values(this.#sources)) await source[Symbol.asyncDispose]();
     await this.#source[Symbol.asyncDispose]();
   }
 }
 
+const partsOf = (place: string): { readonly of: DataObject['of']; readonly at: string } => ({
+  of: place.startsWith('ConfigMap/') ? 'ConfigMap' : 'Secret',
+  at: place.slice(place.indexOf('/') + 1),
+});
+
 const NOTHING: ReadonlyMap<string, string> = new Map();
 
 function dataOf(place: string, values: ReadonlyMap<string, Uint8Array>): DataObject {
-  const [namespace = '', name = ''] = place.split('/');
+  const { of, at } = partsOf(place);
+  const [namespace = '', name = ''] = at.split('/');
   return {
     kind: 'Data',
-    of: 'Secret',
+    of,
     meta: { namespace, name, labels: NOTHING, annotations: NOTHING },
     values: new Map(
       [...values].map(([key, bytes]) => [key, new SecretText(Buffer.from(bytes).toString('utf8'))]),
