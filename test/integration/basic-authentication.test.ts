@@ -205,6 +205,11 @@ test('no password and no hash is in any log, dump or metric', async () => {
   await curl('-u', 'ann:secret', `${rig.url}/`);
   await curl('-u', 'ann:hunter2', `${rig.url}/`);
   await rig.daemon.line(({ msg, status }) => msg === 'access' && status === 401, 'the refusal');
+  const served = await rig.daemon.line(
+    ({ status }) => status === 200,
+    'the request that was served',
+  );
+  assert.equal(served['user'], 'ann', 'the log says who it was');
   const dumps = await Promise.all(
     ['config_dump', 'metrics', 'denials', 'clusters'].map((path) => curl(`${rig.admin}/${path}`)),
   );

@@ -12,7 +12,7 @@ import { applyRule, type RuledRequest } from '../routes/apply-rule.ts';
 import { findRoute } from '../routes/match-route.ts';
 import { HeadEdits } from './head-edits.ts';
 import { waitOut } from '../traffic/wait-out.ts';
-import { markRequest, withAuthorizers, type PolicyMarks } from './policy-marks.ts';
+import { markRequest, type PolicyMarks, withAuthorizers, withUser } from './policy-marks.ts';
 import type { AuthorizerMark, GateOutcome, GateRefusal, GateRequest } from './request-gate.ts';
 import { requestIdOf } from './request-id.ts';
 
@@ -259,7 +259,8 @@ function takeOutcome(passage: Passage, outcome: GateOutcome): LocalAnswer | unde
 function decide(passage: Passage): HttpDecision {
   const { context, runtime, facts, requestId, atMs } = passage;
   const { evaluator, manager } = runtime;
-  const marks = withAuthorizers(markRequest(evaluator, facts), passage.authorizers);
+  const decided = withAuthorizers(markRequest(evaluator, facts), passage.authorizers);
+  const marks = runtime.gates.length === 0 ? decided : withUser(decided, facts);
   const verdict = evaluator?.decide(facts);
   if (verdict?.isAllowed === false) {
     const known = { requestId, verdict, marks };

@@ -1,4 +1,5 @@
 // What policies say of a request or connection without deciding it: AUDIT rules that match, and policies on trial.
+import { LOGIN_FILTER } from '@weft/model/login/types';
 import type { DecisionInput, Evaluator, Trial, Verdict } from '@weft/model/policy/evaluate';
 import { formatNearMiss, nearestAllow } from '@weft/model/policy/explain';
 import type { AuthorizerMark } from './request-gate.ts';
@@ -18,6 +19,8 @@ export interface PolicyMarks {
   readonly dryRun: DryRunVerdict | undefined;
   /** What external authorizers said, in the order they were asked. */
   readonly authorizers?: readonly AuthorizerMark[];
+  /** Who logged in by name and password. */
+  readonly user?: string;
 }
 
 /** @returns the marks with what authorizers said; the same when nobody was asked. */
@@ -28,6 +31,18 @@ export const withAuthorizers = (
   authorizers.length === 0
     ? marks
     : { audit: marks?.audit, dryRun: marks?.dryRun, authorizers: [...authorizers] };
+
+/** @returns the marks with who logged in; the same when nobody did. */
+export function withUser(
+  marks: PolicyMarks | undefined,
+  input: Pick<DecisionInput, 'metadata'>,
+): PolicyMarks | undefined {
+  const user = input.metadata(LOGIN_FILTER, USER_PATH);
+  if (typeof user !== 'string') return marks;
+  return { audit: marks?.audit, dryRun: marks?.dryRun, ...marks, user };
+}
+
+const USER_PATH: readonly string[] = ['user'];
 
 /** @returns `undefined` when nothing is to be marked, which costs nothing. */
 export function markRequest(

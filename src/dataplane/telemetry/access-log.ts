@@ -78,6 +78,7 @@ export function createAccessLog(
         policy: verdict?.decidedBy,
         audit: marks?.audit,
         authorizers: marks?.authorizers,
+        user: marks?.user,
         dryRun: marks?.dryRun && describeDryRun(marks.dryRun),
         ...(http && {
           ...http,
