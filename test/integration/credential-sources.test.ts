@@ -170,6 +170,16 @@ test('weft credentials status says where a binding is in force, audit who was ha
   assert.equal(logged['identity'], 'spiffe://cluster.local/ns/shop/sa/web');
 });
 
+test('weft policy check finds what is wrong with a binding before anybody applies it', async () => {
+  const file = join(lab.root, 'checked.yaml');
+  writeFileSync(file, binding('["*"]'));
+  const bad = await runWeft(['policy', 'check', file]);
+  assert.equal(bad.code, 1, bad.stdout);
+  assert.match(bad.stdout, /CredentialBinding shop\/web .*:5\) spec\.serviceAccounts\[0\]/);
+  writeFileSync(file, binding('[web]'));
+  assert.equal((await runWeft(['policy', 'check', file])).code, 0);
+});
+
 test('while Vault is sealed what was read stays, and the status says so', async () => {
   vault.seal(true);
   await lab.problem('it is sealed or in maintenance; what was read last holds', 10_000);

@@ -21,6 +21,7 @@ const KINDS: ReadonlySet<string> = new Set([
   'AuthorizationPolicy',
   'PeerAuthentication',
   'RequestAuthentication',
+  'CredentialBinding',
   'BasicAuthentication',
   'TlsTermination',
   'TrafficPolicy',

@@ -94,6 +94,7 @@ const POLICY_KINDS: ReadonlySet<string> = new Set([
   'AuthorizationPolicy',
   'PeerAuthentication',
   'RequestAuthentication',
+  'CredentialBinding',
   'BasicAuthentication',
   'TlsTermination',
   'TrafficPolicy',
