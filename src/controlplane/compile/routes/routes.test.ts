@@ -5,8 +5,11 @@ import { parseTrustDomain } from '@weft/model/identity';
 import type { Mesh } from '@weft/model/mesh/mesh';
 import type { RegistryObject } from '@weft/model/mesh/objects';
 import { routesFor } from '@weft/model/routes/routing';
+import { decodeResource } from '@weft/xds/codec/resource-codec';
 import type { Route } from '@weft/xds/resources/route';
 import { readObjects } from '../../registry/read-objects.ts';
+import { createResourceCache } from '../../resources/resource-cache.ts';
+import { createWorkloadView } from '../../resources/workload-view.ts';
 import { buildRuledRoute } from '../../resources/ruled-route.ts';
 import { compileMesh } from '../compile-mesh.ts';
 import { MeshCompiler } from '../mesh-compiler.ts';
@@ -171,6 +174,46 @@ test('a route of another namespace holds for the callers of that namespace alone
   assert.equal(waysOf(mesh, 'client')?.[0]?.timeoutMs, 1_000);
   assert.equal(waysOf(mesh, 'shop')?.[0]?.cluster, 'outbound|80||cart.shop.svc.cluster.local');
   assert.equal(waysOf(compile(SERVICES, CONSUMER, GRANT), 'shop'), undefined);
+});
+
+const pod = (name: string, namespace: string, ip: string): string => `
+apiVersion: v1
+kind: Pod
+metadata: {name: ${name}, namespace: ${namespace}}
+spec: {serviceAccountName: ${name}, containers: [{ports: [{containerPort: 8080}]}]}
+status: {podIP: ${ip}}
+`;
+
+test('proxies of one namespace never see the routes of another (CVE-2021-34824)', () => {
+  const pods = [pod('a', 'client', '10.1.0.1'), pod('b', 'shop', '10.1.0.2')];
+  const producer = route('p', `{${PARENT}, rules: [{backendRefs: [{name: cart, port: 80}]}]}`);
+  const mesh = compile(SERVICES, CONSUMER, GRANT, producer, ...pods);
+  const cache = createResourceCache({ onFailure: () => undefined });
+  const shared = new Map();
+  const viewOf = (id: string) =>
+    createWorkloadView({
+      revision: 1,
+      mesh,
+      bundle: { pem: '', version: '1' },
+      cache,
+      shared,
+      workload: mesh.workloads.get(id),
+    });
+  const leadsTo = (bytes: Uint8Array | undefined): string | undefined => {
+    const decoded = decodeResource('route', bytes ?? new Uint8Array());
+    return decoded.ok ? decoded.value.virtualHosts[0]?.routes[0]?.cluster : undefined;
+  };
+  const cart = 'outbound|80||cart.shop.svc.cluster.local';
+  for (const [id, cluster] of [
+    ['a.client', WEB],
+    ['b.shop', cart],
+    ['a.client', WEB],
+  ] as const) {
+    const view = viewOf(id);
+    assert.equal(leadsTo(view.get('route', WEB)?.bytes), cluster);
+    const listed = [...view.list('route')].find(({ name }) => name === WEB);
+    assert.equal(leadsTo(listed?.bytes), cluster);
+  }
 });
 
 test('without a grant a Service of another namespace is no backend', () => {
