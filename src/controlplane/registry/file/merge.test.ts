@@ -249,7 +249,7 @@ test('mergeFolder() takes a copy of a policy for the same one, whenever it was m
 });
 
 test('mergeFolder() says what stays in force, what is closed and what is passed over', () => {
-  const other = 'apiVersion: v1\nkind: ConfigMap\n';
+  const other = 'apiVersion: v1\nkind: LimitRange\n';
   assert.deepEqual(
     codes(load({ a: service(1) }, { a: service('x'), b: BROKEN, c: join(other, other) })),
     [
