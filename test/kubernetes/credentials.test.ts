@@ -1,7 +1,7 @@
 // With the rights of the chart and no others: credentials from the Secrets that it names, in time, taken away in time, and
 // `kubectl wait --for=condition=Enforced` returns when a binding is in force. The proxy is played.
 import assert from 'node:assert/strict';
-import { writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { createMeshViews, type MeshViews } from '@weft/controlplane/compile/mesh-views';
@@ -11,6 +11,7 @@ import {
   startCredentialServer,
 } from '@weft/controlplane/credentials/testing/credential-rig';
 import { readingsOf } from '@weft/controlplane/credentials/testing/readings';
+import { readCredentialBinding } from '@weft/controlplane/registry/read-credential-binding';
 import { StatusWriter } from '@weft/controlplane/kubernetes/status-writer';
 import {
   type KubernetesSource,
@@ -30,7 +31,9 @@ import {
 } from '@weft/kube/resource';
 import { systemClock as clock } from '@weft/model/clock';
 import { parseTrustDomain } from '@weft/model/identity';
+import { isPlainObject } from '@weft/model/policy/reader';
 import { pino } from 'pino';
+import { parse } from 'yaml';
 import { helmBinary } from '../support/go-tools.ts';
 import { weft } from '../support/installation.ts';
 import { whyNot } from '../support/kube-objects.ts';
@@ -216,6 +219,21 @@ test(
     const columns = await lab.kubectl(['get', '-n', 'shop', 'wcb', 'other', '-o', 'json']);
     assert.match(columns.stdout, /Role in shop of this service account needs verb/);
     web.close();
+  },
+);
+
+test(
+  'the binding of docs/credentials.md is taken by the API server and by the reader',
+  only,
+  async () => {
+    const page = readFileSync(new URL('../../docs/credentials.md', import.meta.url), 'utf8');
+    const [, example = ''] = /```yaml\n(apiVersion: security\.weft\.dev[^`]*)```/.exec(page) ?? [];
+    const object: unknown = parse(example);
+    assert.ok(isPlainObject(object));
+    const reading = readCredentialBinding(object);
+    assert.equal(reading.kind, 'good', JSON.stringify(reading.problems));
+    const answer = await lab.client.create(CREDENTIAL_BINDINGS, object, { isDryRun: true });
+    assert.ok(answer.ok, whyNot(answer));
   },
 );
 
