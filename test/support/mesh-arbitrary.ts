@@ -272,6 +272,44 @@ const config = fc
   });
 
 /** What one round changes: objects that are there from then on, or gone. */
+const external: fc.Arbitrary<RegistryObject> = fc
+  .record({
+    namespace: namespaces,
+    name: names,
+    createdAtMs: fc.integer({ min: 0, max: 2 }),
+    hosts: fc.subarray(['a.example', 'b.example', 'x.shop.svc'], { minLength: 1 }),
+    port: fc.constantFrom(80, 443),
+    protocol: fc.constantFrom('http1' as const, 'tcp' as const, 'grpc' as const),
+    addresses: fc.constantFrom(undefined, ['203.0.113.7']),
+    client: names,
+    hasTls: fc.boolean(),
+    exportTo: fc.constantFrom(undefined, ['*'], ['shop']),
+    allowed: fc.constantFrom(undefined, ['shop'], []),
+    isClosed: rarely,
+  })
+  .map(({ port, protocol, addresses, client, hasTls, allowed, ...rest }) => ({
+    kind: 'ExternalService',
+    service: {
+      ...rest,
+      ports: [{ port, protocol, targetPort: port }],
+      resolution:
+        addresses === undefined
+          ? { kind: 'dns', minTtlSeconds: 5, maxTtlSeconds: 300 }
+          : { kind: 'static', addresses },
+      allowedNetworks: [],
+      tls: hasTls
+        ? {
+            ca: undefined,
+            sni: undefined,
+            subjectAltNames: undefined,
+            client: { kind: 'secret', name: client },
+            minVersion: 'TLSv1.2',
+          }
+        : undefined,
+      allowedCallers: allowed && { principals: [], namespaces: allowed },
+    },
+  }));
+
 export const meshChanges: fc.Arbitrary<readonly (readonly [string, RegistryObject | undefined])[]> =
   fc.array(
     fc
@@ -287,6 +325,7 @@ export const meshChanges: fc.Arbitrary<readonly (readonly [string, RegistryObjec
           { arbitrary: termination, weight: 3 },
           { arbitrary: login, weight: 3 },
           { arbitrary: secret, weight: 2 },
+          { arbitrary: external, weight: 3 },
           { arbitrary: broken, weight: 1 },
           { arbitrary: namespace, weight: 2 },
           { arbitrary: config, weight: 1 },

@@ -58,6 +58,7 @@ const NO_POLICIES: MeshPolicies = {
   peerAuthentication: [],
   requestAuthentication: [],
   basicAuthentication: [],
+  terminations: [],
   traffic: [],
   broken: [],
 };
