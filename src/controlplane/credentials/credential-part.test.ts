@@ -358,3 +358,13 @@ test('whatever a proxy says of its credentials is read within bounds', () => {
     }),
   );
 });
+
+test('a proxy whose connection breaks off leaves nothing behind', async () => {
+  await using rig = await createCredentialRig();
+  rig.source.put('shop/db', '7', { password: SECRET });
+  const web = rig.watch('web');
+  await web.until(({ held }) => held.has('db'), 'the credential');
+  web.breakOff();
+  await eventually(() => rig.part.state().streams === 0, { what: 'that its stream is gone' });
+  assert.deepEqual([rig.source.followed, rig.part.state().places], [[], 0]);
+});

@@ -88,9 +88,11 @@ export class CredentialPart implements AsyncDisposable {
 
   async #watch(call: WatchCall): Promise<void> {
     const office = this.#office ?? (await this.#open());
-    if (office !== undefined) {
-      office.open(call);
-      return;
+    try {
+      if (office !== undefined) return office.open(call);
+    } catch (error) {
+      // A flaw of ours, met by one stream, is not to end the process.
+      this.#options.log.error({ err: error }, 'a stream of credentials could not be opened');
     }
     const details = 'credentials cannot be served now';
     call.emit('error', { code: status.UNAVAILABLE, details });

@@ -79,6 +79,7 @@ export interface Watching {
   until(isSo: (watching: Watching) => boolean, what: string): Promise<void>;
   ended(): Promise<{ readonly code: status; readonly details: string }>;
   close(): void;
+  breakOff(): void;
 }
 
 export interface CredentialServer extends AsyncDisposable {
@@ -223,6 +224,7 @@ function openWatch(client: Client, first: PlainMessage): Watching {
     },
     ended: () => end,
     close: () => stream.end(),
+    breakOff: () => stream.cancel(),
   };
   return watching;
 }
