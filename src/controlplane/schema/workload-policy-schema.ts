@@ -1,6 +1,7 @@
 // What the API server takes for a WorkloadPolicy and a ClusterWorkloadPolicy.
 import { CHECK_NAMES } from '@weft/model/admission/parse-workload-policy';
 import { ADMISSION_MODES, WORKLOAD_KINDS } from '@weft/model/admission/types';
+import { vulnerabilitiesSection } from './vulnerabilities-schema.ts';
 import { choice, list, open, type Schema, text, texts } from './schema.ts';
 
 /** The parsers' bounds (parse-match.ts, parse-pod.ts). */
@@ -171,6 +172,11 @@ const imagesSection = open(
                 ),
                 { minItems: 1, maxItems: 64 },
               ),
+              transparencyLogs: texts(
+                'Public keys of logs, in PEM; with any, a signature must have been entered there while its certificate was good. Absent: the certificate has to be good now.',
+                16,
+                { minLength: 1 },
+              ),
             },
             { required: ['roots', 'identities'] },
           ),
@@ -198,6 +204,7 @@ export const workloadPolicySpec = (scope: Scope): Schema =>
     exemptions: exemptionsOf(scope),
     pod: podSection,
     images: imagesSection,
+    vulnerabilities: vulnerabilitiesSection,
   });
 
 /** All fields that the status writer fills, besides the conditions. */

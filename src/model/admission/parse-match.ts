@@ -87,6 +87,7 @@ export function parseExemptions(
   { scope, checks }: { readonly scope: Scope; readonly checks: readonly string[] },
 ): readonly Exemption[] {
   const entries = reader.list(value, 'spec.exemptions', MAX_EXEMPTIONS) ?? [];
+  const what = 'an exemption';
   return entries.flatMap((entry, index) => {
     const field = `spec.exemptions[${index}]`;
     const object = reader.object(entry ?? [], field, ['who', 'checks', 'reason', 'expires']);
@@ -96,8 +97,8 @@ export function parseExemptions(
       {
         ...who,
         checks: parseCheckNames(reader, object['checks'], { field: `${field}.checks`, checks }),
-        reason: parseReason(reader, object['reason'], `${field}.reason`),
-        expiresAtMs: parseExpiry(reader, object['expires'], `${field}.expires`),
+        reason: parseReason(reader, object['reason'], { field: `${field}.reason`, what }),
+        expiresAtMs: parseExpiry(reader, object['expires'], { field: `${field}.expires`, what }),
       },
     ];
   });
@@ -150,10 +151,16 @@ function parseCheckNames(
   return names;
 }
 
-function parseReason(reader: Reader, value: unknown, field: string): string {
+interface Named {
+  readonly field: string;
+  /** `an exemption`. */
+  readonly what: string;
+}
+
+export function parseReason(reader: Reader, value: unknown, { field, what }: Named): string {
   const reason = reader.string(value, field) ?? '';
   if (reason.trim() === '') {
-    reader.error(field, 'no-reason', 'an exemption needs a reason', 'say why, and who decided it');
+    reader.error(field, 'no-reason', `${what} needs a reason`, 'say why, and who decided it');
   }
   if (reason.length > MAX_REASON) {
     reader.error(field, 'too-long', `a reason has at most ${MAX_REASON} characters`);
@@ -164,12 +171,12 @@ function parseReason(reader: Reader, value: unknown, field: string): string {
 const DATE_LENGTH = '2027-01-31'.length;
 
 /** A date, which ends at its first moment in UTC, or a time with its zone. */
-function parseExpiry(reader: Reader, value: unknown, field: string): number {
+export function parseExpiry(reader: Reader, value: unknown, { field, what }: Named): number {
   const text = value instanceof Date ? value.toISOString() : (reader.string(value, field) ?? '');
   const isWhole = text.length === DATE_LENGTH || text.endsWith('Z') || hasOffset(text);
   const at = text.includes('-') && isWhole ? Date.parse(text) : Number.NaN;
   if (!Number.isNaN(at)) return at;
-  const message = text === '' ? 'an exemption needs an end' : `${shown(text)} is no time`;
+  const message = text === '' ? `${what} needs an end` : `${shown(text)} is no time`;
   reader.error(field, 'bad-expiry', message, 'write a date as 2027-01-31, or 2027-01-31T08:00:00Z');
   return 0;
 }

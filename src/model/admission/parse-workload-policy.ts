@@ -7,6 +7,7 @@ import { IMAGE_CHECKS } from './image-types.ts';
 import { parseImagesSection } from './parse-images.ts';
 import { parseExemptions, parseMatch } from './parse-match.ts';
 import { parsePodSection } from './parse-pod.ts';
+import { parseVulnerabilitiesSection } from './parse-vulnerabilities.ts';
 import {
   ADMISSION_MODES,
   type AdmissionMode,
@@ -15,12 +16,17 @@ import {
   type WorkloadPolicy,
   type WorkloadPolicyKind,
 } from './types.ts';
+import { VULNERABILITY_CHECKS } from './vulnerability-types.ts';
 
 const API_VERSION = 'security.weft.dev/v1';
 /** What a policy can ask for; each has a section of its own in the spec, and a file that reads it. */
-const SECTIONS: readonly string[] = ['pod', 'images'];
+const SECTIONS: readonly string[] = ['pod', 'images', 'vulnerabilities'];
 /** What exemptions may be limited to. */
-export const CHECK_NAMES: readonly string[] = [...POD_CHECKS, ...IMAGE_CHECKS];
+export const CHECK_NAMES: readonly string[] = [
+  ...POD_CHECKS,
+  ...IMAGE_CHECKS,
+  ...VULNERABILITY_CHECKS,
+];
 
 const scopeOf = (kind: WorkloadPolicyKind): 'namespaced' | 'cluster' =>
   kind === 'ClusterWorkloadPolicy' ? 'cluster' : 'namespaced';
@@ -39,12 +45,13 @@ export function parseWorkloadPolicy(
   const exemptions = parseExemptions(reader, spec['exemptions'], { scope, checks: CHECK_NAMES });
   const pod = parsePodSection(reader, spec['pod']);
   const images = parseImagesSection(reader, spec['images']);
+  const vulnerabilities = parseVulnerabilitiesSection(reader, spec['vulnerabilities']);
   if (!SECTIONS.some((section) => spec[section] !== undefined)) {
     const cure = `set one of ${SECTIONS.map((section) => `spec.${section}`).join(', ')}`;
     reader.error('spec', 'no-section', 'asks for nothing', cure);
   }
   if (reader.problems.length > 0) return { ok: false, problems: reader.problems };
-  const sections = { pod, ...(images && { images }) };
+  const sections = { pod, ...(images && { images }), ...(vulnerabilities && { vulnerabilities }) };
   return {
     ok: true,
     value: { kind, ...metadata, mode, match, exemptions, ...sections },

@@ -1,6 +1,7 @@
 // What a WorkloadPolicy asks of Pods and of what makes them, once it was read: plain and immutable.
 
 import type { ImagesSection } from './image-types.ts';
+import type { VulnerabilitiesSection } from './vulnerability-types.ts';
 
 /** Where Pods come from: themselves, and the workloads that keep a template of them. */
 export const WORKLOAD_KINDS = [
@@ -126,6 +127,7 @@ export interface WorkloadPolicy {
   readonly exemptions: readonly Exemption[];
   readonly pod: PodSection | undefined;
   readonly images?: ImagesSection;
+  readonly vulnerabilities?: VulnerabilitiesSection;
   /** It cannot be read and no good version is known: whatever it selects is refused, with this reason. */
   readonly broken?: string;
 }
