@@ -104,7 +104,7 @@ test('while DNS fails the last addresses stay for ten minutes, and nobody asks m
   assert.deepEqual(rig.addresses, [], 'too old to be believed');
 });
 
-test('addresses that names must not lead to are left out and told; those that are listed are used (SSRF, DNS rebinding)', async () => {
+test('addresses that names must not lead to are left out and told; those that are listed are used (SSRF, DNS rebinding, CVE-2026-41413)', async () => {
   const rig = new Rig({ ...DISCOVERY, allowedNetworks: ['127.0.0.1/32'] });
   rig.answer = {
     addresses: ['169.254.169.254', '::1', '127.0.0.1', '203.0.113.7', '203.0.113.7'],
