@@ -72,7 +72,13 @@ test('every field that a row names is in the schema of its kind', () => {
 /** What says which workloads are meant, and not what they get. */
 const SCOPES = ['selector', 'targetRef', 'targetRefs', 'match', 'mode', 'exemptions'];
 /** Kinds that the table is about; docs/policy.md and docs/envoy.md have the others. */
-const TOLD = ['BasicAuthentication', 'CredentialBinding', 'TrafficPolicy', 'TlsTermination', 'ExternalService'];
+const TOLD = [
+  'BasicAuthentication',
+  'CredentialBinding',
+  'TrafficPolicy',
+  'TlsTermination',
+  'ExternalService',
+];
 
 test('every field of the kinds that the table is about has a row', () => {
   const told = new Set(
