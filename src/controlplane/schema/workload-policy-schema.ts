@@ -154,7 +154,7 @@ const imagesSection = open(
           certificates: open(
             'Identities by certificates.',
             {
-              roots: text('Certificates of the authority, in PEM.', {
+              roots: text('Certificates of the authority and of those that issue for it, in PEM.', {
                 minLength: 1,
                 maxLength: 65_536,
               }),

@@ -26,9 +26,11 @@ export interface SignatureRule {
 }
 
 export interface CertificateRule {
-  /** PEM; whoever they have certified is an identity. */
+  /** PEM: of the authority, and of those that issue for it. */
   readonly roots: string;
   readonly identities: readonly SignerIdentity[];
+  /** Public keys, PEM; with any of them a signature must have been entered there while its certificate was good. */
+  readonly transparencyLogs: readonly string[];
 }
 
 /** Who a certificate was given to, as Fulcio writes it: the alternative name, and by whose word. */

@@ -83,17 +83,22 @@ function parseRule(reader: Reader, value: unknown, field: string): SignatureRule
   const rule = reader.object(value ?? 0, field, ['images', 'keys', 'certificates']);
   if (rule === undefined) return undefined;
   const images = parsePatterns(reader, rule['images'], `${field}.images`);
-  const keys = reader.strings(rule['keys'], `${field}.keys`, MAX_KEYS);
-  keys.forEach((key, index) => {
-    if (isPublicKey(key)) return;
-    const cure = 'paste cosign.pub: "-----BEGIN PUBLIC KEY-----" and what follows';
-    reader.error(`${field}.keys[${index}]`, 'bad-key', 'is no public key in PEM', cure);
-  });
+  const cure = 'paste cosign.pub: "-----BEGIN PUBLIC KEY-----" and what follows';
+  const keys = parseKeys(reader, rule['keys'], `${field}.keys`, cure);
   const certificates = parseCertificates(reader, rule['certificates'], `${field}.certificates`);
   if (keys.length === 0 && rule['certificates'] === undefined) {
     reader.error(field, 'no-signer', 'nobody could have signed', 'set keys or certificates');
   }
   return { images, keys, certificates };
+}
+
+function parseKeys(reader: Reader, value: unknown, field: string, cure: string): readonly string[] {
+  const keys = reader.strings(value, field, MAX_KEYS);
+  keys.forEach((key, index) => {
+    if (isPublicKey(key)) return;
+    reader.error(`${field}[${index}]`, 'bad-key', 'is no public key in PEM', cure);
+  });
+  return keys;
 }
 
 /** A private key would be taken for its public half: it does not belong into a policy. */
@@ -112,7 +117,11 @@ function parseCertificates(
   value: unknown,
   field: string,
 ): CertificateRule | undefined {
-  const object: PlainObject | undefined = reader.object(value, field, ['roots', 'identities']);
+  const object: PlainObject | undefined = reader.object(value, field, [
+    'roots',
+    'identities',
+    'transparencyLogs',
+  ]);
   if (object === undefined) return undefined;
   const roots = reader.string(object['roots'], `${field}.roots`) ?? '';
   if (!isCertificate(roots)) {
@@ -127,7 +136,13 @@ function parseCertificates(
   const identities = entries.flatMap(
     (entry, index) => parseIdentity(reader, entry, `${field}.identities[${index}]`) ?? [],
   );
-  return { roots, identities };
+  const transparencyLogs = parseKeys(
+    reader,
+    object['transparencyLogs'],
+    `${field}.transparencyLogs`,
+    'paste the public key of the log, in PEM',
+  );
+  return { roots, identities, transparencyLogs };
 }
 
 function isCertificate(pem: string): boolean {

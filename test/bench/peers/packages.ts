@@ -6,11 +6,14 @@ const run = promisify(execFile);
 
 /** Package by the command that it brings. */
 const PACKAGE_BY_COMMAND: ReadonlyMap<string, string> = new Map([
+  ['docker-registry', 'docker-registry'],
   ['haproxy', 'haproxy'],
   ['h2load', 'nghttp2-client'],
   ['nghttpd', 'nghttp2-server'],
 ]);
 const INSTALL_MS = 300_000;
+/** Another process may be installing as well. */
+const WAITING = ['-o', 'DPkg::Lock::Timeout=120', '-o', 'Acquire::Retries=1'];
 /** Where Debian puts servers, which users' own paths may lack. */
 const PATH = `${process.env['PATH'] ?? ''}:/usr/sbin`;
 /** A service that comes with a package is not to be started: we run programs ourselves. */
@@ -44,8 +47,8 @@ export async function installPackages(
   progress(`installing ${missing.join(', ')}`);
   const install = ['install', '--yes', '--no-install-recommends', ...missing];
   try {
-    await run('apt-get', ['update'], { env: ENV, timeout: INSTALL_MS });
-    await run('apt-get', install, { env: ENV, timeout: INSTALL_MS });
+    await run('apt-get', [...WAITING, 'update'], { env: ENV, timeout: INSTALL_MS });
+    await run('apt-get', [...WAITING, ...install], { env: ENV, timeout: INSTALL_MS });
   } catch (error) {
     const why = error instanceof Error ? error.message.trim() : String(error);
     progress(`packages cannot be installed: ${why.slice(0, 500)}`);
