@@ -63,6 +63,13 @@ function* definitionsOf(namespace: protobuf.NamespaceBase): Generator<protobuf.R
   }
 }
 
+/** Fields that came after the copy of the API that is compared with, by the facts that Envoy 1.40's own descriptors say. */
+const LOCAL_RATE_LIMIT = '.envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit';
+const NEWER: ReadonlyMap<string, string> = new Map([
+  [`${LOCAL_RATE_LIMIT}.rate_limits`, 'repeated .envoy.config.route.v3.RateLimit = 17'],
+  [`${LOCAL_RATE_LIMIT}.max_dynamic_descriptors`, '.google.protobuf.UInt32Value = 18'],
+]);
+
 /** What is in `ours` and not the same in `upstream`, one line each. */
 function differences(ours: protobuf.Root, upstream: protobuf.Root): string[] {
   const found: string[] = [];
@@ -75,8 +82,9 @@ function differences(ours: protobuf.Root, upstream: protobuf.Root): string[] {
       const message = theirs instanceof protobuf.Type ? theirs : undefined;
       if (message === undefined) found.push(`${mine.fullName}: upstream has no such message`);
       for (const field of mine.fieldsArray) {
+        const name = `${mine.fullName}.${field.name}`;
         const other = message?.fields[field.name];
-        compare(`${mine.fullName}.${field.name}`, factsOf(field), other && factsOf(other));
+        compare(name, factsOf(field), other === undefined ? NEWER.get(name) : factsOf(other));
       }
     } else if (mine instanceof protobuf.Enum) {
       const values = theirs instanceof protobuf.Enum ? theirs.values : undefined;
@@ -107,6 +115,11 @@ test('every file of proto/ is an upstream file', () => {
 
 test('every message, field, enum and method of proto/ is the same upstream', () => {
   assert.deepEqual(differences(loadProtos(PROTO_DIRECTORY), upstream), []);
+});
+
+test('what is newer than the upstream files is not in them', () => {
+  const old = [...NEWER.keys()].filter((name) => upstream.lookup(name.slice(1)) !== null);
+  assert.deepEqual(old, []);
 });
 
 test('every definition of proto/ stands in the file where upstream has it', () => {
