@@ -127,7 +127,7 @@ test('Balancer.choose() takes the nearest that are well where that is asked for:
       { length: 60 },
       () => balancer.choose({ tried, now: 0, hash: undefined })?.definition.port ?? 0,
     );
-    return [...new Set(ports)].sort();
+    return [...new Set(ports)].sort((a, b) => a - b);
   };
   balancer.setBalancing({ balancing: 'random' });
   assert.deepEqual(chosen(), [1, 2, 3, 4], 'nobody asked for it');

@@ -110,9 +110,7 @@ const REFUSED: readonly (readonly [object, string, string])[] = [
   ],
   [
     {
-      signatures: [
-        { images: ['a.test/*'], keys: [KEY.export({ type: 'pkcs8', format: 'pem' }).toString()] },
-      ],
+      signatures: [{ images: ['a.test/*'], keys: [KEY.export({ type: 'pkcs8', format: 'pem' })] }],
     },
     'spec.images.signatures[0].keys[0]',
     'bad-key',
