@@ -23,6 +23,7 @@ interface Flags extends LogFlags, InjectionFlags {
   readonly watchNamespace?: readonly string[];
   readonly caSecret?: string;
   readonly credentialSources?: string;
+  readonly registries?: string;
   readonly podName?: string;
   readonly webhook?: HostPort;
   readonly webhooks?: readonly WebhookName[];
@@ -125,6 +126,10 @@ async function openInCluster(
     import('@weft/controlplane/kubernetes/open-kubernetes-control-plane'),
   ]);
   const { kubeconfig, watchNamespace, stateDir } = flags;
+  const registries =
+    flags.registries === undefined
+      ? undefined
+      : await (await import('../registries.ts')).readRegistries(flags.registries);
   const client = createKubeClient(connect({ ...(kubeconfig !== undefined && { kubeconfig }) }));
   return openKubernetesControlPlane({
     ...options,
@@ -136,6 +141,7 @@ async function openInCluster(
     ...(flags.webhook && { webhook: flags.webhook }),
     ...(flags.webhooks && { webhooks: flags.webhooks }),
     injection: injectionSettingsOf(flags, options),
+    ...(registries && { registries }),
     signal,
   });
 }
@@ -156,6 +162,10 @@ export function addControlPlaneCommand(program: Command): void {
     .option(
       '--credential-sources <file>',
       'where credentials of bindings are, besides Secrets: folders, Vault or OpenBao',
+    )
+    .option(
+      '--registries <file>',
+      'how registries of images are reached: logins, roots, private networks',
     )
     .addOption(
       new Option('--pod-name <name>', 'its name among replicas; default: the host name').env(

@@ -134,6 +134,24 @@ export const CHART_VALUES: ValueTree = {
       volumeMounts: objects('Where it finds those.'),
     },
   },
+  registries: {
+    says: 'How registries of images are reached, for signatures (docs/admission.md).',
+    values: {
+      plain: leaf('Registries, `HOST[:PORT]`, that are spoken to without TLS.', [], {
+        type: 'array',
+        items: { type: 'string', minLength: 1 },
+      }),
+      networks: leaf(
+        'Networks that are not public and may be called all the same, `10.0.0.0/8`.',
+        [],
+        { type: 'array', items: { type: 'string', minLength: 1 } },
+      ),
+      loginSecret: text(
+        'Secret of the type kubernetes.io/dockerconfigjson in its namespace, with logins. Empty: none.',
+        '',
+      ),
+    },
+  },
   reportInterval: text('How often sidecars report who called whom.', '10s', DURATION),
   sidecar: {
     says: 'What Pods get; their annotations may say otherwise (docs/injection.md).',

@@ -31,6 +31,8 @@ export interface ControlPlaneMetrics {
   reviewed(path: string, outcome: string, durationMs: number): void;
   /** Something was found in a workload: `mode` is the policy's, `check` one of those that there are. */
   workloadFinding(mode: string, check: string): void;
+  /** A registry was asked for signatures of an image: signed, unsigned or unavailable. */
+  imageLooked(outcome: string): void;
   text(): Promise<string>;
 }
 
@@ -95,6 +97,11 @@ export function createControlPlaneMetrics(state: () => ScrapedState): ControlPla
     'mode',
     'check',
   ]);
+  const images = counter(
+    'image_lookups_total',
+    'Registries asked for signatures, by what was found',
+    ['outcome'],
+  );
   const setScraped = addScraped(registry);
   return {
     xds: {
@@ -117,6 +124,7 @@ export function createControlPlaneMetrics(state: () => ScrapedState): ControlPla
     policyEnforced: (durationMs) => propagation.observe(durationMs / 1_000),
     reviewed: (path, outcome, durationMs) => reviews.observe({ path, outcome }, durationMs / 1_000),
     workloadFinding: (mode, check) => findings.inc({ mode, check }),
+    imageLooked: (outcome) => images.inc({ outcome }),
     async text() {
       setScraped(state());
       return registry.metrics();

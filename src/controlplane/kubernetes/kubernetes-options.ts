@@ -2,6 +2,7 @@
 import type { KubeClient } from '@weft/kube/kube-api';
 import type { Membership } from '../compile/mesh-settings.ts';
 import type { CoreOptions, ListenAddress } from '../core/open-core.ts';
+import type { RegistriesConfig } from '../images/registries-config.ts';
 import type { InjectionSettings } from '../inject/settings.ts';
 
 /** `weft-NAME` is the configuration of each. */
@@ -23,6 +24,8 @@ export interface KubernetesControlPlaneOptions extends CoreOptions {
   /** Which of them are installed, so that their caBundle is kept; default all. */
   readonly webhooks?: readonly WebhookName[];
   readonly injection: InjectionSettings;
+  /** How registries of images are reached; default: without logins, public ones alone. */
+  readonly registries?: RegistriesConfig;
   readonly random?: () => number;
   /** Ends the wait for the API server at the start. */
   readonly signal?: AbortSignal;

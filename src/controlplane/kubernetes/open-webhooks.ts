@@ -1,4 +1,6 @@
 // Answers what the API server asks before a Pod or a policy is made: injected how, and refused or warned of why.
+import { findInImages } from '@weft/model/admission/check-images';
+import { findInPod } from '@weft/model/admission/check-workload';
 import { systemClock } from '@weft/model/clock';
 import type { PlainObject } from '@weft/model/policy/reader';
 import { reviewPolicy } from '../admission/review-policy.ts';
@@ -8,6 +10,8 @@ import { workloadReviews } from '../admission/workload-reviews.ts';
 import type { Source } from '../registry/source.ts';
 import { openWebhookServer, type Review, type WebhookServer } from '../admission/webhook-server.ts';
 import type { Core, ListenAddress } from '../core/open-core.ts';
+import { openImages } from '../images/open-images.ts';
+import { NO_REGISTRIES } from '../images/registries-config.ts';
 import { reviewInjection } from '../inject/review.ts';
 import { type KubernetesControlPlaneOptions, MEMBERSHIP } from './kubernetes-options.ts';
 
@@ -15,7 +19,7 @@ import { type KubernetesControlPlaneOptions, MEMBERSHIP } from './kubernetes-opt
  * @param source what is in force there counts at once, and not when the mesh was compiled from it
  * @throws Error with the cure when the address cannot be bound.
  */
-export function openWebhooks(
+export async function openWebhooks(
   { core, source }: { readonly core: Core; readonly source: Pick<Source, 'state'> },
   address: ListenAddress,
   options: KubernetesControlPlaneOptions,
@@ -27,7 +31,12 @@ export function openWebhooks(
   const labelsOf = (request: PlainObject): ReadonlyMap<string, string> | undefined => {
     return namespaceLabelsIn(source.state.snapshot, String(request['namespace']));
   };
+  const images = await openImages(options.registries ?? NO_REGISTRIES, {
+    nowMs: () => clock.now(),
+    onLooked: (outcome) => metrics.imageLooked(outcome),
+  });
   const workloads = workloadReviews({
+    looks: [findInPod, findInImages, images.look],
     snapshot: () => source.state.snapshot,
     context: { rootNamespace, captureImage: injection.captureImage },
     onFinding: (mode, check) => metrics.workloadFinding(mode, check),

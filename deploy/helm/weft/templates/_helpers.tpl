@@ -71,3 +71,15 @@ app.kubernetes.io/component: control-plane
   resources: [events]
   verbs: [create, patch]
 {{- end }}
+
+{{/* How registries of images are reached, as JSON; empty where nothing is said. */}}
+{{- define "weft.registries" -}}
+{{- $of := .Values.registries -}}
+{{- if or $of.plain $of.networks $of.loginSecret -}}
+{{- $file := dict "plain" $of.plain "networks" $of.networks -}}
+{{- if $of.loginSecret -}}
+{{- $_ := set $file "dockerConfigFile" "/etc/weft/registry-logins/.dockerconfigjson" -}}
+{{- end -}}
+{{- toJson $file -}}
+{{- end -}}
+{{- end -}}
