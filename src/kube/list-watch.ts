@@ -27,6 +27,8 @@ export interface ListWatchOptions<T> {
   readonly namespace?: string | undefined;
   readonly fieldSelector?: string | undefined;
   readonly isMetadataOnly?: boolean;
+  /** Objects a page; fewer where they are large. Default 500. */
+  readonly pageSize?: number;
   /** Called once for each version of an object; the object itself is not kept. */
   readonly read: (object: KubeObject, resource: KubeResource) => T;
   /** All that there is: what is not among them is gone. */
@@ -153,13 +155,13 @@ class Follower<T> implements ListWatch {
   async #listPages(
     resource: KubeResource,
   ): Promise<KubeResult<{ readonly items: readonly T[]; readonly version: string }>> {
-    const { client, namespace, fieldSelector, isMetadataOnly, read } = this.#options;
+    const { client, namespace, fieldSelector, isMetadataOnly, read, pageSize } = this.#options;
     const items: T[] = [];
     let continueToken: string | undefined;
     for (;;) {
       const page = await client.list(resource, {
         namespace,
-        limit: PAGE_SIZE,
+        limit: pageSize ?? PAGE_SIZE,
         signal: this.#stop.signal,
         ...(fieldSelector !== undefined && { fieldSelector }),
         ...(isMetadataOnly !== undefined && { isMetadataOnly }),

@@ -70,6 +70,14 @@ export function judgeReport(
 /** Who knows of images. */
 export type ReportOf = (image: UsedImage) => VulnerabilityReport | undefined;
 
+/** What findings are made of. */
+export interface KnownOfImages {
+  readonly context: CheckContext;
+  readonly reportOf: ReportOf;
+  /** Default: each report anew. */
+  readonly judge?: typeof judgeReport;
+}
+
 /** One image of a workload, and what is known of it. */
 export interface JudgedImage {
   readonly image: UsedImage;
@@ -81,14 +89,14 @@ export interface JudgedImage {
 export function judgeImages(
   policy: WorkloadPolicy,
   request: WorkloadRequest,
-  { context, reportOf }: { readonly context: CheckContext; readonly reportOf: ReportOf },
+  { context, reportOf, judge = judgeReport }: KnownOfImages,
 ): readonly JudgedImage[] {
   const { vulnerabilities: section } = policy;
   const held = holds(policy, request, context);
   if (section === undefined || held.kind === 'not' || held.isLeftOut('vulnerabilities')) return [];
   return imagesOf(request.workload.spec).map((image) => {
     const report = reportOf(image);
-    return { image, report, verdict: judgeReport(section, report, context.nowMs) };
+    return { image, report, verdict: judge(section, report, context.nowMs) };
   });
 }
 
@@ -100,7 +108,7 @@ const CURE_UNKNOWN = 'name the image by its digest, and have it scanned before i
 export const findInVulnerabilities = (
   policy: WorkloadPolicy,
   request: WorkloadRequest,
-  known: { readonly context: CheckContext; readonly reportOf: ReportOf },
+  known: KnownOfImages,
 ): readonly Finding[] =>
   judgeImages(policy, request, known).flatMap(
     (judged) => crossedFinding(policy, judged) ?? unknownFinding(policy, judged) ?? [],
