@@ -21,9 +21,12 @@ export interface WebhookRendering extends Pick<CheckContext, 'rootNamespace'> {
   readonly clientConfig?: (path: string) => PlainObject;
 }
 
+/** Whether it asks what no API server can find out by itself. */
+export const asksMore = ({ images }: WorkloadPolicy): boolean => images !== undefined;
+
 /** Whether it refuses anything that the API server does not refuse by itself. */
 export const needsWebhook = (policy: WorkloadPolicy, isNative: boolean): boolean =>
-  policy.mode === 'enforce' && (!isNative || policy.images !== undefined);
+  policy.mode === 'enforce' && (!isNative || asksMore(policy));
 
 /** The list `webhooks` of the configuration, defaults written out. */
 export function renderWebhooks(

@@ -22,7 +22,7 @@ export function describeWorkloadPolicy(facts: WorkloadPolicyFacts): PolicyObject
   const accepted = acceptedOf({ origin, problems: origin.problems });
   return {
     observedGeneration: origin.generation,
-    ...(rendering !== undefined && { rendered: rendering.name }),
+    ...(rendering?.name !== undefined && { rendered: rendering.name }),
     conditions: [accepted, enforcedOf(facts, accepted)],
   };
 }
@@ -47,15 +47,18 @@ function enforcedOf(facts: WorkloadPolicyFacts, accepted: Condition): Condition 
   if (rendering === undefined) {
     return is('False', 'NotKept', 'nobody enforces it: install with workloads.enabled=true');
   }
-  const { name, isInPlace, problem } = rendering;
+  const { name, isAsked, isInPlace, problem } = rendering;
+  const by = [
+    ...(name === undefined ? [] : [`as ValidatingAdmissionPolicy ${name}`]),
+    ...(isAsked
+      ? ['by asking the webhook weft-workloads, without whose answer nothing is made']
+      : []),
+  ].join(', and ');
   if (isInPlace) {
-    return is(
-      'True',
-      'Rendered',
-      `the API server enforces it as ValidatingAdmissionPolicy ${name}`,
-    );
+    const reason = name === undefined ? 'Asked' : 'Rendered';
+    return is('True', reason, `the API server enforces it ${by}`);
   }
-  return is('False', 'Waiting', problem ?? `ValidatingAdmissionPolicy ${name} is being written`);
+  return is('False', 'Waiting', problem ?? `it is being written ${by}`);
 }
 
 /** Ended exemptions leave nobody out, and are only in the way of whoever reads the policy. */

@@ -16,7 +16,12 @@ import { isJsonEqual } from '@weft/model/json-equal';
 import type { PlainObject } from '@weft/model/policy/reader';
 import type { Logger } from 'pino';
 import { OWN_LABEL, renderedName, renderPolicy } from '../admission/render-policies.ts';
-import { renderWebhooks, type WebhookRendering, WORKLOADS } from '../admission/render-webhooks.ts';
+import {
+  asksMore,
+  renderWebhooks,
+  type WebhookRendering,
+  WORKLOADS,
+} from '../admission/render-webhooks.ts';
 import { workloadPoliciesOf } from '../admission/workload-policies.ts';
 import type { Source } from '../registry/source.ts';
 
@@ -36,7 +41,10 @@ export interface WorkloadPolicyKeeperOptions {
 
 /** How far the API server has a policy. */
 export interface Rendering {
-  readonly name: string;
+  /** Of the ValidatingAdmissionPolicy; absent where nothing of it could be one. */
+  readonly name?: string;
+  /** Whether the API server has to ask the webhook about it as well. */
+  readonly isAsked: boolean;
   /** As it is now; false until it was seen there. */
   readonly isInPlace: boolean;
   /** Why not. */
@@ -83,6 +91,8 @@ export class WorkloadPolicyKeeper implements AsyncDisposable {
   readonly #webhooks = shelfOf(VALIDATING_WEBHOOKS);
   readonly #problems = new Map<string, string>();
   readonly #inPlace = new Map<string, unknown>();
+  /** The API server asks the webhook about what these are for. */
+  #asked: ReadonlySet<WorkloadPolicy> = new Set();
   #running: Promise<void> | undefined;
   #isDue = false;
   #timer: { readonly dueMs: number; readonly handle: Disposable } | undefined;
@@ -106,11 +116,21 @@ export class WorkloadPolicyKeeper implements AsyncDisposable {
   /** @returns `undefined` when it asks for nothing that the API server could enforce by itself. */
   stateOf(policy: WorkloadPolicy): Rendering | undefined {
     const rendered = renderPolicy(policy, this.#context());
-    if (rendered === undefined) return undefined;
-    const { name } = rendered;
-    const isInPlace = isJsonEqual(this.#inPlace.get(name), rendered.policy['spec']);
-    const problem = this.#problems.get(name);
-    return { name, isInPlace, ...(problem !== undefined && !isInPlace && { problem }) };
+    const isAsked = asksMore(policy);
+    if (rendered === undefined && !isAsked) return undefined;
+    const { name } = rendered ?? {};
+    const isWritten =
+      rendered === undefined ||
+      isJsonEqual(this.#inPlace.get(rendered.name), rendered.policy['spec']);
+    const isInPlace = isWritten && (!isAsked || this.#asked.has(policy));
+    const problem =
+      (name === undefined ? undefined : this.#problems.get(name)) ?? this.#problems.get(WORKLOADS);
+    return {
+      ...(name !== undefined && { name }),
+      isAsked,
+      isInPlace,
+      ...(problem !== undefined && !isInPlace && { problem }),
+    };
   }
 
   #context(): CheckContext {
@@ -279,7 +299,11 @@ export class WorkloadPolicyKeeper implements AsyncDisposable {
       this.#problems.set(WORKLOADS, missing);
       return;
     }
-    if (isJsonEqual(there.content ?? [], webhooks)) return;
+    if (isJsonEqual(there.content ?? [], webhooks)) {
+      this.#asked = new Set(policies);
+      return;
+    }
+    this.#asked = new Set();
     const patch = { metadata: { resourceVersion: there.resourceVersion }, webhooks };
     const answer = await client.patch(
       VALIDATING_WEBHOOKS,
@@ -292,6 +316,7 @@ export class WorkloadPolicyKeeper implements AsyncDisposable {
       return;
     }
     kept.set(WORKLOADS, readKept(answer.value, 'webhooks'));
+    this.#asked = new Set(policies);
     log.info({ webhooks: webhooks.length }, 'webhook of workloads written');
   }
 
