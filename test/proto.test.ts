@@ -14,9 +14,12 @@ const UPSTREAM_DIRECTORIES = ['envoy-api', 'xds', 'googleapis', 'protoc-gen-vali
 );
 /** Weft's own protocols have no upstream. */
 const OWN_DIRECTORY = 'weft/';
+/** SPIFFE's is in no package of npm: its own clients are run against it (`test/integration/workload-api.test.ts`). */
+const SPIFFE_DIRECTORY = 'spiffe/';
 
 const ourFiles = readdirSync(PROTO_DIRECTORY, { recursive: true, encoding: 'utf8' })
-  .filter((file) => file.endsWith('.proto') && !file.startsWith(OWN_DIRECTORY))
+  .filter((file) => file.endsWith('.proto'))
+  .filter((file) => !file.startsWith(OWN_DIRECTORY) && !file.startsWith(SPIFFE_DIRECTORY))
   .sort();
 
 const upstreamPath = (file: string): string | undefined =>
@@ -58,6 +61,7 @@ const SKIPPED: ReadonlySet<string> = new Set(['.google.protobuf', '.weft']);
 function* definitionsOf(namespace: protobuf.NamespaceBase): Generator<protobuf.ReflectionObject> {
   for (const definition of namespace.nestedArray) {
     if (SKIPPED.has(definition.fullName)) continue;
+    if (definition.filename?.startsWith(join(PROTO_DIRECTORY, SPIFFE_DIRECTORY)) === true) continue;
     yield definition;
     if (definition instanceof protobuf.Namespace) yield* definitionsOf(definition);
   }

@@ -69,13 +69,15 @@ export function readEnrolRequest(message: PlainMessage): EnrolRequest {
 }
 
 export type RenewRequest =
-  | { readonly kind: 'csr'; readonly csrDer: Uint8Array }
+  | { readonly kind: 'csr' | 'additional-csr'; readonly csrDer: Uint8Array }
   | { readonly kind: 'bundle-ack'; readonly version: string }
   | { readonly kind: 'unknown' };
 
 export function readRenewRequest(message: PlainMessage): RenewRequest {
   const csrDer = bytesOf(message, 'csr_der');
   if (csrDer.byteLength > 0) return { kind: 'csr', csrDer };
+  const additionalDer = bytesOf(message, 'additional_csr_der');
+  if (additionalDer.byteLength > 0) return { kind: 'additional-csr', csrDer: additionalDer };
   const version = textOf(message, 'bundle_ack');
   return version === '' ? { kind: 'unknown' } : { kind: 'bundle-ack', version };
 }

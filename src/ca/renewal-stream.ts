@@ -11,6 +11,7 @@ import {
   type Received,
   svidMessage,
 } from './enrolment-messages.ts';
+import type { Svid } from './issuance.ts';
 import type { Bucket } from './rate-limit.ts';
 import type { Peer } from './server-credentials.ts';
 
@@ -103,6 +104,9 @@ export class RenewalStream {
       case 'csr':
         this.#renew(request.csrDer);
         return;
+      case 'additional-csr':
+        this.#issueBeside(request.csrDer);
+        return;
       case 'unknown':
       case undefined:
         this.#refuse('message-malformed', status.INVALID_ARGUMENT, 'not a RenewRequest');
@@ -113,25 +117,34 @@ export class RenewalStream {
   }
 
   #renew(csrDer: Uint8Array): void {
+    const svid = this.#issue(csrDer, this.#serial);
+    if (svid === undefined) return;
+    this.#serial = svid.serial;
+    this.#issuerKeyId = this.#options.authority.issuerKeyId;
+    this.#notAfterMs = svid.notAfter.getTime();
+    this.#send({ svid: svidMessage(svid) });
+    this.#options.onAck();
+  }
+
+  /** Whoever holds it may put it away or not: it counts as in use until it ends, and proves nothing of this stream. */
+  #issueBeside(csrDer: Uint8Array): void {
+    const svid = this.#issue(csrDer);
+    if (svid !== undefined) this.#send({ svid: svidMessage(svid) });
+  }
+
+  #issue(csrDer: Uint8Array, replaces?: string): Svid | undefined {
     const { authority, clock, parts } = this.#options;
     // The connection was proven once; without this its holder could renew for ever on a key that is long out of use.
     if (clock.now() >= this.#notAfterMs) {
       const reason = 'the certificate has expired; connect with a new one';
       this.#refuse('peer-expired', status.UNAUTHENTICATED, reason);
-      return;
+      return undefined;
     }
-    const issuance = authority.issue(csrDer, parts, CERTIFICATE_ATTESTOR, this.#peer, this.#serial);
-    if (!issuance.ok) {
-      const isOurs = issuance.reasonCode === 'issuer-expired';
-      this.end(isOurs ? status.UNAVAILABLE : status.INVALID_ARGUMENT, issuance.reason);
-      return;
-    }
-    const { svid } = issuance;
-    this.#serial = svid.serial;
-    this.#issuerKeyId = authority.issuerKeyId;
-    this.#notAfterMs = svid.notAfter.getTime();
-    this.#send({ svid: svidMessage(svid) });
-    this.#options.onAck();
+    const issuance = authority.issue(csrDer, parts, CERTIFICATE_ATTESTOR, this.#peer, replaces);
+    if (issuance.ok) return issuance.svid;
+    const isOurs = issuance.reasonCode === 'issuer-expired';
+    this.end(isOurs ? status.UNAVAILABLE : status.INVALID_ARGUMENT, issuance.reason);
+    return undefined;
   }
 
   #send(message: PlainMessage): void {

@@ -25,7 +25,7 @@ export interface CredentialsFlags {
   readonly credentialsForce?: boolean;
 }
 
-interface AllowedId {
+export interface AllowedId {
   readonly kind: 'uid' | 'gid' | 'pid';
   readonly id: number;
 }
@@ -143,7 +143,7 @@ function filesOf(flags: CredentialsFlags): FilesDelivery | undefined {
   return { directory, mode, owner, onChange, isForced: flags.credentialsForce === true };
 }
 
-function allowedOf(ids: readonly AllowedId[] | undefined): AllowedCallers {
+export function allowedOf(ids: readonly AllowedId[] | undefined): AllowedCallers {
   const own = process.getuid?.();
   const given = ids ?? (own === undefined ? [] : [{ kind: 'uid', id: own } as const]);
   const of = (kind: AllowedId['kind']): readonly number[] =>

@@ -30,8 +30,13 @@ import {
   parseRunAs,
 } from './parse.ts';
 import { VERSION } from './version.ts';
+import {
+  addWorkloadApiOptions,
+  type WorkloadApiFlags,
+  workloadApiOptionsOf,
+} from './workload-api-options.ts';
 
-export interface SidecarFlags extends CredentialsFlags {
+export interface SidecarFlags extends CredentialsFlags, WorkloadApiFlags {
   readonly pod: string;
   readonly namespace: string;
   readonly podIp: string;
@@ -82,7 +87,7 @@ const fromPod = (flags: string, description: string, variable: string): Option =
   new Option(flags, description).env(variable).makeOptionMandatory();
 
 export function addSidecarOptions(command: Command): Command {
-  return addCredentialsOptions(command)
+  return addWorkloadApiOptions(addCredentialsOptions(command))
     .addOption(fromPod('--pod <name>', 'name of the Pod (workload)', 'WEFT_POD'))
     .addOption(fromPod('--namespace <name>', 'its namespace', 'WEFT_NAMESPACE'))
     .addOption(
@@ -264,6 +269,7 @@ export async function sidecarOptionsOf(
     appProbes: flags.appProbes ?? new Map(),
     accessLog: flags.accessLog,
     credentials: credentialsOptionsOf(flags),
+    workloadApi: workloadApiOptionsOf(flags),
     drainLimitMs: flags.drainLimit,
     drainsOutbound: flags.drainOutbound ?? flags.serviceAccountTokenFile !== undefined,
     version: VERSION,

@@ -6,6 +6,7 @@ import { IdentityKeeper } from './enrol/identity-keeper.ts';
 import type { MeshSidecarOptions } from './options.ts';
 import type { Origin, OriginHooks } from './origin.ts';
 import { Reporter } from './report/reporter.ts';
+import type { WorkloadApi } from './workload-api/workload-api.ts';
 import { XdsClient } from './xds/client.ts';
 
 export class MeshOrigin implements Origin {
@@ -14,6 +15,7 @@ export class MeshOrigin implements Origin {
   readonly #keeper: IdentityKeeper;
   readonly #xds: XdsClient;
   #reporter: Reporter | undefined;
+  #workloadApi: WorkloadApi | undefined;
   #hasIdentity = false;
 
   constructor(options: MeshSidecarOptions, hooks: OriginHooks) {
@@ -39,6 +41,7 @@ export class MeshOrigin implements Origin {
       onChange: (svid) => {
         this.#hasIdentity = svid !== undefined;
         hooks.onIdentity(svid);
+        this.#workloadApi?.follow(svid);
       },
     });
     this.#xds = new XdsClient({
@@ -51,6 +54,23 @@ export class MeshOrigin implements Origin {
       log: log.child({ component: 'xds' }),
       onState: hooks.onState,
       onResponse: hooks.onResponse,
+    });
+  }
+
+  async open(): Promise<void> {
+    const { workloadApi: api, trustDomain, namespace, clock, random, log } = this.#options;
+    if (api === undefined) return;
+    const { WorkloadApi } = await import('./workload-api/workload-api.ts');
+    this.#workloadApi = await WorkloadApi.open({
+      api,
+      connect: this.connect,
+      trustDomain,
+      namespace,
+      metrics: this.#hooks.metrics,
+      onChange: () => this.#hooks.onReasons(),
+      clock,
+      random,
+      log: log.child({ component: 'workload-api' }),
     });
   }
 
@@ -72,7 +92,7 @@ export class MeshOrigin implements Origin {
   }
 
   get reasons(): readonly string[] {
-    if (this.#hasIdentity) return [];
+    if (this.#hasIdentity) return this.#workloadApi?.reasons ?? [];
     const why = this.#keeper.failure;
     return [`no certificate from the control plane${why === undefined ? '' : `: ${why}`}`];
   }
@@ -100,6 +120,7 @@ export class MeshOrigin implements Origin {
   }
 
   [Symbol.dispose](): void {
+    this.#workloadApi?.[Symbol.dispose]();
     this.#reporter?.[Symbol.dispose]();
     this.#xds[Symbol.dispose]();
     this.#keeper[Symbol.dispose]();

@@ -9,6 +9,7 @@ import type { CreateOrigin } from './origin.ts';
 import type { AppProbes } from './probe/app-probe.ts';
 import type { ListenAddress } from './serve/socket-server.ts';
 import type { AccessLogMode } from './telemetry/access-log.ts';
+import type { WorkloadApiOptions } from './workload-api/options.ts';
 
 /** A port of the workload, and where its application answers for it. */
 export interface InboundPort {
@@ -38,6 +39,8 @@ export interface MeshOptions {
   readonly readEvidence: () => Promise<Evidence>;
   /** `retry` in a Pod: see `IdentityKeeperOptions`. */
   readonly afterRefusal: 'end' | 'retry';
+  /** Serving SPIFFE's Workload API to the application; absent: it is not. */
+  readonly workloadApi?: WorkloadApiOptions | undefined;
   readonly origin?: undefined;
 }
 

@@ -8,6 +8,8 @@ import type { ResourceUpdate, Subscriptions } from './state/config-store.ts';
 import type { MetricsRegistry } from './telemetry/metrics.ts';
 
 export interface Origin extends Subscriptions, Disposable {
+  /** What must be open before anything else is done, and before root is given up. @throws Error when it cannot be. */
+  open?(): Promise<void>;
   /**
    * Gets what it needs to begin, and goes on by itself.
    * @throws EnrolmentRefused where a token is needed and refused.
@@ -29,6 +31,8 @@ export interface OriginHooks {
   /** Puts resources in force. @returns what could not be, naming resource and reason. */
   readonly apply: (update: ResourceUpdate) => readonly string[];
   readonly onIdentity: (svid: Svid | undefined) => void;
+  /** `reasons` may be others. */
+  readonly onReasons: () => void;
   readonly onState: (isConnected: boolean) => void;
   readonly onResponse: (kind: ResourceKind, isAccepted: boolean) => void;
   readonly inbound: () => ListenerRuntime | undefined;

@@ -17,7 +17,6 @@ import type { SidecarOptions } from './options.ts';
 import type { Origin, OriginHooks } from './origin.ts';
 import { AppProber } from './probe/app-prober.ts';
 import { EdgeCounts } from './report/edge-counts.ts';
-
 import { createHttpForwarder } from './serve/http-forwarder.ts';
 import { type AcceptInbound, createInbound } from './serve/inbound.ts';
 import { type AcceptOutbound, createOutbound } from './serve/outbound.ts';
@@ -162,6 +161,7 @@ export class Sidecar implements AsyncDisposable {
       onCredentials: () => this.#credentials.wanted(),
       apply: (update) => this.#apply(update),
       onIdentity: (svid) => this.#onIdentity(svid),
+      onReasons: () => this.#checkReady(),
       onState: (isConnected) => this.#own.connected(isConnected),
       onResponse: (kind, isAccepted) => this.#own.response(kind, isAccepted),
       inbound: () => this.#store.inbound(),
@@ -326,6 +326,7 @@ export class Sidecar implements AsyncDisposable {
         this.#interception.took(direction, socket, destination),
       onDirect: (direction) => this.#own.direct(direction),
     });
+    await this.#origin.open?.();
     await this.#credentials.start();
     const { address: credentials } = this.#credentials;
     this.#interception.start();

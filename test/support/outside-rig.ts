@@ -53,6 +53,7 @@ export function createOutsideRig(
         return errors;
       },
       onIdentity: () => undefined,
+      onReasons: () => undefined,
       onState: () => undefined,
       onResponse: () => undefined,
       onCredentials: () => undefined,

@@ -1,13 +1,14 @@
 // Hands credentials to the application over a Unix socket or loopback: to attested callers alone, as they are now, or once they have changed.
 import { once } from 'node:events';
-import { chmod, lstat, rm } from 'node:fs/promises';
+import { chmod } from 'node:fs/promises';
 import http, { type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import net, { type Socket } from 'node:net';
+import type { Socket } from 'node:net';
 import { errorText } from '@weft/model/error-text';
 import { formatHostPort } from '@weft/model/host-port';
 import { isLocalHost } from '@weft/model/local-host';
 import type { Logger } from 'pino';
 import { listenFailure } from '../serve/socket-server.ts';
+import { removeOldSocket } from '../serve/unix-socket.ts';
 import type { CredentialMetrics } from './credential-metrics.ts';
 import type { CredentialStore } from './credential-store.ts';
 import type { HandOvers } from './hand-overs.ts';
@@ -264,29 +265,3 @@ const unchanged = (version: string): UrlAnswer => ({
   body: '',
   version,
 });
-
-/** What an earlier process left; anything else is not ours to remove. */
-async function removeOldSocket(path: string): Promise<void> {
-  let isSocket: boolean;
-  try {
-    isSocket = (await lstat(path)).isSocket();
-  } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return;
-    throw error;
-  }
-  if (!isSocket) throw new Error(`Cannot listen on ${path}: something else is there`);
-  if (await isAnswered(path)) throw new Error(`Cannot listen on ${path}: another process does`);
-  await rm(path);
-}
-
-const isAnswered = (path: string): Promise<boolean> =>
-  new Promise((resolve) => {
-    const socket = net.connect(path);
-    const end = (isOpen: boolean) => (): void => {
-      socket.destroy();
-      resolve(isOpen);
-    };
-    socket.once('connect', end(true));
-    /** Refused: whoever made it is gone. */
-    socket.once('error', end(false));
-  });

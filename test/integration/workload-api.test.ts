@@ -1,0 +1,139 @@
+// The Workload API, judged by SPIFFE's own libraries: identities are fetched, watched through rotations, and good for mutual TLS with each other and with a sidecar.
+import assert from 'node:assert/strict';
+import { existsSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { before, test } from 'node:test';
+import type { PlainObject } from '@weft/model/policy/reader';
+import { startHttpApp } from '../support/lab-clients.ts';
+import { modeYaml } from '../support/lab-manifests.ts';
+import { type Lab, type LabSidecar, startLab } from '../support/lab.ts';
+import {
+  goSpiffe,
+  pySpiffe,
+  SpiffeProcess,
+  type SpiffeProgram,
+} from '../support/spiffe-programs.ts';
+
+const WEB = 'spiffe://cluster.local/ns/shop/sa/web';
+const PRICES = 'spiffe://cluster.local/ns/shop/sa/prices';
+
+const programs = {
+  'go-spiffe': { missing: 'it was not built' } as SpiffeProgram,
+  'py-spiffe': { missing: 'it was not fetched' } as SpiffeProgram,
+};
+const NAMES = ['go-spiffe', 'py-spiffe'] as const;
+
+before(async () => {
+  programs['go-spiffe'] = await goSpiffe();
+  programs['py-spiffe'] = await pySpiffe();
+});
+
+interface Workload {
+  readonly sidecar: LabSidecar;
+  readonly socket: string;
+}
+
+async function startWorkload(
+  lab: Lab,
+  pod: string,
+  args: readonly string[] = [],
+): Promise<Workload> {
+  const socket = join(lab.root, `${pod}.sock`);
+  const api = ['--workload-api', `unix:${socket}`, ...args];
+  return { socket, sidecar: await lab.startSidecar({ pod, args: api }) };
+}
+
+/** What one line says, and nothing went wrong. */
+async function ask(program: readonly string[], socket: string): Promise<PlainObject> {
+  await using process = new SpiffeProcess(program, socket);
+  const said = await process.heard(1);
+  assert.equal(await process.ended(), 0, process.complaint);
+  return said;
+}
+
+for (const name of NAMES) {
+  test(`${name} fetches the identity and the bundle, with a key that is not the sidecar's`, async (t) => {
+    const program = programs[name];
+    if ('missing' in program) return t.skip(program.missing);
+    await using lab = await startLab();
+    const { socket, sidecar } = await startWorkload(lab, 'web-0');
+    const said = await ask([...program.argv, 'fetch'], socket);
+    assert.equal(said['spiffeId'], WEB);
+    assert.deepEqual([said['roots'], said['bundles']], [1, 1]);
+    const { certificate } = (await sidecar.askJson('/certs')) as {
+      readonly certificate: PlainObject;
+    };
+    assert.notEqual(said['serial'], certificate['serial']);
+    assert.ok((await sidecar.metric('weft_workload_api_handed_over_total')) >= 2);
+    assert.equal(statSync(socket).mode & 0o777, 0o660);
+    await sidecar.daemon.stop();
+    assert.equal(existsSync(socket), false, 'the socket is gone with its sidecar');
+  });
+
+  test(`${name} watches the identity through renewals`, async (t) => {
+    const program = programs[name];
+    if ('missing' in program) return t.skip(program.missing);
+    await using lab = await startLab({ svidTtl: '10s' });
+    const { socket } = await startWorkload(lab, 'web-0');
+    await using watching = new SpiffeProcess([...program.argv, 'watch'], socket);
+    await watching.heard(3);
+    const serials = watching.said.map(({ serial }) => serial);
+    assert.equal(new Set(serials).size, serials.length, 'each of them is another certificate');
+    assert.deepEqual(new Set(watching.said.map(({ spiffeId }) => spiffeId)), new Set([WEB]));
+  });
+}
+
+test('programs with go-spiffe and py-spiffe call each other over mutual TLS, and nobody else', async (t) => {
+  const [go, py] = NAMES.map((name) => programs[name]);
+  if (go === undefined || 'missing' in go) return t.skip(go?.missing);
+  await using lab = await startLab();
+  const web = await startWorkload(lab, 'web-0');
+  const prices = await startWorkload(lab, 'prices-0');
+  await using server = new SpiffeProcess([...go.argv, 'serve', WEB], prices.socket);
+  const address = String((await server.heard(1))['address']);
+  const answer = await ask([...go.argv, 'call', address, PRICES, 'http/1.1'], web.socket);
+  assert.deepEqual(answer, { status: 200, body: `you are ${WEB}` });
+  await using other = new SpiffeProcess(
+    [...go.argv, 'call', address, PRICES, 'http/1.1'],
+    prices.socket,
+  );
+  assert.equal(await other.ended(), 1);
+  assert.match(other.complaint, /bad certificate/);
+  if (py === undefined || 'missing' in py) return t.skip(py?.missing);
+  const second = await ask([...py.argv, 'call', address, PRICES], web.socket);
+  assert.deepEqual(second, { body: `you are ${WEB}` });
+});
+
+test('a program with go-spiffe calls a workload behind a sidecar, and is who the API said', async (t) => {
+  const go = programs['go-spiffe'];
+  if ('missing' in go) return t.skip(go.missing);
+  await using app = await startHttpApp();
+  await using lab = await startLab();
+  await lab.write('mode.yaml', modeYaml('STRICT'));
+  const prices = await lab.startSidecar({
+    pod: 'prices-0',
+    inbound: { 8080: app.address },
+    args: ['--access-log', 'all'],
+  });
+  const { socket } = await startWorkload(lab, 'web-0');
+  const front = prices.front(8080);
+  const answer = await ask([...go.argv, 'call', front, PRICES, 'weft-http/1.1'], socket);
+  assert.equal(answer['status'], 200);
+  await prices.access((line) => line['source'] === WEB, 'the call of the program');
+});
+
+test('who is not allowed gets no identity, is told so, and is counted', async (t) => {
+  const go = programs['go-spiffe'];
+  if ('missing' in go) return t.skip(go.missing);
+  await using lab = await startLab();
+  const nobody = String((process.getuid?.() ?? 0) + 1);
+  const { socket, sidecar } = await startWorkload(lab, 'web-0', [
+    '--workload-api-allow',
+    `uid=${nobody}`,
+  ]);
+  await using asking = new SpiffeProcess([...go.argv, 'fetch'], socket);
+  assert.equal(await asking.ended(), 1);
+  assert.match(asking.complaint, /PermissionDenied/);
+  assert.equal(await sidecar.metric('weft_workload_api_refused_total', 'not-attested'), 1);
+  assert.equal(await sidecar.metric('weft_workload_api_handed_over_total'), 0);
+});

@@ -1,0 +1,139 @@
+// A workload as SPIFFE's own Go library has it: fetches and watches identities at the socket of SPIFFE_ENDPOINT_SOCKET,
+// and serves and calls over mutual TLS with them.
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"time"
+
+	"github.com/spiffe/go-spiffe/v2/spiffeid"
+	"github.com/spiffe/go-spiffe/v2/spiffetls/tlsconfig"
+	"github.com/spiffe/go-spiffe/v2/svid/jwtsvid"
+	"github.com/spiffe/go-spiffe/v2/workloadapi"
+)
+
+const limit = 20 * time.Second
+
+func say(value any) {
+	text, err := json.Marshal(value)
+	check(err)
+	fmt.Println(string(text))
+}
+
+func check(err error) {
+	if err == nil {
+		return
+	}
+	fmt.Fprintln(os.Stderr, err)
+	os.Exit(1)
+}
+
+func describe(one *workloadapi.X509Context) map[string]any {
+	svid := one.DefaultSVID()
+	bundle, err := one.Bundles.GetX509BundleForTrustDomain(svid.ID.TrustDomain())
+	check(err)
+	return map[string]any{
+		"spiffeId": svid.ID.String(),
+		"serial":   svid.Certificates[0].SerialNumber.Text(16),
+		"roots":    len(bundle.X509Authorities()),
+		"notAfter": svid.Certificates[0].NotAfter.UnixMilli(),
+	}
+}
+
+type watcher struct{}
+
+func (watcher) OnX509ContextUpdate(one *workloadapi.X509Context) { say(describe(one)) }
+
+func (watcher) OnX509ContextWatchError(err error) { fmt.Fprintln(os.Stderr, err) }
+
+func fetch() {
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	defer cancel()
+	one, err := workloadapi.FetchX509Context(ctx)
+	check(err)
+	bundles, err := workloadapi.FetchX509Bundles(ctx)
+	check(err)
+	said := describe(one)
+	said["bundles"] = bundles.Len()
+	say(said)
+}
+
+func source() *workloadapi.X509Source {
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	defer cancel()
+	made, err := workloadapi.NewX509Source(ctx)
+	check(err)
+	return made
+}
+
+// Answers each caller with the id that it has shown.
+func serve(caller string) {
+	id := spiffeid.RequireFromString(caller)
+	made := source()
+	config := tlsconfig.MTLSServerConfig(made, made, tlsconfig.AuthorizeID(id))
+	config.NextProtos = []string{"http/1.1"}
+	listener, err := tls.Listen("tcp", "127.0.0.1:0", config)
+	check(err)
+	say(map[string]any{"address": listener.Addr().String()})
+	check(http.Serve(listener, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprintf(w, "you are %s", r.TLS.PeerCertificates[0].URIs[0])
+	})))
+}
+
+// @param alpn what is offered: the sidecars of the mesh have words of their own.
+func call(address, server, alpn string) {
+	id := spiffeid.RequireFromString(server)
+	made := source()
+	config := tlsconfig.MTLSClientConfig(made, made, tlsconfig.AuthorizeID(id))
+	config.NextProtos = []string{alpn}
+	transport := &http.Transport{
+		DialTLSContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
+			return (&tls.Dialer{Config: config}).DialContext(ctx, network, address)
+		},
+	}
+	client := http.Client{Transport: transport, Timeout: limit}
+	response, err := client.Get("https://" + address + "/")
+	check(err)
+	body, err := io.ReadAll(response.Body)
+	check(err)
+	say(map[string]any{"status": response.StatusCode, "body": string(body)})
+}
+
+func token(audience string) {
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	defer cancel()
+	made, err := workloadapi.FetchJWTSVID(ctx, jwtsvid.Params{Audience: audience})
+	check(err)
+	bundles, err := workloadapi.FetchJWTBundles(ctx)
+	check(err)
+	own, err := jwtsvid.ParseAndValidate(made.Marshal(), bundles, []string{audience})
+	check(err)
+	judged, err := workloadapi.ValidateJWTSVID(ctx, made.Marshal(), audience)
+	check(err)
+	say(map[string]any{"token": made.Marshal(), "own": own.ID.String(), "judged": judged.ID.String()})
+}
+
+func main() {
+	arguments := append(os.Args[1:], "", "", "", "")
+	switch arguments[0] {
+	case "fetch":
+		fetch()
+	case "watch":
+		check(workloadapi.WatchX509Context(context.Background(), watcher{}))
+	case "serve":
+		serve(arguments[1])
+	case "call":
+		call(arguments[1], arguments[2], arguments[3])
+	case "token":
+		token(arguments[1])
+	default:
+		check(fmt.Errorf("write fetch, watch, serve ID, call ADDRESS ID ALPN, or token AUDIENCE"))
+	}
+}
