@@ -29,6 +29,8 @@ export interface AuthorityOptions {
    * on connections made with older ones finishes meanwhile. Default 10 s.
    */
   readonly rotationGraceMs?: number;
+  /** Why nothing is issued at the address of a peer, though it proves that it has the identity; absent: to all of them. */
+  readonly heldBack?: (identity: WorkloadName, peer: string) => string | undefined;
 }
 
 /** 10 s: longer than nearly every request. */

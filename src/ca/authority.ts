@@ -136,7 +136,11 @@ export class Authority implements AsyncDisposable {
     peer: string,
     replaces?: string,
   ): Issuance {
-    const reviewed = this.review(csrDer, identity);
+    const held = this.#options.heldBack?.(identity, peer);
+    const reviewed: Reviewed | Refusal =
+      held === undefined
+        ? this.review(csrDer, identity)
+        : { ok: false, reasonCode: 'identity-revoked', reason: held };
     if (reviewed.ok) {
       return this.issueReviewed(reviewed, { attestor, peer, ...(replaces && { replaces }) });
     }

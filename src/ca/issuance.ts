@@ -26,7 +26,12 @@ export interface Svid {
   readonly serial: string;
 }
 
-export type IssueRefusal = CsrRefusal | 'identity-invalid' | 'identity-reserved' | 'issuer-expired';
+export type IssueRefusal =
+  | CsrRefusal
+  | 'identity-invalid'
+  | 'identity-reserved'
+  | 'identity-revoked'
+  | 'issuer-expired';
 
 export interface Refusal {
   readonly ok: false;

@@ -33,6 +33,8 @@ export interface ControlPlaneMetrics {
   workloadFinding(mode: string, check: string): void;
   /** A registry was asked for signatures of an image: signed, unsigned or unavailable. */
   imageLooked(outcome: string): void;
+  /** Asked at each scrape for the Pods that have more vulnerabilities than they may, by policy. */
+  vulnerablePods(read: () => ReadonlyMap<string, number>): void;
   text(): Promise<string>;
 }
 
@@ -125,6 +127,18 @@ export function createControlPlaneMetrics(state: () => ScrapedState): ControlPla
     reviewed: (path, outcome, durationMs) => reviews.observe({ path, outcome }, durationMs / 1_000),
     workloadFinding: (mode, check) => findings.inc({ mode, check }),
     imageLooked: (outcome) => images.inc({ outcome }),
+    vulnerablePods(read) {
+      const gauge = new Gauge({
+        name: 'weft_workload_vulnerable',
+        help: 'Pods that have more vulnerabilities than a policy lets be there',
+        labelNames: ['policy'],
+        registers,
+        collect() {
+          gauge.reset();
+          for (const [policy, count] of read()) gauge.set({ policy }, count);
+        },
+      });
+    },
     async text() {
       setScraped(state());
       return registry.metrics();

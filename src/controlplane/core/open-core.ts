@@ -1,7 +1,7 @@
 // The control plane whatever it runs on: CA, mesh, streams and admin joined over a source, a store and attestors that are given.
 import { type ChannelOptions, Server, type ServerCredentials } from '@grpc/grpc-js';
 import type { Attestor } from '@weft/ca/attest/attestor';
-import { type Authority, openAuthority } from '@weft/ca/authority';
+import { type Authority, type AuthorityOptions, openAuthority } from '@weft/ca/authority';
 import type { BroughtCa } from '@weft/ca/brought';
 import {
   addEnrolmentService,
@@ -80,6 +80,8 @@ export interface CoreParts {
   /** Issues in place of a CA of our own. */
   readonly brought?: BroughtCa;
   readonly attestors: readonly Attestor[];
+  /** Whom nothing is issued any more, and why; absent: nobody. */
+  readonly heldBack?: AuthorityOptions['heldBack'];
   /** Of a cluster, for credentials; opened when somebody is granted any. */
   readonly secrets?: () => Promise<CredentialSource>;
   /** The admin endpoints that may change things, mode 0600. */
@@ -145,6 +147,7 @@ export async function openCore(parts: CoreParts, options: CoreOptions): Promise<
       controlPlane: { namespace: rootNamespace, serviceAccount: 'weft-control-plane' },
       ...(parts.hasOthers && { hasOthers: parts.hasOthers }),
       ...(parts.brought && { brought: parts.brought }),
+      ...(parts.heldBack && { heldBack: parts.heldBack }),
     }),
   );
   let scrape: (() => ScrapedState) | undefined;

@@ -13,6 +13,8 @@ import { RouteStatusWriter } from './route-status-writer.ts';
 import { StatusWriter } from './status-writer.ts';
 import { startTrustBundleStatus } from './trust-bundle-status.ts';
 import { WORKLOADS } from '../admission/render-webhooks.ts';
+import type { VulnerabilityWatch } from '../vulnerabilities/vulnerability-watch.ts';
+import { recordVulnerablePods } from './vulnerability-events.ts';
 import { WorkloadBoard } from './workload-board.ts';
 import { startWebhookCaBundles, WEBHOOK_CONFIGURATIONS } from './webhook-ca-bundle.ts';
 
@@ -25,6 +27,7 @@ export interface Opened {
   readonly events: EventSink;
   /** What keeps the webhooks from being verified, for others to look at. */
   readonly webhookState: { problems: readonly string[] };
+  readonly revocations: VulnerabilityWatch;
 }
 
 export function leaderTasks(
@@ -32,7 +35,7 @@ export function leaderTasks(
   options: KubernetesControlPlaneOptions,
 ): readonly LeaderTask[] {
   const { client, namespaces, log, clock = systemClock, random = Math.random } = options;
-  const { core, source, store, brought, events, webhookState } = opened;
+  const { core, source, store, brought, events, webhookState, revocations } = opened;
   const { authority } = core;
   const common = { client, clock, random };
   const served = options.webhook === undefined ? [] : (options.webhooks ?? WEBHOOK_NAMES);
@@ -67,6 +70,7 @@ export function leaderTasks(
         log: log.child({ component: 'admission' }),
       }),
     () => recordRotation(events, authority),
+    () => recordVulnerablePods(events, revocations),
     ...(webhooks.has(WORKLOADS) ? [() => workloads.keep(opened, options)] : []),
     () =>
       new StatusWriter({
@@ -75,6 +79,7 @@ export function leaderTasks(
         views: core.views,
         policies: core.policies,
         workloads,
+        vulnerabilities: revocations,
         clock,
         log: log.child({ component: 'status' }),
         onTurned: (turn) => recordPolicyTurn(events, turn),

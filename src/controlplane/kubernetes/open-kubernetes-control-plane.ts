@@ -17,6 +17,10 @@ import { openKubernetesSource } from '../registry/kubernetes/kubernetes-source.t
 import { withNamedSecrets } from '../registry/kubernetes/named-secrets.ts';
 import { localStates } from '../replicas/proxy-state.ts';
 import { ReplicaLink } from '../replicas/replica-link.ts';
+import type { Source } from '../registry/source.ts';
+import { heldBackBy, withRevocations } from '../vulnerabilities/identity-gates.ts';
+import { SourceWithRevocations } from '../vulnerabilities/revoked-source.ts';
+import { VulnerabilityWatch, vulnerableByPolicy } from '../vulnerabilities/vulnerability-watch.ts';
 import { EventRecorder } from './events.ts';
 import { type KubernetesControlPlaneOptions, MEMBERSHIP } from './kubernetes-options.ts';
 import { LeaderTasks } from './leader-tasks.ts';
@@ -66,7 +70,10 @@ export async function openKubernetesControlPlane(
     ...(signal && { signal }),
     onWaiting: (reasons) => recordWaiting(events, reasons, { rootNamespace, podName }),
   });
-  const source = stack.use(await withNamedSecrets(objects, { client, clock, random }));
+  const named = await withNamedSecrets(objects, { client, clock, random });
+  const revocations = stack.use(openVulnerabilityWatch(named, options));
+  const source = stack.use(new SourceWithRevocations(named, { revocations, rootNamespace }));
+  await revocations.firstReading();
   const election = stack.use(
     startLeaderElection({
       client,
@@ -102,15 +109,22 @@ export async function openKubernetesControlPlane(
           gates?.isPublished === true ? [] : ['other control planes do not know of this one yet'],
         attestors: [
           withRefusalEvents(
-            serviceAccountTokenAttestor({
-              client,
-              clock,
-              ...(namespaces && { namespaces: new Set(namespaces) }),
-            }),
+            withRevocations(
+              serviceAccountTokenAttestor({
+                client,
+                clock,
+                ...(namespaces && { namespaces: new Set(namespaces) }),
+              }),
+              () => revocations.revoked,
+            ),
             { sink: events, clock, isPod },
           ),
           joinTokenAttestor(await openJoinTokens({ stateDir, clock })),
         ],
+        heldBack: heldBackBy(
+          () => revocations.revoked,
+          () => source.state.snapshot,
+        ),
         adminSocketPath: join(stateDir, ADMIN_SOCKET),
         secrets: async () => {
           const { createSecretSource } = await import('../credentials/sources/secret-source.ts');
@@ -120,21 +134,47 @@ export async function openKubernetesControlPlane(
       options,
     ),
   );
+  core.metrics.vulnerablePods(() => vulnerableByPolicy(revocations));
   gates = await openGates(core, options);
   stack.use(core.replay.onRefused((seen) => recordNewlyRefused(events, seen.newlyRefused)));
   stack.use(shareWithLeader(core, election, options));
   stack.use(
     new LeaderTasks({
       election,
-      tasks: leaderTasks({ core, source, store, brought, events, webhookState }, options),
+      tasks: leaderTasks(
+        { core, source, store, brought, events, webhookState, revocations },
+        options,
+      ),
       log: log.child({ component: 'leader' }),
     }),
   );
   if (options.webhook !== undefined) {
-    stack.use(await openWebhooks({ core, source }, options.webhook, options));
+    stack.use(await openWebhooks({ core, source, revocations }, options.webhook, options));
   }
   const owned = stack.move();
   return { ...core, [Symbol.asyncDispose]: () => owned.disposeAsync() };
+}
+
+function openVulnerabilityWatch(
+  source: Source,
+  {
+    client,
+    rootNamespace,
+    namespaces,
+    clock = systemClock,
+    random,
+    log,
+  }: KubernetesControlPlaneOptions,
+): VulnerabilityWatch {
+  return new VulnerabilityWatch({
+    client,
+    source,
+    rootNamespace,
+    ...(namespaces && { namespaces }),
+    clock,
+    ...(random && { random }),
+    log: log.child({ component: 'vulnerabilities' }),
+  });
 }
 
 function openBrought(options: KubernetesControlPlaneOptions): BroughtSecret | undefined {

@@ -1,6 +1,7 @@
 // Answers what the API server asks before a Pod or a policy is made: injected how, and refused or warned of why.
 import { findInImages } from '@weft/model/admission/check-images';
 import { findInPod } from '@weft/model/admission/check-workload';
+import { findInVulnerabilities } from '@weft/model/admission/check-vulnerabilities';
 import { systemClock } from '@weft/model/clock';
 import type { PlainObject } from '@weft/model/policy/reader';
 import { reviewPolicy } from '../admission/review-policy.ts';
@@ -8,19 +9,27 @@ import { createTrial } from '../admission/trial.ts';
 import { namespaceLabelsIn } from '../admission/workload-policies.ts';
 import { workloadReviews } from '../admission/workload-reviews.ts';
 import type { Source } from '../registry/source.ts';
+import type { WorkloadLook } from '../admission/review-workload.ts';
 import { openWebhookServer, type Review, type WebhookServer } from '../admission/webhook-server.ts';
 import type { Core, ListenAddress } from '../core/open-core.ts';
 import { openImages } from '../images/open-images.ts';
 import { NO_REGISTRIES } from '../images/registries-config.ts';
 import { reviewInjection } from '../inject/review.ts';
+import type { VulnerabilityWatch } from '../vulnerabilities/vulnerability-watch.ts';
 import { type KubernetesControlPlaneOptions, MEMBERSHIP } from './kubernetes-options.ts';
+
+export interface WebhookParts {
+  readonly core: Core;
+  readonly source: Pick<Source, 'state'>;
+  readonly revocations: Pick<VulnerabilityWatch, 'reportOf'>;
+}
 
 /**
  * @param source what is in force there counts at once, and not when the mesh was compiled from it
  * @throws Error with the cure when the address cannot be bound.
  */
 export async function openWebhooks(
-  { core, source }: { readonly core: Core; readonly source: Pick<Source, 'state'> },
+  { core, source, revocations }: WebhookParts,
   address: ListenAddress,
   options: KubernetesControlPlaneOptions,
 ): Promise<WebhookServer> {
@@ -36,7 +45,7 @@ export async function openWebhooks(
     onLooked: (outcome) => metrics.imageLooked(outcome),
   });
   const workloads = workloadReviews({
-    looks: [findInPod, findInImages, images.look],
+    looks: [findInPod, findInImages, images.look, vulnerabilityLook(revocations)],
     snapshot: () => source.state.snapshot,
     context: { rootNamespace, captureImage: injection.captureImage },
     onFinding: (mode, check) => metrics.workloadFinding(mode, check),
@@ -57,3 +66,11 @@ export async function openWebhooks(
     log: log.child({ component: 'admission' }),
   });
 }
+
+const vulnerabilityLook =
+  (known: WebhookParts['revocations']): WorkloadLook =>
+  (policy, request, context) =>
+    findInVulnerabilities(policy, request, {
+      context,
+      reportOf: (image) => known.reportOf(request.workload.namespace, image),
+    });

@@ -6,8 +6,8 @@ import type { PolicyReport, WorkloadEnforcement } from '../status/policy-status.
 
 /** Without the time of its last transition. */
 export interface Condition {
-  readonly type: 'Accepted' | 'Enforced';
-  readonly status: 'True' | 'False';
+  readonly type: 'Accepted' | 'Enforced' | 'Vulnerable';
+  readonly status: 'True' | 'False' | 'Unknown';
   readonly reason: string;
   readonly message: string;
 }
@@ -143,6 +143,8 @@ export function turnedConditions(
 ): readonly Condition[] {
   const known = conditionsOf(before);
   return now.conditions.filter(({ type, status }) => {
+    // Told of on the Pods.
+    if (type === 'Vulnerable') return false;
     if (type === 'Enforced') {
       return status === 'True' && enforcedGeneration !== now.observedGeneration;
     }

@@ -12,6 +12,7 @@ import type { ObjectOrigin, Source } from '../registry/source.ts';
 import type { PolicyReport, PolicyStatus, WorkloadEnforcement } from '../status/policy-status.ts';
 import type { PolicyTurn } from './mesh-events.ts';
 import type { WorkloadPolicy } from '@weft/model/admission/types';
+import type { PolicyStanding } from '../vulnerabilities/vulnerability-watch.ts';
 import { describeWorkloadPolicy, isWorkloadPolicy } from './workload-conditions.ts';
 import type { Rendering } from './workload-policy-keeper.ts';
 import {
@@ -33,6 +34,11 @@ export interface StatusWriterOptions {
   /** What has become of WorkloadPolicies; absent: nobody keeps them. */
   readonly workloads?: {
     stateOf(policy: WorkloadPolicy): Rendering | undefined;
+    subscribe(listener: () => void): Disposable;
+  };
+  /** Which Pods have more vulnerabilities than they may; absent: nobody looks. */
+  readonly vulnerabilities?: {
+    standingOf(policy: WorkloadPolicy): PolicyStanding | undefined;
     subscribe(listener: () => void): Disposable;
   };
   /** Told after a write of what has turned with it. */
@@ -124,7 +130,9 @@ export class StatusWriter implements AsyncDisposable {
     this.#subscriptions.use(options.source.subscribe(soon));
     this.#subscriptions.use(options.views.subscribe(soon));
     this.#subscriptions.use(options.policies.subscribe(soon));
-    if (options.workloads) this.#subscriptions.use(options.workloads.subscribe(soon));
+    for (const part of [options.workloads, options.vulnerabilities]) {
+      if (part) this.#subscriptions.use(part.subscribe(soon));
+    }
     soon();
   }
 
@@ -182,11 +190,12 @@ export class StatusWriter implements AsyncDisposable {
   }
 
   #workloadStatus(key: string, origin: ObjectOrigin): PolicyObjectStatus {
-    const { source, workloads, clock } = this.#options;
+    const { source, workloads, vulnerabilities, clock } = this.#options;
     const found = source.state.snapshot.objects.get(key);
     const policy = found?.kind === 'WorkloadPolicy' ? found.policy : undefined;
     const rendering = policy && workloads?.stateOf(policy);
-    return describeWorkloadPolicy({ origin, policy, rendering, nowMs: clock.now() });
+    const standing = policy && vulnerabilities?.standingOf(policy);
+    return describeWorkloadPolicy({ origin, policy, rendering, standing, nowMs: clock.now() });
   }
 
   #want(key: string, origin: ObjectOrigin, { status: wanted, report }: Wanted): void {

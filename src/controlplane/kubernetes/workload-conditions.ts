@@ -1,8 +1,10 @@
 // Says what the status of a WorkloadPolicy is: accepted or not, and whether the API server enforces it by itself. Pure.
 import { expiredExemptions } from '@weft/model/admission/check-workload';
 import type { WorkloadPolicy } from '@weft/model/admission/types';
+import { firstOf } from '@weft/model/problem';
 import type { ObjectOrigin } from '../registry/source.ts';
 import { acceptedOf, type Condition, type PolicyObjectStatus } from './policy-conditions.ts';
+import type { PolicyStanding } from '../vulnerabilities/vulnerability-watch.ts';
 import type { Rendering } from './workload-policy-keeper.ts';
 
 export const isWorkloadPolicy = (kind: string): boolean =>
@@ -14,6 +16,8 @@ export interface WorkloadPolicyFacts {
   readonly policy: WorkloadPolicy | undefined;
   /** Absent when nobody keeps it, or it asks nothing that the API server could enforce. */
   readonly rendering: Rendering | undefined;
+  /** Absent when it asks nothing of vulnerabilities, or nobody has looked yet. */
+  readonly standing?: PolicyStanding | undefined;
   readonly nowMs: number;
 }
 
@@ -23,7 +27,7 @@ export function describeWorkloadPolicy(facts: WorkloadPolicyFacts): PolicyObject
   return {
     observedGeneration: origin.generation,
     ...(rendering?.name !== undefined && { rendered: rendering.name }),
-    conditions: [accepted, enforcedOf(facts, accepted)],
+    conditions: [accepted, enforcedOf(facts, accepted), ...vulnerableOf(facts)],
   };
 }
 
@@ -68,4 +72,41 @@ function endedText(policy: WorkloadPolicy, nowMs: number): string {
       `spec.exemptions[${index}] ended ${new Date(exemption.expiresAtMs).toISOString()}`,
   );
   return ended.length === 0 ? '' : `; ${ended.join(', ')}: remove or renew`;
+}
+
+/** Pods that a message names; Events on the Pods and `weft admission report` have all. */
+const MAX_NAMED = 10;
+
+function vulnerableOf({ standing }: WorkloadPolicyFacts): readonly Condition[] {
+  if (standing === undefined) return [];
+  const { looked, unknown, crossed, problem } = standing;
+  const is = (status: Condition['status'], reason: string, message: string): Condition => ({
+    type: 'Vulnerable',
+    status,
+    reason,
+    message: `${message}${problem === undefined ? '' : `; ${problem}`}`,
+  });
+  const rest = unknown === 0 ? '' : `; of images of ${unknown} no report is known`;
+  if (crossed.length > 0) {
+    const revoked = crossed.filter(({ isRevoked }) => isRevoked).length;
+    const lost = revoked === 0 ? '' : `, and ${revoked} lost their identity`;
+    const names = firstOf(
+      crossed.map(({ pod }) => pod.key),
+      MAX_NAMED,
+    );
+    const count = `${crossed.length} of ${looked} Pods have more vulnerabilities than may be`;
+    return [is('True', 'Crossed', `${count}${lost}: ${names}${rest}`)];
+  }
+  if (unknown > 0 || problem !== undefined) {
+    return [
+      is(
+        'Unknown',
+        'NoReports',
+        `nothing is wrong with ${looked - unknown} of ${looked} Pods${rest}`,
+      ),
+    ];
+  }
+  return [
+    is('False', 'NoneCrossed', `none of ${looked} Pods has more vulnerabilities than may be`),
+  ];
 }

@@ -51,7 +51,11 @@ export interface JudgePodsInput {
   readonly policies: readonly WorkloadPolicy[];
   readonly context: CheckContext;
   readonly namespaceLabels: (namespace: string) => ReadonlyMap<string, string> | undefined;
-  readonly reportOf: (pod: RunningPod, image: UsedImage) => VulnerabilityReport | undefined;
+  readonly reportOf: (
+    pod: RunningPod,
+    image: UsedImage,
+    section: VulnerabilitiesSection,
+  ) => VulnerabilityReport | undefined;
   readonly judge?: KnownOfImages['judge'];
 }
 
@@ -72,7 +76,7 @@ export function judgePods(input: JudgePodsInput): Judged {
       const request = { workload: pod.workload, ...(labels && { namespaceLabels: labels }) };
       const images = judgeImages(policy, request, {
         context,
-        reportOf: (image) => reportOf(pod, image),
+        reportOf: (image, section) => reportOf(pod, image, section),
         ...(judge && { judge }),
       });
       if (images.length === 0) continue;

@@ -50,6 +50,12 @@ app.kubernetes.io/component: control-plane
 - apiGroups: [security.weft.dev]
   resources: [workloadpolicies/status]
   verbs: [patch]
+{{- if .Values.workloads.enabled }}
+# What Trivy Operator found in images; asked for while a WorkloadPolicy asks for vulnerabilities.
+- apiGroups: [aquasecurity.github.io]
+  resources: [vulnerabilityreports]
+  verbs: [list, watch]
+{{- end }}
 - apiGroups: [mesh.weft.dev]
   resources: [trafficpolicies, externalservices]
   verbs: [list, watch]
