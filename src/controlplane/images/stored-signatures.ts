@@ -2,6 +2,7 @@
 import type { Bundle } from '@sigstore/bundle';
 import { isSha256 } from '@weft/model/admission/image-reference';
 import { isPlainObject, type PlainObject } from '@weft/model/policy/reader';
+import { readLogEntry } from './log-entry.ts';
 import type { Place, Read, Registry } from './registry.ts';
 
 /** Something that was signed, and by what it says to have been. */
@@ -25,6 +26,7 @@ const BUNDLE_TYPES = [
   'application/vnd.dev.sigstore.bundle.v0.3+json',
   'application/vnd.dev.sigstore.bundle+json;version=0.3',
 ];
+const ENVELOPE = 'application/vnd.dsse.envelope.v1+json';
 const SIGNATURE = 'dev.cosignproject.cosign/signature';
 const CERTIFICATE = 'dev.sigstore.cosign/certificate';
 const LOG_ENTRY = 'dev.sigstore.cosign/bundle';
@@ -45,6 +47,62 @@ export async function findSignatures(
     found.push(...some.value);
   }
   return { ok: true, value: found.slice(0, MAX_SIGNATURES) };
+}
+
+/** Everything that was attested of an image: signed statements of any kind, `.att` of cosign among them. */
+export async function findStatements(
+  registry: Registry,
+  place: Place,
+  digest: string,
+  signal: AbortSignal,
+): Promise<Read<readonly Bundle[]>> {
+  const found: Bundle[] = [];
+  for (const find of [findAttached, findReferring]) {
+    const some = await find(registry, place, digest, signal);
+    if (!some.ok) return some;
+    found.push(...some.value.flatMap((one) => (one.kind === 'bundle' ? [one.bundle] : [])));
+  }
+  return { ok: true, value: found.slice(0, MAX_SIGNATURES) };
+}
+
+/** `sha256-….att`: a manifest with a layer for each envelope. */
+async function findAttached(
+  registry: Registry,
+  place: Place,
+  digest: string,
+  signal: AbortSignal,
+): Promise<Read<readonly StoredSignature[]>> {
+  const manifest = await registry.manifest(place, `${tagOf(digest)}.att`, signal);
+  if (!manifest.ok) return manifest.kind === 'absent' ? NONE : manifest;
+  const found: StoredSignature[] = [];
+  for (const layer of layersOf(manifest.value.bytes)) {
+    if (layer.mediaType !== ENVELOPE) continue;
+    const envelope = await registry.blob(place, layer.digest, signal);
+    if (!envelope.ok) return envelope;
+    const bundle = await bundleOf(envelope.value, layer.annotations);
+    if (bundle !== undefined) found.push({ kind: 'bundle', bundle });
+  }
+  return { ok: true, value: found };
+}
+
+/** @returns `undefined` for what is no envelope with one signature. */
+async function bundleOf(bytes: Buffer, annotations: PlainObject): Promise<Bundle | undefined> {
+  const { payload, payloadType, signatures } = parsed(bytes.toString('utf8')) ?? {};
+  const [only, ...more]: readonly unknown[] = Array.isArray(signatures) ? signatures : [];
+  const signature = isPlainObject(only) ? textIn(only, 'sig') : undefined;
+  const isWhole = typeof payload === 'string' && typeof payloadType === 'string';
+  if (!isWhole || signature === undefined || more.length > 0) return undefined;
+  const { toDSSEBundle } = await import('@sigstore/bundle');
+  const pem = textIn(annotations, CERTIFICATE);
+  const bundle = toDSSEBundle({
+    artifact: Buffer.from(payload, 'base64'),
+    artifactType: payloadType,
+    signature: Buffer.from(signature, 'base64'),
+    ...(pem !== undefined && { certificate: firstDer(pem) }),
+  });
+  const entry = readLogEntry(parsed(textIn(annotations, LOG_ENTRY) ?? ''));
+  if (entry !== undefined) bundle.verificationMaterial.tlogEntries.push(entry);
+  return bundle;
 }
 
 const tagOf = (digest: string): string => digest.replace(':', '-');

@@ -1,5 +1,6 @@
 // Decides whether a stored signature is one that a rule asks for: of this very image, by one of its keys or identities.
 import { createHash, createPublicKey, type KeyObject } from 'node:crypto';
+import type { Bundle } from '@sigstore/bundle';
 import { X509Certificate, crypto as sigstoreCrypto } from '@sigstore/core';
 import {
   type SignedEntity,
@@ -14,6 +15,7 @@ import type {
   SignerIdentity,
 } from '@weft/model/admission/image-types';
 import { isPlainObject, type PlainObject } from '@weft/model/policy/reader';
+import { readLogEntry } from './log-entry.ts';
 import type { StoredSignature } from './stored-signatures.ts';
 
 /** What an attestation must be to count as the word of who released the image. */
@@ -30,6 +32,24 @@ export function whyNotSigned(
   if (!isOfImage(stored, image.digest)) return 'is of another image';
   const entity = entityOf(stored);
   if (entity === undefined) return 'cannot be read';
+  return whyNotTrusted(entity, rule, image.nowMs);
+}
+
+/** Whether what a bundle says is by one of the signers. */
+export function isBelieved(bundle: Bundle, rule: Signers, nowMs: number): boolean {
+  const entity = entityOf({ kind: 'bundle', bundle });
+  return entity !== undefined && whyNotTrusted(entity, rule, nowMs) === undefined;
+}
+
+/** Who must have signed, whatever it is. */
+export type Signers = Pick<SignatureRule, 'keys' | 'certificates'>;
+
+/** @returns why what was signed is by none of them; `undefined` when it is. */
+export function whyNotTrusted(
+  entity: SignedEntity,
+  rule: Signers,
+  nowMs: number,
+): string | undefined {
   const reasons: string[] = [];
   for (const key of rule.keys) {
     const wrong = whyNotByKey(entity, createPublicKey(key));
@@ -37,7 +57,7 @@ export function whyNotSigned(
     reasons.push(wrong);
   }
   if (rule.certificates !== undefined && entity.key.$case === 'certificate') {
-    const wrong = whyNotByIdentity(entity, rule.certificates, image.nowMs);
+    const wrong = whyNotByIdentity(entity, rule.certificates, nowMs);
     if (wrong === undefined) return undefined;
     reasons.push(wrong);
   }
@@ -51,19 +71,23 @@ function isOfImage(stored: StoredSignature, digest: string): boolean {
     const named = objectIn(critical, 'image')?.['docker-manifest-digest'];
     return named === digest && critical?.['type'] === 'cosign container image signature';
   }
-  const { content } = stored.bundle;
-  if (content.$case !== 'dsseEnvelope') return false;
+  return statementOf(stored.bundle, digest)?.predicateType === SIGN_PREDICATE;
+}
+
+/** What was stated of an image; `undefined` where it is of another, or no statement. Not yet whether it is believed. */
+export function statementOf(
+  { content }: Bundle,
+  digest: string,
+): { readonly predicateType: unknown; readonly predicate: unknown } | undefined {
+  if (content.$case !== 'dsseEnvelope') return undefined;
   const { payload, payloadType } = content.dsseEnvelope;
-  const statement = parsed(payload);
-  if (payloadType !== STATEMENT_TYPE || statement?.['predicateType'] !== SIGN_PREDICATE) {
-    return false;
-  }
-  const subjects = statement['subject'];
+  if (payloadType !== STATEMENT_TYPE) return undefined;
+  const { subject, predicateType, predicate } = parsed(payload) ?? {};
   const hex = digest.slice('sha256:'.length);
-  return (
-    Array.isArray(subjects) &&
-    subjects.some((one) => isPlainObject(one) && objectIn(one, 'digest')?.['sha256'] === hex)
-  );
+  const isOf =
+    Array.isArray(subject) &&
+    subject.some((one) => isPlainObject(one) && objectIn(one, 'digest')?.['sha256'] === hex);
+  return isOf ? { predicateType, predicate } : undefined;
 }
 
 function entityOf(stored: StoredSignature): SignedEntity | undefined {
@@ -82,7 +106,7 @@ function simpleEntity({
 }: Extract<StoredSignature, { readonly kind: 'simple' }>): SignedEntity {
   const digest = createHash('sha256').update(payload).digest();
   const isDigest = (other: Buffer): boolean => sigstoreCrypto.bufferEqual(other, digest);
-  const entry = logEntry && readLogEntry(logEntry);
+  const entry = readLogEntry(logEntry);
   return {
     signature: {
       signature,
@@ -97,29 +121,6 @@ function simpleEntity({
         : { $case: 'certificate', certificate: X509Certificate.parse(Buffer.from(certificate)) },
     timestamps: entry === undefined ? [] : [{ $case: 'transparency-log', tlogEntry: entry }],
     tlogEntries: entry === undefined ? [] : [entry],
-  };
-}
-
-type LogEntry = SignedEntity['tlogEntries'][number];
-
-/** As cosign keeps what the log answered: the promise to enter it, and what was promised. */
-function readLogEntry(kept: PlainObject): LogEntry | undefined {
-  const payload = objectIn(kept, 'Payload');
-  const promise = kept['SignedEntryTimestamp'];
-  const { body, integratedTime, logIndex, logID } = payload ?? {};
-  if (typeof body !== 'string' || typeof promise !== 'string' || typeof logID !== 'string') {
-    return undefined;
-  }
-  const canonicalizedBody = Buffer.from(body, 'base64');
-  const { kind, apiVersion } = parsed(canonicalizedBody) ?? {};
-  return {
-    logIndex: String(logIndex),
-    logId: { keyId: Buffer.from(logID, 'hex') },
-    kindVersion: { kind: String(kind), version: String(apiVersion) },
-    integratedTime: String(integratedTime),
-    inclusionPromise: { signedEntryTimestamp: Buffer.from(promise, 'base64') },
-    inclusionProof: undefined,
-    canonicalizedBody,
   };
 }
 

@@ -1,5 +1,6 @@
 // What the API server takes for spec.vulnerabilities of WorkloadPolicies.
 import { SEVERITIES } from '@weft/model/admission/vulnerability-types';
+import { signatureRules } from './image-schemas.ts';
 import { choice, list, open, text } from './schema.ts';
 
 /** The parser's bounds (parse-vulnerabilities.ts). */
@@ -44,6 +45,9 @@ export const vulnerabilitiesSection = open(
     maxReportAge: text('A good report that is older is none: 7d. Default: however old it is.', {
       minLength: 2,
     }),
+    attestations: signatureRules(
+      'Whose signed attestations of scans are believed, beside reports that stand in the cluster.',
+    ),
     whenUnknown: choice(
       'What holds when something is made of an image of which no report is known.',
       ['allow', 'refuse'],

@@ -1,6 +1,7 @@
 // What the API server takes for a WorkloadPolicy and a ClusterWorkloadPolicy.
 import { CHECK_NAMES } from '@weft/model/admission/parse-workload-policy';
 import { ADMISSION_MODES, WORKLOAD_KINDS } from '@weft/model/admission/types';
+import { imagesSection } from './image-schemas.ts';
 import { vulnerabilitiesSection } from './vulnerabilities-schema.ts';
 import { choice, list, open, type Schema, text, texts } from './schema.ts';
 
@@ -128,69 +129,6 @@ const podSection = open(
       requests: values('Names, such as cpu. A limit counts as a request.'),
       limits: values('Names, such as memory.'),
     }),
-  },
-  { minProperties: 1 },
-);
-
-const images = (description: string): Schema =>
-  texts(`${description} "registry.example.com/shop/web", "registry.example.com/*".`, MAX_VALUES, {
-    minLength: 1,
-  });
-
-const imagesSection = open(
-  'What images are asked for: of containers of every kind, and of volumes.',
-  {
-    allow: images('Repositories that are approved. Absent: all.'),
-    digests: choice('required: every image is named by its digest.', ['any', 'required'], {
-      default: 'any',
-    }),
-    signatures: list(
-      'Who must have signed which images; every rule that fits.',
-      open(
-        'One good signature by one of the keys or identities is enough.',
-        {
-          images: images('Images that must be signed.'),
-          keys: texts('Public keys in PEM, as of cosign.pub.', 16, { minLength: 1 }),
-          certificates: open(
-            'Identities by certificates.',
-            {
-              roots: text('Certificates of the authority and of those that issue for it, in PEM.', {
-                minLength: 1,
-                maxLength: 65_536,
-              }),
-              identities: list(
-                'Who may have signed.',
-                open(
-                  'One identity.',
-                  {
-                    subject: text('Alternative name of the certificate; "*" may end it.', {
-                      minLength: 1,
-                    }),
-                    issuer: text('By whose word, as Fulcio writes it. Absent: nobody’s.'),
-                  },
-                  { required: ['subject'] },
-                ),
-                { minItems: 1, maxItems: 64 },
-              ),
-              transparencyLogs: texts(
-                'Public keys of logs, in PEM; with any, a signature must have been entered there while its certificate was good. Absent: the certificate has to be good now.',
-                16,
-                { minLength: 1 },
-              ),
-            },
-            { required: ['roots', 'identities'] },
-          ),
-        },
-        { required: ['images'] },
-      ),
-      { maxItems: 32 },
-    ),
-    whenUnavailable: choice('What holds while a registry cannot be asked.', ['refuse', 'allow'], {
-      default: 'refuse',
-    }),
-    allowWeftImage: demand(
-      'The image of Weft’s own containers needs nothing of this. Default false.',
-    ),
   },
   { minProperties: 1 },
 );

@@ -68,7 +68,10 @@ export function judgeReport(
 }
 
 /** Who knows of images. */
-export type ReportOf = (image: UsedImage) => VulnerabilityReport | undefined;
+export type ReportOf = (
+  image: UsedImage,
+  section: VulnerabilitiesSection,
+) => VulnerabilityReport | undefined;
 
 /** What findings are made of. */
 export interface KnownOfImages {
@@ -95,7 +98,7 @@ export function judgeImages(
   const held = holds(policy, request, context);
   if (section === undefined || held.kind === 'not' || held.isLeftOut('vulnerabilities')) return [];
   return imagesOf(request.workload.spec).map((image) => {
-    const report = reportOf(image);
+    const report = reportOf(image, section);
     return { image, report, verdict: judge(section, report, context.nowMs) };
   });
 }

@@ -30,7 +30,7 @@ export function parseImagesSection(reader: Reader, value: unknown): ImagesSectio
   ]);
   const entries = reader.list(section['signatures'], `${FIELD}.signatures`, MAX_RULES) ?? [];
   const signatures = entries.flatMap(
-    (entry, index) => parseRule(reader, entry, `${FIELD}.signatures[${index}]`) ?? [],
+    (entry, index) => parseSignatureRule(reader, entry, `${FIELD}.signatures[${index}]`) ?? [],
   );
   const weft = section['allowWeftImage'];
   if (weft !== undefined && typeof weft !== 'boolean') {
@@ -79,7 +79,12 @@ function parsePatterns(reader: Reader, value: unknown, field: string): readonly 
   });
 }
 
-function parseRule(reader: Reader, value: unknown, field: string): SignatureRule | undefined {
+/** Who must have signed what. */
+export function parseSignatureRule(
+  reader: Reader,
+  value: unknown,
+  field: string,
+): SignatureRule | undefined {
   const rule = reader.object(value ?? 0, field, ['images', 'keys', 'certificates']);
   if (rule === undefined) return undefined;
   const images = parsePatterns(reader, rule['images'], `${field}.images`);

@@ -1,6 +1,8 @@
 // Reads what a WorkloadPolicy asks of vulnerabilities in images: spec.vulnerabilities.
 import { type Reader, shown } from '../policy/reader.ts';
 import { readCount, parseDuration } from '../traffic/values.ts';
+import type { SignatureRule } from './image-types.ts';
+import { parseSignatureRule } from './parse-images.ts';
 import { parseExpiry, parseReason } from './parse-match.ts';
 import {
   type IgnoredVulnerability,
@@ -17,10 +19,12 @@ const KEYS = [
   'olderThan',
   'ignore',
   'maxReportAge',
+  'attestations',
   'whenUnknown',
   'onCrossing',
 ];
 const MAX_IGNORED = 1_024;
+const MAX_ATTESTATIONS = 32;
 const MAX_ID = 128;
 const MAX_COUNT = 1_000_000;
 const DAY_MS = 86_400_000;
@@ -47,6 +51,7 @@ export function parseVulnerabilitiesSection(
     olderThanMs: ageOf(reader, section['olderThan'], 'olderThan') ?? 0,
     ignore: parseIgnored(reader, section['ignore']),
     maxReportAgeMs: ageOf(reader, section['maxReportAge'], 'maxReportAge'),
+    attestations: parseAttestations(reader, section['attestations']),
     whenUnknown:
       choiceOf(reader, section['whenUnknown'], 'whenUnknown', ['allow', 'refuse']) ?? 'allow',
     revokeIdentity: flagOf(reader, revoke, 'onCrossing.revokeIdentity'),
@@ -125,6 +130,14 @@ function ageOf(reader: Reader, value: unknown, name: string): number | undefined
 function daysOf(digits: string): number | undefined {
   const hours = parseDuration(`${digits}h`);
   return hours === undefined ? undefined : hours * 24;
+}
+
+function parseAttestations(reader: Reader, value: unknown): readonly SignatureRule[] {
+  const field = `${FIELD}.attestations`;
+  const entries = reader.list(value, field, MAX_ATTESTATIONS) ?? [];
+  return entries.flatMap(
+    (entry, index) => parseSignatureRule(reader, entry, `${field}[${index}]`) ?? [],
+  );
 }
 
 function parseIgnored(reader: Reader, value: unknown): readonly IgnoredVulnerability[] {
