@@ -183,6 +183,32 @@ test('Renew gives the identity of the connection, and tells what is connected', 
   assert.equal(connected!.issuerKeyId, mesh.authority.issuerKeyId);
 });
 
+test('Renew gives a certificate beside the one of the connection, and goes on by that one', async () => {
+  const clock = createTurnableClock();
+  await using mesh = await createTestMesh({ clock });
+  using stream = openRenewal(mesh, await enrolledWorkload(mesh));
+  await stream.next();
+  const { issued } = mesh.authority.status();
+  stream.send({ additional_csr_der: opensslCsr() });
+  const identity = peerIdentity(leafOf(await stream.next()));
+  assert.ok(identity.ok);
+  assert.equal(identity.spiffeId, 'spiffe://mesh.test/ns/shop/sa/web');
+  assert.equal(mesh.authority.status().issued, issued + 1);
+  await mesh.authority.startRotation();
+  await mesh.authority.advance(() => []);
+  const [waiting] = mesh.authority.gate(() => []).waitsFor;
+  assert.match(String(waiting), /2 /, 'neither is taken for replaced by the other');
+  clock.turn(3_700_000);
+  stream.send({ additional_csr_der: opensslCsr() });
+  /** The stream's bundle and its call to renew come first. */
+  await assert.rejects(
+    async () => {
+      for (let message = 0; message < 4; message++) await stream.next();
+    },
+    { code: status.UNAUTHENTICATED },
+  );
+});
+
 test('Renew refuses a request that claims the identity of another', async () => {
   await using mesh = await createTestMesh();
   using stream = openRenewal(mesh, await enrolledWorkload(mesh));

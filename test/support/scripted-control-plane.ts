@@ -143,7 +143,8 @@ export async function openScriptedControlPlane(
         });
         call.on('data', (message: PlainMessage) => {
           received.push(message);
-          const csrDer = bytesOf(message, 'csr_der');
+          const ownDer = bytesOf(message, 'csr_der');
+          const csrDer = ownDer.length > 0 ? ownDer : bytesOf(message, 'additional_csr_der');
           const answer = csrDer.length > 0 ? made.onRenew(csrDer) : undefined;
           if (answer !== undefined) call.write(answer);
           tell();
