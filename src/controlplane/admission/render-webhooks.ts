@@ -22,11 +22,16 @@ export interface WebhookRendering extends Pick<CheckContext, 'rootNamespace'> {
 }
 
 /** Whether it asks what no API server can find out by itself. */
-export const asksMore = ({ images }: WorkloadPolicy): boolean => images !== undefined;
+export const asksMore = ({ images, vulnerabilities }: WorkloadPolicy): boolean =>
+  images !== undefined || vulnerabilities !== undefined;
+
+/** Whether nothing is made without an answer to that: who does not answer knows of no vulnerability. */
+export const isWaitedFor = ({ images, vulnerabilities }: WorkloadPolicy): boolean =>
+  images !== undefined || vulnerabilities?.whenUnknown === 'refuse';
 
 /** Whether it refuses anything that the API server does not refuse by itself. */
 export const needsWebhook = (policy: WorkloadPolicy, isNative: boolean): boolean =>
-  policy.mode === 'enforce' && (!isNative || asksMore(policy));
+  policy.mode === 'enforce' && (!isNative || isWaitedFor(policy));
 
 /** The list `webhooks` of the configuration, defaults written out. */
 export function renderWebhooks(

@@ -1,6 +1,7 @@
 // Says what the status of a WorkloadPolicy is: accepted or not, and whether the API server enforces it by itself. Pure.
 import { expiredExemptions } from '@weft/model/admission/check-workload';
 import type { WorkloadPolicy } from '@weft/model/admission/types';
+import { isWaitedFor } from '../admission/render-webhooks.ts';
 import { firstOf } from '@weft/model/problem';
 import type { ObjectOrigin } from '../registry/source.ts';
 import { acceptedOf, type Condition, type PolicyObjectStatus } from './policy-conditions.ts';
@@ -54,9 +55,7 @@ function enforcedOf(facts: WorkloadPolicyFacts, accepted: Condition): Condition 
   const { name, isAsked, isInPlace, problem } = rendering;
   const by = [
     ...(name === undefined ? [] : [`as ValidatingAdmissionPolicy ${name}`]),
-    ...(isAsked
-      ? ['by asking the webhook weft-workloads, without whose answer nothing is made']
-      : []),
+    ...(isAsked ? [`by asking the webhook weft-workloads, ${withoutAnswer(policy)}`] : []),
   ].join(', and ');
   if (isInPlace) {
     const reason = name === undefined ? 'Asked' : 'Rendered';
@@ -64,6 +63,9 @@ function enforcedOf(facts: WorkloadPolicyFacts, accepted: Condition): Condition 
   }
   return is('False', 'Waiting', problem ?? `it is being written ${by}`);
 }
+
+const withoutAnswer = (policy: WorkloadPolicy): string =>
+  isWaitedFor(policy) ? 'without whose answer nothing is made' : 'while that answers';
 
 /** Ended exemptions leave nobody out, and are only in the way of whoever reads the policy. */
 function endedText(policy: WorkloadPolicy, nowMs: number): string {
