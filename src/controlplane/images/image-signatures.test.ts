@@ -28,7 +28,7 @@ const NOW = Date.now();
 interface Rig {
   readonly looked: SignatureOutcome[];
   /** Texts of what was found. */
-  find(image: string): Promise<readonly string[]>;
+  find(image: string, kind?: 'Pod' | 'Deployment'): Promise<readonly string[]>;
 }
 
 function rigOf(
@@ -61,13 +61,14 @@ function rigOf(
   });
   return {
     looked,
-    async find(image) {
-      const workload = readWorkload({
-        apiVersion: 'v1',
-        kind: 'Pod',
-        metadata: { name: 'web', namespace: 'shop' },
-        spec: { containers: [{ name: 'web', image }] },
-      });
+    async find(image, kind = 'Pod') {
+      const metadata = { name: 'web', namespace: 'shop' };
+      const spec = { containers: [{ name: 'web', image }] };
+      const workload = readWorkload(
+        kind === 'Pod'
+          ? { apiVersion: 'v1', kind, metadata, spec }
+          : { apiVersion: 'apps/v1', kind, metadata, spec: { template: { spec } } },
+      );
       assert.ok(workload);
       const context = { nowMs: NOW, rootNamespace: 'weft-system' };
       const found = await signatures.look(parsed.value, { workload }, context);
@@ -294,4 +295,21 @@ test('an identity by certificate is taken while it is good, and where a log is t
   assert.equal(await found(rule(uri, { transparencyLogs: [log.publicPem] })), '');
   const stranger = { transparencyLogs: [createSigner().publicPem] };
   assert.match(await found(rule(uri, stranger)), /inclusion promise could not be verified/);
+});
+
+test('where tags are resolved, a Deployment by tag waits for its Pods, and a Pod by tag is refused', async () => {
+  await using registry = await startFakeRegistry();
+  const image = `${registry.name}/${REPOSITORY}:1`;
+  const keys = [createSigner().publicPem];
+  const allow = [`${registry.name}/*`];
+  const resolving = rigOf(registry, { keys }, { images: { allow, digests: 'resolve' } });
+  assert.deepEqual(await resolving.find(image, 'Deployment'), []);
+  assert.match((await resolving.find(image)).join(), /names no digest/);
+  assert.match(
+    (await rigOf(registry, { keys }).find(image, 'Deployment')).join(),
+    /names no digest/,
+  );
+  const digest = await pushImage(registry, REPOSITORY, 'unsigned');
+  const [unsigned] = await resolving.find(at(registry, digest), 'Deployment');
+  assert.match(unsigned ?? '', /is not signed as it has to be/);
 });

@@ -1,6 +1,11 @@
 // Looks whether the images of a workload are signed as policies ask: asked of their registries once, and remembered by digest.
 import { LRUCache } from 'lru-cache';
-import { askedImages, imageFinding, type UsedImage } from '@weft/model/admission/check-images';
+import {
+  askedImages,
+  imageFinding,
+  isResolvedLater,
+  type UsedImage,
+} from '@weft/model/admission/check-images';
 import { type Finding, holds } from '@weft/model/admission/check-workload';
 import { fitsPattern } from '@weft/model/admission/image-reference';
 import type { SignatureRule } from '@weft/model/admission/image-types';
@@ -53,10 +58,11 @@ export class ImageSignatures {
     const held = holds(policy, request, context);
     if (images === undefined || images.signatures.length === 0 || held.kind === 'not') return [];
     if (held.isLeftOut('imageSignature')) return [];
+    const isLater = isResolvedLater(policy, request);
     const found = await Promise.all(
       askedImages(policy, request, context).flatMap((image) =>
         images.signatures
-          .filter((rule) => isFor(rule, image))
+          .filter((rule) => isFor(rule, image) && !(isLater && hasNoDigest(image)))
           .map((rule) => this.#judge(policy, image, rule)),
       ),
     );
@@ -146,6 +152,8 @@ interface Asked {
 /** What is no name of an image could be meant by any rule. */
 const isFor = ({ images }: SignatureRule, { reference }: UsedImage): boolean =>
   reference === undefined || images.some((pattern) => fitsPattern(reference, pattern));
+
+const hasNoDigest = ({ reference }: UsedImage): boolean => reference?.digest === undefined;
 
 const NO_DIGEST = {
   check: 'imageSignature',

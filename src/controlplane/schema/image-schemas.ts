@@ -58,9 +58,11 @@ export const imagesSection = open(
   'What images are asked for: of containers of every kind, and of volumes.',
   {
     allow: images('Repositories that are approved. Absent: all.'),
-    digests: choice('required: every image is named by its digest.', ['any', 'required'], {
-      default: 'any',
-    }),
+    digests: choice(
+      'required: every image is named by its digest. resolve: Pods that name none get the one that the tag stands for.',
+      ['any', 'required', 'resolve'],
+      { default: 'any' },
+    ),
     signatures: signatureRules('Who must have signed which images; every rule that fits.'),
     whenUnavailable: choice('What holds while a registry cannot be asked.', ['refuse', 'allow'], {
       default: 'refuse',

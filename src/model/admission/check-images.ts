@@ -104,13 +104,19 @@ export function findInImages(
     if (!isApproved && !held.isLeftOut('imageRegistry')) {
       found.push(imageFinding(policy, image, NOT_APPROVED));
     }
-    const isNamedForGood = reference?.digest !== undefined;
-    if (digests === 'required' && !isNamedForGood && !held.isLeftOut('imageDigest')) {
-      found.push(imageFinding(policy, image, NO_DIGEST));
+    const isNamedForGood = reference?.digest !== undefined || isResolvedLater(policy, request);
+    if (digests !== 'any' && !isNamedForGood && !held.isLeftOut('imageDigest')) {
+      found.push(imageFinding(policy, image, digests === 'resolve' ? NOT_RESOLVED : NO_DIGEST));
     }
     return found;
   });
 }
+
+/** What makes Pods may name images by tags: its Pods get digests, and are looked at, when they are made. */
+export const isResolvedLater = (
+  { images }: WorkloadPolicy,
+  { workload }: WorkloadRequest,
+): boolean => images?.digests === 'resolve' && workload.kind !== 'Pod';
 
 const NOT_APPROVED = {
   check: 'imageRegistry',
@@ -124,4 +130,10 @@ const NO_DIGEST = {
   rule: 'digests',
   says: 'can become another image',
   cure: 'name it by its digest: REPOSITORY@sha256:…',
+} as const;
+
+const NOT_RESOLVED = {
+  ...NO_DIGEST,
+  says: 'can become another image, and got no digest',
+  cure: 'see that its registry can be asked for what is in spec.images.allow; or name it by its digest: REPOSITORY@sha256:…',
 } as const;

@@ -8,7 +8,8 @@ export type ImageCheckId = (typeof IMAGE_CHECKS)[number];
 export interface ImagesSection {
   /** Absent: from anywhere. */
   readonly allow: readonly ImagePattern[] | undefined;
-  readonly digests: 'any' | 'required';
+  /** `resolve`: Pods that name none get the one that the tag stands for when they are made; of those in `allow` alone. */
+  readonly digests: 'any' | 'required' | 'resolve';
   /** Images of every rule that fits must be signed as it says. */
   readonly signatures: readonly SignatureRule[];
   /** What holds while a registry cannot be asked. */

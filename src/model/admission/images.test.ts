@@ -102,6 +102,7 @@ const REFUSED: readonly (readonly [object, string, string])[] = [
   [{ allow: [] }, 'spec.images.allow', 'empty-list'],
   [{ allow: ['nginx'] }, 'spec.images.allow[0]', 'bad-image'],
   [{ digests: 'yes' }, 'spec.images.digests', 'unknown-value'],
+  [{ digests: 'resolve' }, 'spec.images.digests', 'no-registry'],
   [{ signatures: [{ images: ['a.test/*'] }] }, 'spec.images.signatures[0]', 'no-signer'],
   [
     { signatures: [{ images: ['a.test/*'], keys: ['x'] }] },
@@ -125,13 +126,23 @@ for (const [images, field, code] of REFUSED) {
   });
 }
 
-function findings(images: object, spec: object): readonly string[] {
-  const workload = readWorkload({
-    apiVersion: 'v1',
-    kind: 'Pod',
-    metadata: { name: 'web', namespace: 'shop' },
-    spec,
-  });
+test('a policy that resolves images of no Pods is told so', () => {
+  const { spec, ...rest } = manifest({ allow: ['a.test/*'], digests: 'resolve' });
+  const kinds = { match: { kinds: ['Deployment'] }, ...(spec as object) };
+  const { problems } = parseWorkloadPolicy({ ...rest, spec: kinds }, 'WorkloadPolicy');
+  assert.deepEqual(
+    problems.map(({ field, code }) => `${field} ${code}`),
+    ['spec.images.digests no-pods'],
+  );
+});
+
+function findings(images: object, spec: object, kind = 'Pod'): readonly string[] {
+  const metadata = { name: 'web', namespace: 'shop' };
+  const workload = readWorkload(
+    kind === 'Pod'
+      ? { apiVersion: 'v1', kind, metadata, spec }
+      : { apiVersion: 'apps/v1', kind, metadata, spec: { template: { spec } } },
+  );
   assert.ok(workload);
   const context = { nowMs: 0, rootNamespace: 'weft-system', captureImage: 'weft.test/weft:1' };
   return findInImages(policyOf(images), { workload }, context).map(
@@ -170,4 +181,25 @@ test('what is no name of an image is approved by nobody, and Weft’s own needs 
   };
   assert.equal(findings({ allow: ['a.test/*'] }, spec).length, 2);
   assert.equal(findings({ allow: ['a.test/*'], allowWeftImage: true }, spec).length, 1);
+});
+
+test('where tags are resolved, a Pod that got no digest is refused, and what makes Pods may name tags of what is approved', () => {
+  const spec = {
+    containers: [
+      { name: 'tag', image: 'a.test/x:1' },
+      { name: 'digest', image: `a.test/x:1@${DIGEST}` },
+      { name: 'other', image: `b.test/x@${DIGEST}` },
+    ],
+  };
+  const images = { allow: ['a.test/*'], digests: 'resolve' };
+  const notApproved =
+    'imageRegistry: container "other": image "b.test/x@' +
+    DIGEST +
+    '" is from nowhere that is approved';
+  assert.deepEqual(findings(images, spec), [
+    'imageDigest: container "tag": image "a.test/x:1" can become another image, and got no digest',
+    notApproved,
+  ]);
+  assert.deepEqual(findings(images, spec, 'Deployment'), [notApproved]);
+  assert.equal(findings({ ...images, digests: 'required' }, spec, 'Deployment').length, 2);
 });

@@ -23,7 +23,11 @@ export function parseImagesSection(reader: Reader, value: unknown): ImagesSectio
     section['allow'] === undefined
       ? undefined
       : parsePatterns(reader, section['allow'], `${FIELD}.allow`);
-  const digests = parseChoice(reader, section['digests'], 'digests', ['any', 'required']);
+  const digests = parseChoice(reader, section['digests'], 'digests', [
+    'any',
+    'required',
+    'resolve',
+  ]);
   const whenUnavailable = parseChoice(reader, section['whenUnavailable'], 'whenUnavailable', [
     'refuse',
     'allow',
@@ -36,7 +40,11 @@ export function parseImagesSection(reader: Reader, value: unknown): ImagesSectio
   if (weft !== undefined && typeof weft !== 'boolean') {
     reader.error(`${FIELD}.allowWeftImage`, 'wrong-type', 'expected true or false');
   }
-  if (allow === undefined && digests !== 'required' && signatures.length === 0) {
+  if (digests === 'resolve' && section['allow'] === undefined) {
+    const cure = 'set spec.images.allow to the repositories that may be asked';
+    reader.error(`${FIELD}.digests`, 'no-registry', 'no registry is named to be asked', cure);
+  }
+  if (allow === undefined && (digests ?? 'any') === 'any' && signatures.length === 0) {
     reader.error(FIELD, 'empty-section', 'asks for nothing', 'set allow, digests or signatures');
   }
   return {

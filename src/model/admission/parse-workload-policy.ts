@@ -45,6 +45,10 @@ export function parseWorkloadPolicy(
   const exemptions = parseExemptions(reader, spec['exemptions'], { scope, checks: CHECK_NAMES });
   const pod = parsePodSection(reader, spec['pod']);
   const images = parseImagesSection(reader, spec['images']);
+  if (images?.digests === 'resolve' && !match.kinds.includes('Pod')) {
+    const cure = 'add Pod to spec.match.kinds';
+    reader.error('spec.images.digests', 'no-pods', 'images are resolved in Pods alone', cure);
+  }
   const vulnerabilities = parseVulnerabilitiesSection(reader, spec['vulnerabilities']);
   if (!SECTIONS.some((section) => spec[section] !== undefined)) {
     const cure = `set one of ${SECTIONS.map((section) => `spec.${section}`).join(', ')}`;
