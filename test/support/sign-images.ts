@@ -129,31 +129,83 @@ function logEntry(
 const PAYLOAD_TYPE = 'application/vnd.in-toto+json';
 const BUNDLE_TYPE = 'application/vnd.dev.sigstore.bundle.v0.3+json';
 
+export interface AttestOptions extends Pick<SignOptions, 'repository' | 'digest' | 'says'> {
+  readonly predicateType: string;
+  readonly predicate: object;
+}
+
+const statementOf = ({ digest, says = digest, predicateType, predicate }: AttestOptions): string =>
+  JSON.stringify({
+    _type: 'https://in-toto.io/Statement/v1',
+    subject: [{ digest: { sha256: says.slice('sha256:'.length) } }],
+    predicateType,
+    predicate,
+  });
+
+/** DSSE's encoding of what is signed. */
+const encoded = (statement: string): Buffer =>
+  Buffer.from(
+    `DSSEv1 ${PAYLOAD_TYPE.length} ${PAYLOAD_TYPE} ${Buffer.byteLength(statement)} ${statement}`,
+  );
+
+const OCI_MANIFEST = 'application/vnd.oci.image.manifest.v1+json';
+
+/** `sha256-….att`, as `cosign attest` keeps it. */
+export async function attestUnderTag(
+  registry: TestRegistry,
+  { privateKey }: TestSigner,
+  options: AttestOptions,
+): Promise<void> {
+  const { repository, digest, predicateType } = options;
+  const statement = statementOf(options);
+  const sig = sign('sha256', encoded(statement), privateKey).toString('base64');
+  const envelope = JSON.stringify({
+    payloadType: PAYLOAD_TYPE,
+    payload: Buffer.from(statement).toString('base64'),
+    signatures: [{ keyid: '', sig }],
+  });
+  const config = '{}';
+  const manifest = {
+    schemaVersion: 2,
+    mediaType: OCI_MANIFEST,
+    config: {
+      mediaType: 'application/vnd.oci.image.config.v1+json',
+      digest: await pushBlob(registry, repository, config),
+      size: config.length,
+    },
+    layers: [
+      {
+        mediaType: 'application/vnd.dsse.envelope.v1+json',
+        digest: await pushBlob(registry, repository, envelope),
+        size: Buffer.byteLength(envelope),
+        annotations: { predicateType },
+      },
+    ],
+  };
+  await pushManifest(registry, repository, manifest, `${digest.replace(':', '-')}.att`);
+}
+
 /** A bundle of version 0.3 under the index `sha256-…`, as where a registry knows no referrers. */
 export async function signAsBundle(
   registry: TestRegistry,
   { privateKey }: TestSigner,
-  options: Pick<SignOptions, 'repository' | 'digest' | 'says'> & {
-    readonly predicateType?: string;
-  },
+  options: Pick<SignOptions, 'repository' | 'digest' | 'says'> & Partial<AttestOptions>,
 ): Promise<void> {
-  const { repository, digest, says = digest } = options;
-  const statement = JSON.stringify({
-    _type: 'https://in-toto.io/Statement/v1',
-    subject: [{ digest: { sha256: says.slice('sha256:'.length) } }],
-    predicateType: options.predicateType ?? 'https://sigstore.dev/cosign/sign/v1',
+  const { repository, digest } = options;
+  const statement = statementOf({
+    predicateType: 'https://sigstore.dev/cosign/sign/v1',
     predicate: {},
+    ...options,
   });
-  const encoded = Buffer.from(
-    `DSSEv1 ${PAYLOAD_TYPE.length} ${PAYLOAD_TYPE} ${Buffer.byteLength(statement)} ${statement}`,
-  );
   const bundle = JSON.stringify({
     mediaType: BUNDLE_TYPE,
     verificationMaterial: { publicKey: { hint: '' }, tlogEntries: [] },
     dsseEnvelope: {
       payload: Buffer.from(statement).toString('base64'),
       payloadType: PAYLOAD_TYPE,
-      signatures: [{ sig: sign('sha256', encoded, privateKey).toString('base64'), keyid: '' }],
+      signatures: [
+        { sig: sign('sha256', encoded(statement), privateKey).toString('base64'), keyid: '' },
+      ],
     },
   });
   const config = '{}';

@@ -86,7 +86,8 @@ export class AttestedReports {
 
   async #look(key: string, { place, digest, rule }: AttestedQuestion): Promise<void> {
     const { registry, nowMs } = this.#options;
-    const before = this.#known.get(key)?.report;
+    const kept = this.#known.get(key);
+    const before = kept?.report;
     const atMs = nowMs();
     let known: Known = { atMs, report: before, isAnswered: false };
     try {
@@ -108,7 +109,9 @@ export class AttestedReports {
       // As a registry that does not answer.
     }
     this.#known.set(key, known);
-    if (known.report !== before) for (const listener of this.#listeners) listener();
+    // Who was not asked for too many that were is asked in the next round.
+    if (known.report === before && kept !== undefined) return;
+    for (const listener of this.#listeners) listener();
   }
 
   #keyOf({ place, digest, rule }: AttestedQuestion): string {

@@ -23,6 +23,10 @@ import { SourceWithRevocations } from '../vulnerabilities/revoked-source.ts';
 import { VulnerabilityWatch, vulnerableByPolicy } from '../vulnerabilities/vulnerability-watch.ts';
 import { EventRecorder } from './events.ts';
 import { type KubernetesControlPlaneOptions, MEMBERSHIP } from './kubernetes-options.ts';
+import { AttestedReports } from '../images/attested-reports.ts';
+import { openRegistry } from '../images/open-images.ts';
+import { NO_REGISTRIES } from '../images/registries-config.ts';
+import type { Registry } from '../images/registry.ts';
 import { LeaderTasks } from './leader-tasks.ts';
 import { leaderTasks } from './leader-work.ts';
 import { recordNewlyRefused, recordWaiting, withRefusalEvents } from './mesh-events.ts';
@@ -71,7 +75,8 @@ export async function openKubernetesControlPlane(
     onWaiting: (reasons) => recordWaiting(events, reasons, { rootNamespace, podName }),
   });
   const named = await withNamedSecrets(objects, { client, clock, random });
-  const revocations = stack.use(openVulnerabilityWatch(named, options));
+  const registry = await openRegistry(options.registries ?? NO_REGISTRIES);
+  const revocations = stack.use(openVulnerabilityWatch(named, options, registry));
   const source = stack.use(new SourceWithRevocations(named, { revocations, rootNamespace }));
   await revocations.firstReading();
   const election = stack.use(
@@ -149,7 +154,9 @@ export async function openKubernetesControlPlane(
     }),
   );
   if (options.webhook !== undefined) {
-    stack.use(await openWebhooks({ core, source, revocations }, options.webhook, options));
+    stack.use(
+      await openWebhooks({ core, source, revocations, registry }, options.webhook, options),
+    );
   }
   const owned = stack.move();
   return { ...core, [Symbol.asyncDispose]: () => owned.disposeAsync() };
@@ -165,12 +172,14 @@ function openVulnerabilityWatch(
     random,
     log,
   }: KubernetesControlPlaneOptions,
+  registry: Registry,
 ): VulnerabilityWatch {
   return new VulnerabilityWatch({
     client,
     source,
     rootNamespace,
     ...(namespaces && { namespaces }),
+    attested: new AttestedReports({ registry, nowMs: () => clock.now() }),
     clock,
     ...(random && { random }),
     log: log.child({ component: 'vulnerabilities' }),

@@ -1,6 +1,6 @@
 // Answers what the API server asks before a Pod or a policy is made: injected how, and refused or warned of why.
-import { findInImages } from '@weft/model/admission/check-images';
-import { findInPod } from '@weft/model/admission/check-workload';
+import { findInImages, imagesOf } from '@weft/model/admission/check-images';
+import { findInPod, holds } from '@weft/model/admission/check-workload';
 import { findInVulnerabilities } from '@weft/model/admission/check-vulnerabilities';
 import { systemClock } from '@weft/model/clock';
 import type { PlainObject } from '@weft/model/policy/reader';
@@ -12,8 +12,8 @@ import type { Source } from '../registry/source.ts';
 import type { WorkloadLook } from '../admission/review-workload.ts';
 import { openWebhookServer, type Review, type WebhookServer } from '../admission/webhook-server.ts';
 import type { Core, ListenAddress } from '../core/open-core.ts';
-import { openImages } from '../images/open-images.ts';
-import { NO_REGISTRIES } from '../images/registries-config.ts';
+import { ImageSignatures } from '../images/image-signatures.ts';
+import type { Registry } from '../images/registry.ts';
 import { reviewInjection } from '../inject/review.ts';
 import type { VulnerabilityWatch } from '../vulnerabilities/vulnerability-watch.ts';
 import { type KubernetesControlPlaneOptions, MEMBERSHIP } from './kubernetes-options.ts';
@@ -21,15 +21,16 @@ import { type KubernetesControlPlaneOptions, MEMBERSHIP } from './kubernetes-opt
 export interface WebhookParts {
   readonly core: Core;
   readonly source: Pick<Source, 'state'>;
-  readonly revocations: Pick<VulnerabilityWatch, 'reportOf'>;
+  readonly revocations: Pick<VulnerabilityWatch, 'reportOf' | 'know'>;
+  readonly registry: Registry;
 }
 
 /**
  * @param source what is in force there counts at once, and not when the mesh was compiled from it
  * @throws Error with the cure when the address cannot be bound.
  */
-export async function openWebhooks(
-  { core, source, revocations }: WebhookParts,
+export function openWebhooks(
+  { core, source, revocations, registry }: WebhookParts,
   address: ListenAddress,
   options: KubernetesControlPlaneOptions,
 ): Promise<WebhookServer> {
@@ -40,7 +41,8 @@ export async function openWebhooks(
   const labelsOf = (request: PlainObject): ReadonlyMap<string, string> | undefined => {
     return namespaceLabelsIn(source.state.snapshot, String(request['namespace']));
   };
-  const images = await openImages(options.registries ?? NO_REGISTRIES, {
+  const images = new ImageSignatures({
+    registry,
     nowMs: () => clock.now(),
     onLooked: (outcome) => metrics.imageLooked(outcome),
   });
@@ -69,8 +71,15 @@ export async function openWebhooks(
 
 const vulnerabilityLook =
   (known: WebhookParts['revocations']): WorkloadLook =>
-  (policy, request, context) =>
-    findInVulnerabilities(policy, request, {
+  async (policy, request, context) => {
+    const { vulnerabilities: section } = policy;
+    const { namespace, spec } = request.workload;
+    // Registries are asked about what is going to run, and not only once it does.
+    if (section !== undefined && holds(policy, request, context).kind === 'held') {
+      await Promise.all(imagesOf(spec).map((image) => known.know(section, image)));
+    }
+    return findInVulnerabilities(policy, request, {
       context,
-      reportOf: (image) => known.reportOf(request.workload.namespace, image),
+      reportOf: (image, of) => known.reportOf(namespace, image, of),
     });
+  };

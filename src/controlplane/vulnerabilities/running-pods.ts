@@ -9,6 +9,7 @@ import { listIn, readWorkload, type Workload } from '@weft/model/admission/workl
 import type { Clock } from '@weft/model/clock';
 import type { PlainObject } from '@weft/model/policy/reader';
 import type { Logger } from 'pino';
+import type { ImageInUse } from './source.ts';
 
 /** What is kept of a Pod. */
 export interface RunningPod {
@@ -152,3 +153,14 @@ export const digestsOf = (
   const there = image.container === undefined ? undefined : pulled.get(image.container);
   return [own, there].filter((one) => one !== undefined);
 };
+
+/** As sources of reports are asked about it. */
+export function imageInUse(pod: RunningPod, image: UsedImage): ImageInUse {
+  const { container = '' } = image;
+  return {
+    namespace: pod.workload.namespace,
+    digests: digestsOf(pod, image),
+    reference: image.reference,
+    ...(container !== '' && { runBy: { workloads: pod.owners, container } }),
+  };
+}
