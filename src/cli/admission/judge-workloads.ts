@@ -7,8 +7,11 @@ import {
   findInPod,
   policyName,
 } from '@weft/model/admission/check-workload';
-import { findInImages } from '@weft/model/admission/check-images';
+import type { RunningPod } from '@weft/controlplane/vulnerabilities/running-pods';
+import { findInImages, type UsedImage } from '@weft/model/admission/check-images';
+import { findInVulnerabilities } from '@weft/model/admission/check-vulnerabilities';
 import type { AdmissionMode, WorkloadPolicy } from '@weft/model/admission/types';
+import type { VulnerabilityReport } from '@weft/model/admission/vulnerability-types';
 import type { Workload } from '@weft/model/admission/workload';
 
 export interface JudgedWorkload {
@@ -32,19 +35,37 @@ export interface Asked {
   readonly workload: Workload;
   readonly place?: string;
   readonly namespaceLabels?: ReadonlyMap<string, string>;
+  /** Of one that runs. */
+  readonly pod?: RunningPod;
+}
+
+export interface JudgeOptions {
+  readonly context: CheckContext;
+  /** Absent: vulnerabilities are not looked at. */
+  readonly reportOf?: (asked: Asked, image: UsedImage) => VulnerabilityReport | undefined;
 }
 
 export function judgeWorkloads(
   asked: Iterable<Asked>,
   policies: readonly WorkloadPolicy[],
-  context: CheckContext,
+  { context, reportOf }: JudgeOptions,
 ): Judged {
-  const workloads = [...asked].map(({ workload, place, namespaceLabels }) => ({
-    name: workloadName(workload),
-    ...(place !== undefined && { place }),
+  const workloads = [...asked].map((one) => ({
+    name: workloadName(one.workload),
+    ...(one.place !== undefined && { place: one.place }),
     findings: policies.flatMap((policy) => {
+      const { workload, namespaceLabels } = one;
       const request = { workload, ...(namespaceLabels && { namespaceLabels }) };
-      return [...findInPod(policy, request, context), ...findInImages(policy, request, context)];
+      return [
+        ...findInPod(policy, request, context),
+        ...findInImages(policy, request, context),
+        ...(reportOf === undefined
+          ? []
+          : findInVulnerabilities(policy, request, {
+              context,
+              reportOf: (image) => reportOf(one, image),
+            })),
+      ];
     }),
   }));
   return { workloads, ended: policies.flatMap((policy) => endedOf(policy, context.nowMs)) };

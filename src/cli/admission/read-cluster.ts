@@ -1,4 +1,5 @@
 // Reads from a cluster what a report is about: policies, namespaces, and the Pods that run.
+import { readRunningPod } from '@weft/controlplane/vulnerabilities/running-pods';
 import type { KubeClient, KubeObject } from '@weft/kube/kube-api';
 import { objectAt, textAt } from '@weft/kube/object-fields';
 import {
@@ -68,7 +69,8 @@ export async function* runningPods(
     const workload = readWorkload({ ...object, apiVersion: 'v1', kind: 'Pod' });
     if (workload === undefined) continue;
     const own = labels.get(workload.namespace);
-    yield { workload, ...(own && { namespaceLabels: own }) };
+    const pod = readRunningPod(object);
+    yield { workload, ...(own && { namespaceLabels: own }), ...(pod && { pod }) };
   }
 }
 

@@ -15,6 +15,7 @@ import {
   judgeWorkloads,
 } from '../admission/judge-workloads.ts';
 import { readClusterPolicies, runningPods } from '../admission/read-cluster.ts';
+import { type KnownReports, readReports } from '../admission/read-reports.ts';
 import { readWorkloads, STDIN } from '../admission/read-workloads.ts';
 import { addClusterOptions, type ClusterFlags, clientOf } from '../install/cluster-options.ts';
 import { complain, examples, print, printJson } from '../output.ts';
@@ -62,7 +63,7 @@ async function runTest(flags: TestFlags): Promise<void> {
     throw new Error('Cannot test: there is no WorkloadPolicy; name its file with --policies');
   }
   if (asked.length === 0) throw new Error('Cannot test: there is no workload in these files');
-  const judged = judgeWorkloads(asked, policies, contextOf(flags, rootNamespace));
+  const judged = judgeWorkloads(asked, policies, { context: contextOf(flags, rootNamespace) });
   tell(judged, { ...flags, all: true });
   if (errors.length > 0) process.exitCode = 1;
 }
@@ -70,12 +71,18 @@ async function runTest(flags: TestFlags): Promise<void> {
 const isOwnKind = (kind: string | undefined): boolean =>
   kind === 'WorkloadPolicy' || kind === 'ClusterWorkloadPolicy';
 
+const NO_REPORTS: Partial<KnownReports> = {};
+
 async function runReport(flags: ReportFlags): Promise<void> {
   using client = clientOf(flags);
   const { policies, problems } = await readClusterPolicies(client);
   problems.forEach(complain);
   const asked = await Array.fromAsync(runningPods(client, flags.in));
-  tell(judgeWorkloads(asked, policies, contextOf(flags, flags.namespace)), flags);
+  const isAsked = policies.some(({ vulnerabilities }) => vulnerabilities !== undefined);
+  const { reportOf, problem } = isAsked ? await readReports(client, undefined) : NO_REPORTS;
+  if (problem !== undefined) complain(`warning: ${problem}`);
+  const context = contextOf(flags, flags.namespace);
+  tell(judgeWorkloads(asked, policies, { context, ...(reportOf && { reportOf }) }), flags);
   if (problems.length > 0) process.exitCode = 1;
 }
 
