@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { parseWorkloadPolicy } from '@weft/model/admission/parse-workload-policy';
+import { IMAGE_CHECKS } from '@weft/model/admission/image-types';
 import { POD_CHECKS } from '@weft/model/admission/types';
 import { isPlainObject } from '@weft/model/policy/reader';
 import { parse } from 'yaml';
@@ -53,6 +54,6 @@ test('docs/admission.md names every check, and no other', () => {
   const named = rows.flatMap((line) => line.split('`')[1] ?? []);
   assert.deepEqual(
     named.filter((name) => name !== 'Accepted').toSorted(),
-    [...POD_CHECKS].toSorted(),
+    [...POD_CHECKS, ...IMAGE_CHECKS].toSorted(),
   );
 });
