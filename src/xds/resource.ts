@@ -1,4 +1,4 @@
-// The five kinds of resource, their type URLs, and a resource once encoded: name, version and bytes.
+// The five kinds of resource, their type URLs, types that are handed on unread, and a resource once encoded: name, version and bytes.
 import type { Cluster } from './resources/cluster.ts';
 import type { ClusterLoadAssignment } from './resources/endpoint.ts';
 import type { Listener } from './resources/listener.ts';
@@ -31,9 +31,20 @@ export const TYPE_URLS: { readonly [K in ResourceKind]: string } = {
   secret: 'type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret',
 };
 
+/** The whole URL of a type that nothing here reads: its resources are handed on as they are. */
+export type OpaqueKind = `${string}/${string}`;
+/** Whatever a stream may ask for. */
+export type StreamKind = ResourceKind | OpaqueKind;
+
+export const isOpaqueKind = (kind: string): kind is OpaqueKind => kind.includes('/');
+const isResourceKind = (kind: StreamKind): kind is ResourceKind => Object.hasOwn(TYPE_URLS, kind);
+
+export const typeUrlOf = (kind: StreamKind): string =>
+  isResourceKind(kind) ? TYPE_URLS[kind] : kind;
+
 /** A resource as it goes over the wire; made once and shared by every stream that is sent it. */
-export interface EncodedResource {
-  readonly kind: ResourceKind;
+export interface EncodedResource<K extends StreamKind = ResourceKind> {
+  readonly kind: K;
   readonly name: string;
   /** Hash of the content: equal versions mean equal bytes. */
   readonly version: string;
@@ -49,4 +60,30 @@ export interface ResourceView {
   readonly revision: number;
   get(kind: ResourceKind, name: string): EncodedResource | undefined;
   list(kind: ResourceKind): Iterable<EncodedResource>;
+  /** Of types that nothing here reads; absent where none is served. */
+  readonly opaque?: OpaqueView;
+  /** The version to announce for a kind as a whole; absent: the protocol makes one of what the client holds. */
+  readonly announced?: (kind: StreamKind) => string | undefined;
+}
+
+export interface OpaqueView {
+  get(kind: OpaqueKind, name: string): EncodedResource<OpaqueKind> | undefined;
+  list(kind: OpaqueKind): Iterable<EncodedResource<OpaqueKind>>;
+}
+
+/** A resource of any kind that a view holds. */
+export function resourceIn(
+  view: ResourceView,
+  kind: StreamKind,
+  name: string,
+): EncodedResource<StreamKind> | undefined {
+  return isResourceKind(kind) ? view.get(kind, name) : view.opaque?.get(kind, name);
+}
+
+/** All resources of any kind that a view holds. */
+export function resourcesIn(
+  view: ResourceView,
+  kind: StreamKind,
+): Iterable<EncodedResource<StreamKind>> {
+  return isResourceKind(kind) ? view.list(kind) : (view.opaque?.list(kind) ?? []);
 }

@@ -3,7 +3,7 @@ import { type Server, status } from '@grpc/grpc-js';
 import { type Clock, systemClock } from '@weft/model/clock';
 import type { SpiffeId } from '@weft/model/identity';
 import { type Answer, isInForce } from '@weft/xds/protocol/session';
-import type { ResourceKind } from '@weft/xds/resource';
+import type { ResourceKind, StreamKind } from '@weft/xds/resource';
 import type { Logger } from 'pino';
 import { DEFAULT_XDS_LIMITS, type XdsLimits } from './limits.ts';
 import { noXdsMetrics, type XdsMetrics } from './metrics.ts';
@@ -34,7 +34,7 @@ export interface AdsServerOptions {
 /** One answer of one proxy. */
 export interface AnswerEvent {
   readonly proxy: ProxyRef;
-  readonly kind: ResourceKind;
+  readonly kind: StreamKind;
   readonly answer: Answer;
 }
 
@@ -152,7 +152,7 @@ export class AdsServer implements Disposable {
     return count <= this.#context.limits.maxStreamsPerProxy;
   }
 
-  #answered(session: StreamSession, kind: ResourceKind, answer: Answer): void {
+  #answered(session: StreamSession, kind: StreamKind, answer: Answer): void {
     const { proxy } = session;
     if (proxy === undefined) return;
     for (const listener of this.#listeners) listener({ proxy, kind, answer });

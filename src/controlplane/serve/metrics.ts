@@ -1,5 +1,5 @@
 // What serving streams counts; the functions are given by whoever keeps the counters.
-import type { ResourceKind } from '@weft/xds/resource';
+import type { StreamKind } from '@weft/xds/resource';
 import type { Variant } from '@weft/xds/protocol/subscription';
 
 /** Why a stream ended. */
@@ -20,18 +20,18 @@ export type EndReason =
 export interface XdsMetrics {
   streamOpened(variant: Variant): void;
   streamEnded(variant: Variant, reason: EndReason): void;
-  requestReceived(kind: ResourceKind): void;
+  requestReceived(kind: StreamKind): void;
   /** A request for a type that is not served. */
   unknownTypeRequested(): void;
   /** A request was left unread for a while. */
   requestDelayed(): void;
-  staleNonceReceived(kind: ResourceKind): void;
+  staleNonceReceived(kind: StreamKind): void;
   responseSent(
-    kind: ResourceKind,
+    kind: StreamKind,
     size: { readonly resources: number; readonly bytes: number },
   ): void;
-  responseAccepted(kind: ResourceKind): void;
-  responseRefused(kind: ResourceKind): void;
+  responseAccepted(kind: StreamKind): void;
+  responseRefused(kind: StreamKind): void;
   /** From the start of a change until the last stream was told, as far as outboxes allowed. */
   changeServed(durationMs: number, streams: number): void;
 }

@@ -6,10 +6,10 @@ import {
   type Subscription,
   type Variant,
 } from '@weft/xds/protocol/subscription';
-import type { ResourceKind } from '@weft/xds/resource';
+import type { StreamKind } from '@weft/xds/resource';
 
 export interface KindReport {
-  readonly kind: ResourceKind;
+  readonly kind: StreamKind;
   readonly isWildcard: boolean;
   /** Names asked for. */
   readonly subscribed: number;

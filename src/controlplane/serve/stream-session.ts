@@ -14,7 +14,15 @@ import {
 } from '@weft/xds/protocol/session';
 import { readSotwRequest, writeSotwResponse } from '@weft/xds/protocol/sotw';
 import type { PlainMessage } from '@weft/xds/registry';
-import { RESOURCE_ORDER, type ResourceKind, TYPE_URLS } from '@weft/xds/resource';
+import {
+  isOpaqueKind,
+  type OpaqueKind,
+  RESOURCE_ORDER,
+  type ResourceKind,
+  type StreamKind,
+  TYPE_URLS,
+  typeUrlOf,
+} from '@weft/xds/resource';
 import type { Logger } from 'pino';
 import type { XdsLimits } from './limits.ts';
 import type { EndReason, XdsMetrics } from './metrics.ts';
@@ -37,12 +45,15 @@ export interface StreamContext {
   readonly identifier: string;
   /** May this proxy have one more stream? Called once, when the stream says who it is. */
   readonly admit: (proxy: ProxyRef) => boolean;
-  readonly onAnswer: (session: StreamSession, kind: ResourceKind, answer: Answer) => void;
+  readonly onAnswer: (session: StreamSession, kind: StreamKind, answer: Answer) => void;
 }
 
 const KIND_BY_TYPE_URL: ReadonlyMap<string, ResourceKind> = new Map(
   RESOURCE_ORDER.map((kind) => [TYPE_URLS[kind], kind]),
 );
+
+/** Types of one stream, those that nothing here reads among them. */
+const MAX_KINDS = 32;
 
 const RESOLUTION_STATUS = {
   'identity-mismatch': status.PERMISSION_DENIED,
@@ -207,7 +218,7 @@ export class StreamSession {
   }
 
   /** @returns `undefined` when the request needs no answer, or the stream was ended. */
-  #kindOf(message: PlainMessage): ResourceKind | undefined {
+  #kindOf(message: PlainMessage): StreamKind | undefined {
     const typeUrl = textOf(message, 'type_url');
     const { kind } = this.#method;
     if (kind !== undefined) {
@@ -219,13 +230,22 @@ export class StreamSession {
       this.end('bad-request', status.INVALID_ARGUMENT, 'a request must name its type_url');
       return undefined;
     }
-    const found = KIND_BY_TYPE_URL.get(typeUrl);
+    const found = KIND_BY_TYPE_URL.get(typeUrl) ?? this.#opaqueKindOf(typeUrl);
     // Silence is the protocol's way to say that there is nothing of a type.
     if (found === undefined) this.#context.metrics.unknownTypeRequested();
     return found;
   }
 
-  #digest(kind: ResourceKind, outcome: RequestOutcome): boolean {
+  #opaqueKindOf(typeUrl: string): OpaqueKind | undefined {
+    const { servesType } = this.#context.views;
+    if (servesType === undefined || !isOpaqueKind(typeUrl) || !servesType(typeUrl))
+      return undefined;
+    const { subscriptions } = this.#session;
+    const isNew = !subscriptions.has(typeUrl);
+    return isNew && subscriptions.size >= MAX_KINDS ? undefined : typeUrl;
+  }
+
+  #digest(kind: StreamKind, outcome: RequestOutcome): boolean {
     const { metrics, log, onAnswer } = this.#context;
     if (!outcome.ok) {
       const isTooMany = outcome.code === 'too-many-names';
@@ -239,7 +259,7 @@ export class StreamSession {
     if (answer?.kind === 'refused') {
       metrics.responseRefused(kind);
       const { nonce, message, names } = answer.refusal;
-      const typeUrl = TYPE_URLS[kind];
+      const typeUrl = typeUrlOf(kind);
       log.warn({ proxyId: this.proxy?.id, typeUrl, nonce, names, error: message }, 'nack received');
     }
     if (answer !== undefined) onAnswer(this, kind, answer);

@@ -1,6 +1,6 @@
 // The seam between what the mesh is (compile, resources) and who is served (streams): who a proxy is, and its view.
 import type { SpiffeId } from '@weft/model/identity';
-import type { ResourceView } from '@weft/xds/resource';
+import type { OpaqueKind, ResourceView } from '@weft/xds/resource';
 
 /** What a stream's first request says of its proxy. Claims only: nothing here is believed unchecked. */
 export interface NodeClaim {
@@ -43,6 +43,8 @@ export interface ViewSource {
   resolve(claim: NodeClaim, identity: SpiffeId): ProxyResolution;
   /** The proxy's view at the newest revision; cheap, for it is asked at every change. */
   viewFor(proxy: ProxyRef): ResourceView;
+  /** Whether views hold resources of a type that nothing here reads; absent: of none. */
+  readonly servesType?: (typeUrl: OpaqueKind) => boolean;
   /** Called after every new revision, already coalesced. */
   subscribe(listener: (change: ViewChange) => void): Disposable;
 }

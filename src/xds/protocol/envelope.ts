@@ -1,10 +1,12 @@
 // Writes response envelopes around resources that are encoded already: their bytes are copied, never made again.
-import { type EncodedResource, TYPE_URLS } from '../resource.ts';
+import { type EncodedResource, type StreamKind, typeUrlOf } from '../resource.ts';
+
+type AnyResource = EncodedResource<StreamKind>;
 
 /** Protobuf's wire type of length-delimited fields; all that an envelope has. */
 const LENGTH_DELIMITED = 2;
 
-type Prefixes = WeakMap<EncodedResource, Uint8Array>;
+type Prefixes = WeakMap<AnyResource, Uint8Array>;
 /** What stands before a resource's bytes is the same on every stream. */
 const anyPrefixes: Prefixes = new WeakMap();
 const resourcePrefixes: Prefixes = new WeakMap();
@@ -22,7 +24,7 @@ export function messageField(number: number, content: Uint8Array): Uint8Array {
 }
 
 /** `DiscoveryResponse.resources` (an Any) without its last bytes: the resource itself follows. */
-export function anyPrefix(resource: EncodedResource): Uint8Array {
+export function anyPrefix(resource: AnyResource): Uint8Array {
   return remembered(anyPrefixes, resource, () => {
     const head = anyHead(resource);
     return Buffer.concat([fieldHead(2, head.byteLength + resource.bytes.byteLength), head]);
@@ -33,7 +35,7 @@ export function anyPrefix(resource: EncodedResource): Uint8Array {
  * `DeltaDiscoveryResponse.resources` without the resource's bytes, which follow: the Any is written last, so that
  * they end the field. Readers take fields in any order.
  */
-export function resourcePrefix(resource: EncodedResource): Uint8Array {
+export function resourcePrefix(resource: AnyResource): Uint8Array {
   return remembered(resourcePrefixes, resource, () => {
     const any = anyHead(resource);
     const anyLength = any.byteLength + resource.bytes.byteLength;
@@ -47,15 +49,11 @@ export function resourcePrefix(resource: EncodedResource): Uint8Array {
 }
 
 /** Type URL and the head of the value. An empty value is written too, so that every Any has the same form. */
-function anyHead({ kind, bytes }: EncodedResource): Buffer {
-  return Buffer.concat([textField(1, TYPE_URLS[kind]), fieldHead(2, bytes.byteLength)]);
+function anyHead({ kind, bytes }: AnyResource): Buffer {
+  return Buffer.concat([textField(1, typeUrlOf(kind)), fieldHead(2, bytes.byteLength)]);
 }
 
-function remembered(
-  prefixes: Prefixes,
-  resource: EncodedResource,
-  make: () => Uint8Array,
-): Uint8Array {
+function remembered(prefixes: Prefixes, resource: AnyResource, make: () => Uint8Array): Uint8Array {
   const known = prefixes.get(resource);
   if (known !== undefined) return known;
   const made = make();

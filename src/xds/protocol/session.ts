@@ -1,14 +1,17 @@
 // Decides, for one stream, what a request means and which response is due next; no I/O, no clock.
 import { createHash } from 'node:crypto';
 import {
-  type EncodedResource,
+  isOpaqueKind,
   RESOURCE_ORDER,
-  type ResourceKind,
+  resourceIn,
+  resourcesIn,
   type ResourceView,
+  type StreamKind,
 } from '../resource.ts';
 import {
   ABSENT,
   addNames,
+  type AnyResource,
   type Changes,
   changesOf,
   createSubscription,
@@ -58,7 +61,7 @@ export type NameChange =
     };
 
 export interface StreamRequest {
-  readonly kind: ResourceKind;
+  readonly kind: StreamKind;
   /** Of the response that is answered; empty when none is. */
   readonly nonce: string;
   /** Present when that response is refused. */
@@ -67,11 +70,14 @@ export interface StreamRequest {
 }
 
 export interface StreamResponse {
-  readonly kind: ResourceKind;
+  readonly kind: StreamKind;
   readonly nonce: string;
-  /** Hash over the names and versions that the client holds of this kind when it has taken this response. */
+  /**
+   * What the view announces; otherwise a hash over the names and versions that the client holds of this kind when it
+   * has taken this response, and nothing in delta, where each resource has its own.
+   */
   readonly version: string;
-  readonly resources: readonly EncodedResource[];
+  readonly resources: readonly AnyResource[];
   /** Delta only: names that are gone, or never were. */
   readonly removed: readonly string[];
 }
@@ -96,7 +102,7 @@ export type RequestOutcome =
 export interface Session {
   readonly variant: Variant;
   readonly limits: SessionLimits;
-  readonly subscriptions: Map<ResourceKind, Subscription>;
+  readonly subscriptions: Map<StreamKind, Subscription>;
   nonces: number;
 }
 
@@ -123,8 +129,9 @@ export function takeRequest(
   if (request.names.kind === 'replace') {
     if (isStale) return { ok: true, answer: undefined, isStale };
     const answer = takeAnswer(sub, request, atMs);
+    const isLatest = known !== undefined && request.nonce === sub.lastNonce;
     replaceNames(sub, request.names.names, {
-      isRepeat: known !== undefined && answer === undefined && request.error === undefined,
+      isRepeat: isLatest && answer === undefined && request.error === undefined,
     });
     return { ok: true, answer, isStale };
   }
@@ -134,11 +141,9 @@ export function takeRequest(
   return { ok: true, answer, isStale };
 }
 
-/** A whole list is judged by the last response; a difference without a nonce answers nothing and is never stale. */
-function isStaleNonce(sub: Subscription, nonce: string): boolean {
-  if (sub.variant === 'delta' && nonce === '') return false;
-  return nonce !== sub.lastNonce;
-}
+/** What has no nonce answers nothing: it was sent for its names alone, which are the newest. */
+const isStaleNonce = (sub: Subscription, nonce: string): boolean =>
+  nonce !== '' && nonce !== sub.lastNonce;
 
 function takeAnswer(sub: Subscription, request: StreamRequest, atMs: number): Answer | undefined {
   const { inFlight } = sub;
@@ -155,8 +160,8 @@ function checkNames(session: Session, { kind, names }: StreamRequest): RequestOu
     names.kind === 'replace'
       ? names.names
       : [...names.subscribe, ...names.unsubscribe, ...names.initialVersions.keys()];
-  if (given.some((name) => name === '' || name.length > maxNameLength)) {
-    const reason = `a ${kind} name is empty or longer than ${maxNameLength}`;
+  if (given.some((name) => name.length > maxNameLength)) {
+    const reason = `a ${kind} name is longer than ${maxNameLength}`;
     return { ok: false, code: 'bad-name', reason };
   }
   let others = 0;
@@ -189,6 +194,8 @@ function replaceNames(
   options: { readonly isRepeat: boolean },
 ): void {
   const names = new Set(given);
+  // An empty name is nobody's. Clients say by it that they ask for nothing, not for everything.
+  if (names.delete('')) sub.hasGivenNames = true;
   if (names.size === 0 && isLegacyWildcard(sub)) {
     openWildcard(sub);
     return;
@@ -214,8 +221,9 @@ function adjustNames(
   options: { readonly isFirst: boolean },
 ): void {
   if (options.isFirst && names.subscribe.length === 0 && isLegacyWildcard(sub)) openWildcard(sub);
+  const subscribe = names.subscribe.filter((name) => name !== '');
   if (names.unsubscribe.length > 0) dropNames(sub, names.unsubscribe);
-  if (names.subscribe.length > 0) addNames(sub, names.subscribe);
+  if (subscribe.length > 0) addNames(sub, subscribe);
   if (options.isFirst) seedVersions(sub, names.initialVersions);
 }
 
@@ -225,7 +233,7 @@ type Phase = 'make' | 'break';
  * Make before break: what is new or changed goes out in the order in which it is referred to, what is gone in the
  * reverse. Secrets are referred to by name and stand outside of the order.
  */
-const STEPS: readonly { readonly kind: ResourceKind; readonly phase: Phase }[] = [
+const STEPS: readonly { readonly kind: StreamKind; readonly phase: Phase }[] = [
   { kind: 'secret', phase: 'make' },
   ...RESOURCE_ORDER.filter((kind) => kind !== 'secret').map((kind) => ({
     kind,
@@ -242,7 +250,10 @@ const STEPS: readonly { readonly kind: ResourceKind; readonly phase: Phase }[] =
  * response in flight at most, so what changes meanwhile is merged into the next, and a client that does not answer
  * costs nothing. What waits for an answer holds back what comes after it in the order.
  */
-export function nextResponse(session: Session, view: ResourceView): StreamResponse | undefined {
+export const nextResponse = (session: Session, view: ResourceView): StreamResponse | undefined =>
+  orderedResponse(session, view) ?? opaqueResponse(session, view);
+
+function orderedResponse(session: Session, view: ResourceView): StreamResponse | undefined {
   let waitsForClusters = false;
   for (const { kind, phase } of STEPS) {
     // The answer to clusters may be waiting for endpoints: nothing else passes them.
@@ -254,6 +265,18 @@ export function nextResponse(session: Session, view: ResourceView): StreamRespon
     if (sub.inFlight === undefined) return respond(session, sub, { changes, phase, view });
     if (kind === 'cluster' && phase === 'make') waitsForClusters = true;
     else if (kind !== 'secret') return undefined;
+  }
+  return undefined;
+}
+
+/** What a type that nothing here reads refers to is unknown: it stands outside of the order. */
+function opaqueResponse(session: Session, view: ResourceView): StreamResponse | undefined {
+  for (const sub of session.subscriptions.values()) {
+    if (!isOpaqueKind(sub.kind) || sub.inFlight !== undefined) continue;
+    const changes = changesOf(sub, view);
+    for (const phase of ['make', 'break'] as const) {
+      if (hasWork(sub, changes, phase)) return respond(session, sub, { changes, phase, view });
+    }
   }
   return undefined;
 }
@@ -271,9 +294,13 @@ interface Due {
 
 function respond(session: Session, sub: Subscription, due: Due): StreamResponse {
   const nonce = String(++session.nonces);
-  const content = sub.isFullSet ? fullSet(sub, due) : difference(sub, due, session.limits);
+  // Where nothing else is on the stream, nothing on it refers to what is gone.
+  const keepsGone = due.phase === 'make' && session.subscriptions.size > 1;
+  const content = sub.isFullSet
+    ? fullSet(sub, { view: due.view, keepsGone })
+    : difference(sub, due, session.limits);
   const { resources, removed } = content;
-  const version = versionAfter(sub, resources, removed);
+  const version = due.view.announced?.(sub.kind) ?? versionAfter(sub, resources, removed);
   if (sub.kind === 'cluster') oweEndpoints(session, sub, resources);
   noteSent(sub, { nonce, version, resources, removed });
   // State of the world leaves out what is gone; only delta names it.
@@ -288,11 +315,11 @@ function respond(session: Session, sub: Subscription, due: Due): StreamResponse 
 function oweEndpoints(
   session: Session,
   clusters: Subscription,
-  resources: readonly EncodedResource[],
+  resources: readonly AnyResource[],
 ): void {
   const endpoints = session.subscriptions.get('endpoints');
   if (endpoints === undefined) return;
-  const isChanged = ({ name, version }: EncodedResource): boolean => {
+  const isChanged = ({ name, version }: AnyResource): boolean => {
     const sent = clusters.entries.get(name)?.sent;
     return sent !== undefined && sent !== ABSENT && sent !== version;
   };
@@ -303,7 +330,7 @@ function oweEndpoints(
 }
 
 interface Content {
-  readonly resources: readonly EncodedResource[];
+  readonly resources: readonly AnyResource[];
   readonly removed: readonly string[];
 }
 
@@ -311,7 +338,7 @@ function difference(sub: Subscription, due: Due, limits: SessionLimits): Content
   const { made, missing, gone } = due.changes;
   if (due.phase === 'break') return { resources: [], removed: gone };
   let bytes = 0;
-  const fitting: EncodedResource[] = [];
+  const fitting: AnyResource[] = [];
   for (const resource of made) {
     bytes += resource.bytes.byteLength + resource.name.length;
     if (fitting.length > 0 && bytes > limits.maxResponseBytes) break;
@@ -321,16 +348,19 @@ function difference(sub: Subscription, due: Due, limits: SessionLimits): Content
 }
 
 /** While something is being made, what is gone stays in the set: listeners and routes may still name it. */
-function fullSet(sub: Subscription, { phase, view }: Due): Content {
-  const listed = new Map<string, EncodedResource>();
+function fullSet(
+  sub: Subscription,
+  { view, keepsGone }: { readonly view: ResourceView; readonly keepsGone: boolean },
+): Content {
+  const listed = new Map<string, AnyResource>();
   if (sub.isWildcard) {
-    for (const resource of view.list(sub.kind)) listed.set(resource.name, resource);
+    for (const resource of resourcesIn(view, sub.kind)) listed.set(resource.name, resource);
   }
-  const resources: EncodedResource[] = [];
+  const resources: AnyResource[] = [];
   const removed: string[] = [];
   for (const [name, entry] of sub.entries) {
-    const current = entry.isNamed ? view.get(sub.kind, name) : listed.get(name);
-    const kept = phase === 'make' ? entry.held : undefined;
+    const current = entry.isNamed ? resourceIn(view, sub.kind, name) : listed.get(name);
+    const kept = keepsGone ? entry.held : undefined;
     const resource = current ?? kept;
     if (resource === undefined) removed.push(name);
     else resources.push(resource);
@@ -340,7 +370,7 @@ function fullSet(sub: Subscription, { phase, view }: Due): Content {
 
 function versionAfter(
   sub: Subscription,
-  resources: readonly EncodedResource[],
+  resources: readonly AnyResource[],
   removed: readonly string[],
 ): string {
   // Delta has a version for each resource; the client ignores one for the whole.
@@ -359,7 +389,7 @@ function versionAfter(
 /** Whether the client has acknowledged exactly this version and nothing since. */
 export function isInForce(
   session: Session,
-  resource: { readonly kind: ResourceKind; readonly name: string; readonly version: string },
+  resource: { readonly kind: StreamKind; readonly name: string; readonly version: string },
 ): boolean {
   const entry = session.subscriptions.get(resource.kind)?.entries.get(resource.name);
   return entry?.acked === resource.version;

@@ -1,8 +1,17 @@
 // Owns what one stream has of one kind: what was asked for, what was sent, and what the client says is in force.
-import type { EncodedResource, ResourceKind, ResourceView } from '../resource.ts';
+import {
+  type EncodedResource,
+  resourceIn,
+  resourcesIn,
+  type ResourceView,
+  type StreamKind,
+} from '../resource.ts';
 
 /** `delta` sends differences; state of the world (`sotw`) sends whole sets of some kinds. */
 export type Variant = 'sotw' | 'delta';
+
+/** Of whatever kind. */
+export type AnyResource = EncodedResource<StreamKind>;
 
 /** Stands for "there is no such resource" where a version is expected; no content has an empty hash. */
 export const ABSENT = '';
@@ -21,7 +30,7 @@ interface Entry {
   /** The version that the client refused last, until it accepts one. */
   rejected: string | undefined;
   /** What was sent, where a later full set may have to repeat it. */
-  held: EncodedResource | undefined;
+  held: AnyResource | undefined;
 }
 
 /** A response that the client has not answered yet. */
@@ -45,7 +54,7 @@ export interface Refusal {
 /** Differences between what the client has and what the view holds. */
 export interface Changes {
   /** New, changed, or asked for anew. */
-  readonly made: readonly EncodedResource[];
+  readonly made: readonly AnyResource[];
   /** Asked for and not there; only delta can say so. */
   readonly missing: readonly string[];
   /** The client has them, the view no longer. */
@@ -53,7 +62,7 @@ export interface Changes {
 }
 
 export interface Subscription {
-  readonly kind: ResourceKind;
+  readonly kind: StreamKind;
   readonly variant: Variant;
   /** State of the world: a response for listeners or clusters holds all of them; what it lacks is gone. */
   readonly isFullSet: boolean;
@@ -79,9 +88,9 @@ export const MAX_REFUSAL_CHARS = 4_096;
 /** How many names a refusal remembers. */
 const MAX_REFUSAL_NAMES = 64;
 
-const isFullSetKind = (kind: ResourceKind): boolean => kind === 'listener' || kind === 'cluster';
+const isFullSetKind = (kind: StreamKind): boolean => kind === 'listener' || kind === 'cluster';
 
-export function createSubscription(kind: ResourceKind, variant: Variant): Subscription {
+export function createSubscription(kind: StreamKind, variant: Variant): Subscription {
   return {
     kind,
     variant,
@@ -183,7 +192,7 @@ export const isLegacyWildcard = (sub: Subscription): boolean =>
 export function seedVersions(sub: Subscription, versions: ReadonlyMap<string, string>): void {
   for (const [name, version] of versions) {
     const known = sub.entries.get(name);
-    if (version === ABSENT || (known === undefined && !sub.isWildcard)) continue;
+    if (name === '' || version === ABSENT || (known === undefined && !sub.isWildcard)) continue;
     const entry = known ?? createEntry(false);
     entry.sent = version;
     entry.acked = version;
@@ -199,11 +208,11 @@ export function seedVersions(sub: Subscription, versions: ReadonlyMap<string, st
 export function changesOf(sub: Subscription, view: ResourceView): Changes {
   if (sub.changes !== undefined && sub.comparedRevision === view.revision) return sub.changes;
   const listed = sub.isWildcard ? listAll(sub, view) : undefined;
-  const made: EncodedResource[] = [];
+  const made: AnyResource[] = [];
   const missing: string[] = [];
   const gone: string[] = [];
   for (const [name, entry] of sub.entries) {
-    const resource = entry.isNamed ? view.get(sub.kind, name) : listed?.get(name);
+    const resource = entry.isNamed ? resourceIn(view, sub.kind, name) : listed?.get(name);
     if (resource !== undefined) {
       if (entry.isOwed || entry.sent !== resource.version) made.push(resource);
     } else if (entry.isOwed || (entry.isNamed && entry.sent === undefined)) missing.push(name);
@@ -216,9 +225,9 @@ export function changesOf(sub: Subscription, view: ResourceView): Changes {
   return changes;
 }
 
-function listAll(sub: Subscription, view: ResourceView): Map<string, EncodedResource> {
-  const listed = new Map<string, EncodedResource>();
-  for (const resource of view.list(sub.kind)) {
+function listAll(sub: Subscription, view: ResourceView): Map<string, AnyResource> {
+  const listed = new Map<string, AnyResource>();
+  for (const resource of resourcesIn(view, sub.kind)) {
     listed.set(resource.name, resource);
     if (!sub.entries.has(resource.name)) sub.entries.set(resource.name, createEntry(false));
   }
@@ -252,7 +261,7 @@ export function noteSent(
   response: {
     readonly nonce: string;
     readonly version: string;
-    readonly resources: readonly EncodedResource[];
+    readonly resources: readonly AnyResource[];
     readonly removed: readonly string[];
   },
 ): void {
