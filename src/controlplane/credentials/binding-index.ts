@@ -4,6 +4,7 @@ import type { CredentialBinding } from '@weft/model/credentials/types';
 import type { Workload } from '@weft/model/mesh/mesh';
 import type { RegistryObject, Snapshot } from '@weft/model/mesh/objects';
 import { differences } from '../registry/persistent-map.ts';
+import { isRevoked } from '../vulnerabilities/revoked-label.ts';
 
 const NONE: readonly CredentialBinding[] = [];
 const NOTHING: Grants = { byName: new Map(), refused: [] };
@@ -70,7 +71,7 @@ export class BindingIndex {
   /** The same object until bindings or the workload are others. */
   grantsOf(workload: Workload): Grants {
     const bindings = this.in(workload.namespace);
-    if (bindings.length === 0) return NOTHING;
+    if (bindings.length === 0 || isRevoked(workload)) return NOTHING;
     const known = this.#grants.get(workload) ?? grantsOf(bindings, workload);
     this.#grants.set(workload, known);
     return known;
@@ -78,7 +79,7 @@ export class BindingIndex {
 
   /** Whether any binding selects it. */
   hasAny(workload: Workload | undefined): boolean {
-    if (workload === undefined) return false;
+    if (workload === undefined || isRevoked(workload)) return false;
     return this.in(workload.namespace).some((binding) => selectsWorkload(binding, workload));
   }
 }

@@ -8,6 +8,7 @@ import fc from 'fast-check';
 import { podOf } from '../../../test/support/mesh-objects.ts';
 import { SHOP, WEB } from '../../../test/support/mesh-bench.ts';
 import { eventually } from '../../../test/support/lab-wait.ts';
+import { REVOKED_LABEL } from '../vulnerabilities/revoked-label.ts';
 import { readWatchRequest } from './watch-request.ts';
 import { bindingOf, createCredentialRig, DB } from './testing/credential-rig.ts';
 
@@ -159,6 +160,18 @@ test('a Pod whose labels change loses what was granted to those it had', async (
   const other = { ...WEB, meta: { ...WEB.meta, labels: new Map([['app', 'former']]) } };
   rig.change([...SHOP.filter((one) => one !== WEB), other, binding]);
   await web.until(({ held }) => held.size === 0, 'the withdrawal');
+});
+
+test('a Pod that has lost its identity loses what was granted to it (threat: a credential that outlives the identity)', async () => {
+  await using rig = await createCredentialRig();
+  rig.source.put('shop/db', '7', { password: SECRET });
+  const web = rig.watch('web');
+  await web.until(({ held }) => held.has('db'), 'the credential');
+  const labels = new Map([...WEB.meta.labels, [REVOKED_LABEL, 'true']]);
+  const lost = { ...WEB, meta: { ...WEB.meta, labels } };
+  rig.change([...SHOP.filter((one) => one !== WEB), lost, DB]);
+  await web.until(({ held }) => held.size === 0, 'the withdrawal');
+  assert.equal(rig.part.isGranted('web-1.shop'), false);
 });
 
 test('a Pod that goes, or becomes another identity, loses everything and its stream', async () => {

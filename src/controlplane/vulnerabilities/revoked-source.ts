@@ -5,9 +5,8 @@ import type { KubernetesSource } from '../registry/kubernetes/kubernetes-source.
 import { PersistentMap } from '../registry/persistent-map.ts';
 import type { SourceState } from '../registry/source.ts';
 import type { RevokedPod } from './judge-pods.ts';
+import { REVOKED_LABEL } from './revoked-label.ts';
 
-/** Label of Pods that have lost their identity; in snapshots alone, the cluster's objects stay as they are. */
-const REVOKED = 'weft.dev/identity-revoked';
 /** Names that nobody's objects can have. */
 export const REVOKED_CALLERS = 'weft:revoked-callers';
 export const REVOKED_WORKLOADS = 'weft:revoked-workloads';
@@ -33,7 +32,7 @@ export function revocationEntries(
   const policies = [
     denial(REVOKED_WORKLOADS, {
       namespace: rootNamespace,
-      selector: new Map([[REVOKED, 'true']]),
+      selector: new Map([[REVOKED_LABEL, 'true']]),
       rules: [{ from: undefined, to: undefined, when: [] }],
     }),
     ...(rules.length === 0
@@ -90,7 +89,7 @@ const known = new WeakMap<PodObject, PodObject>();
 function marked(pod: PodObject): PodObject {
   const found = known.get(pod);
   if (found !== undefined) return found;
-  const labels = new Map([...pod.meta.labels, [REVOKED, 'true']]);
+  const labels = new Map([...pod.meta.labels, [REVOKED_LABEL, 'true']]);
   const made: PodObject = { ...pod, isReady: false, meta: { ...pod.meta, labels } };
   known.set(pod, made);
   return made;
