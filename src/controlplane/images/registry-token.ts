@@ -25,7 +25,7 @@ export function bearerChallenge(text: string): Challenge | undefined {
         scope: `repository:${repository}:pull`,
       });
       const { target } = realm;
-      return { ...realm, target: `${target}${target.includes('?') ? '&' : '?'}${query}` };
+      return { ...realm, target: `${target}${target.includes('?') ? '&' : '?'}${query.toString()}` };
     },
   };
 }
