@@ -165,6 +165,8 @@ test('curl speaks plain HTTP, the host outside sees mutual TLS; another identity
   assert.equal(await refusedWith(cart, HOST), 'egress-not-allowed');
   assert.ok((await cart.metric('weft_connections_refused_total', 'egress-not-allowed')) >= 1);
   assert.equal(server.connections, before_);
+  const { state } = await lab.enforced('pay');
+  assert.equal(state, 'Enforced', 'each has what it may have');
   const dump = await cart.ask('/config_dump');
   assert.ok(!dump.body.includes('pay-client'), 'who may not call is told of no certificate');
   const own = await web.ask('/config_dump');

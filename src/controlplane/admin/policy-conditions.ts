@@ -90,6 +90,7 @@ const POLICY_KINDS: ReadonlySet<string> = new Set([
   'BasicAuthentication',
   'TlsTermination',
   'TrafficPolicy',
+  'ExternalService',
 ]);
 
 /** Refused ones of which nothing holds, and so no placement tells. */
@@ -127,14 +128,14 @@ function conditionOf(
     return { state: 'Ignored', isAccepted, why: 'is on trial (dry run): it decides nothing' };
   const { destinations } = report;
   if (report.workloads.length === 0 && destinations !== undefined && destinations.length > 0) {
-    const why = `is for callers of ${destinations.length} ports of Services, and nobody calls yet`;
+    const why = `is for callers of ${destinations.length} destinations, and nobody calls yet`;
     return { state: 'Enforced', isAccepted, why };
   }
   if (report.workloads.length === 0) {
     const why =
       destinations === undefined
         ? 'selects no workload that has a sidecar'
-        : 'is for no Service that there is';
+        : 'is for no destination that there is';
     return { state: 'Ignored', isAccepted, why };
   }
   const [first] = idle;

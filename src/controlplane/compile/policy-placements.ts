@@ -1,4 +1,5 @@
 // Says where each policy is to be enforced: the proxies that it selects, and the listener version that carries it there.
+import type { ExternalService } from '@weft/model/egress/external-service';
 import type { InboundSpec, Mesh, MeshPolicies, Workload } from '@weft/model/mesh/mesh';
 import { hasCallSections } from '@weft/model/traffic/compose-calls';
 import { isSame } from './structural-sharing.ts';
@@ -17,7 +18,8 @@ export interface PolicyPlacement {
     | 'RequestAuthentication'
     | 'BasicAuthentication'
     | 'TlsTermination'
-    | 'TrafficPolicy';
+    | 'TrafficPolicy'
+    | 'ExternalService';
   readonly namespace: string;
   readonly name: string;
   /** Of an AuthorizationPolicy. */
@@ -30,7 +32,7 @@ export interface PolicyPlacement {
 
 /** A mesh, and what tells without looking that placements are what they were. */
 export interface PlacedMesh {
-  readonly mesh: Pick<Mesh, 'settings' | 'workloads' | 'policies' | 'destinations'>;
+  readonly mesh: Pick<Mesh, 'settings' | 'workloads' | 'policies' | 'destinations' | 'egress'>;
   /** Another object whenever a workload of a namespace lets in something else; `''` for all namespaces. */
   readonly rulings: ReadonlyMap<string, object>;
 }
@@ -86,6 +88,7 @@ export class PolicyPlacements {
       last.of.rulings === of.rulings &&
       last.of.mesh.settings === of.mesh.settings &&
       areSamePolicies(last.of.mesh.policies, of.mesh.policies) &&
+      last.of.mesh.egress === of.mesh.egress &&
       (last.of.mesh.destinations === of.mesh.destinations ||
         !of.mesh.policies.traffic.some(hasCallSections));
     const placements = isSame ? last.placements : this.#placeAll(of);
@@ -159,6 +162,7 @@ function askedOf({
   policies,
   settings,
   destinations,
+  egress,
 }: PlacedMesh['mesh']): readonly (readonly [object, Asked])[] {
   const { authorization, peerAuthentication, requestAuthentication, traffic, broken } = policies;
   const { basicAuthentication } = policies;
@@ -206,6 +210,12 @@ function askedOf({
       const followed = called?.get(`${namespace}/${name}`) ?? [];
       return [policy, { ...asked, destinations: followed }] as const;
     }),
+    ...portsOutside(egress).map(([service, names]) => {
+      const { namespace, name } = service;
+      const kind = 'ExternalService' as const;
+      const asked = { kind, namespace, name, selector: undefined, isIdle: true };
+      return [service, { ...asked, destinations: names }] as const;
+    }),
     ...peerAuthentication.map((policy) => {
       const { namespace, name, selector } = policy;
       const isIdle = losers.has(`${namespace}/${name}`);
@@ -213,6 +223,21 @@ function askedOf({
       return [policy, { kind, namespace, name, selector, isIdle }] as const;
     }),
   ];
+}
+
+/** Names of destinations outside, by who describes them. */
+function portsOutside(
+  egress: Mesh['egress'],
+): readonly (readonly [ExternalService, readonly string[]])[] {
+  const names = new Map<ExternalService, string[]>();
+  for (const [name, all] of egress?.destinations ?? []) {
+    for (const { service } of all) {
+      const known = names.get(service);
+      if (known === undefined) names.set(service, [name]);
+      else known.push(name);
+    }
+  }
+  return [...names];
 }
 
 /** Names of destinations by the policies that their callers follow, `NAMESPACE/NAME`. */

@@ -39,7 +39,7 @@ const MAX_NAMED = 3;
 const listed = (texts: readonly string[]): string => firstOf(texts, MAX_NAMED);
 
 /** Kinds that select no workloads. */
-const ACCEPTED_ALONE: ReadonlySet<string> = new Set(['MeshConfig', 'ExternalService']);
+const ACCEPTED_ALONE: ReadonlySet<string> = new Set(['MeshConfig']);
 
 /** A kind that selects workloads has both conditions. */
 export function describePolicyObject(facts: PolicyFacts): PolicyObjectStatus {
@@ -93,6 +93,17 @@ function enforcedOf({ report, isDryRun }: PolicyFacts, accepted: Condition): Con
     return not('Invalid', `this version is not in force${held}`);
   }
   if (isDryRun) return not('DryRun', 'it is on trial: what it would decide is only counted');
+  const { destinations = [] } = report ?? {};
+  if (workloads.length === 0 && destinations.length > 0) {
+    const message = `nobody calls any of ${destinations.length} destinations yet; whoever does gets it first`;
+    return { type, status: 'True', reason: 'NoCallers', message };
+  }
+  if (workloads.length === 0 && report?.destinations !== undefined) {
+    return not(
+      'NoDestinations',
+      'it is for no destination that there is: compare names and targets',
+    );
+  }
   if (workloads.length === 0) {
     return not('NoWorkloads', 'it selects no workload with a sidecar: compare selector and labels');
   }

@@ -96,6 +96,19 @@ test('one that selects nothing is not said to be enforced', async () => {
   assert.equal(conditionOf(rig.status(), 'Enforced')['reason'], 'NoWorkloads');
 });
 
+test('one for callers is enforced while nobody calls, for whoever does gets it first, and not when there is nothing to call', async () => {
+  await using rig = createStatusRig();
+  rig.world.selected = 0;
+  rig.world.destinations = ['outbound|80||a'];
+  await rig.pass(2_000);
+  const enforced = conditionOf(rig.status(), 'Enforced');
+  assert.deepEqual([enforced['status'], enforced['reason']], ['True', 'NoCallers']);
+  rig.world.destinations = [];
+  rig.tell();
+  await rig.pass(2_000);
+  assert.equal(conditionOf(rig.status(), 'Enforced')['reason'], 'NoDestinations');
+});
+
 test('1,000 proxies that acknowledge over three seconds cost a policy five writes at most', async () => {
   await using rig = createStatusRig();
   rig.world.selected = 1_000;

@@ -213,8 +213,7 @@ export const CUSTOM_KINDS: readonly CustomKind[] = [
         jsonPath: '.spec.hosts',
         description: 'What callers name.',
       },
-      accepted,
-      age,
+      ...ENFORCEMENT,
     ],
   },
   {

@@ -1,4 +1,5 @@
 // Knows who calls which destinations, and whether each caller has acknowledged what holds for it there now.
+import { ABSENT } from '@weft/xds/protocol/subscription';
 import type { MeshViews } from '../compile/mesh-views.ts';
 import type { AdsServer } from '../serve/ads-server.ts';
 import type { ProxyRef } from '../serve/view-source.ts';
@@ -23,8 +24,9 @@ export function findCallers({ ads, views }: CallersOptions, names: ReadonlySet<s
       if (!names.has(name)) return;
       const byProxy = callers.get(name) ?? new Map<string, boolean>();
       callers.set(name, byProxy);
-      const isCurrent =
-        acked !== undefined && views.viewFor(proxy).get(kind, name)?.version === acked;
+      const wanted = views.viewFor(proxy).get(kind, name)?.version ?? ABSENT;
+      // Who may not call any more has it when it has nothing.
+      const isCurrent = acked === wanted;
       byProxy.set(proxy.id, isCurrent && byProxy.get(proxy.id) !== false);
     });
   }

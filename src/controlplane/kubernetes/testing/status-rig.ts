@@ -22,6 +22,8 @@ export interface World {
   /** Proxies that enforce it, of `selected`. */
   enforcing: number;
   selected: number;
+  /** Of a policy for callers. */
+  destinations: readonly string[] | undefined;
   problems: readonly Problem[];
   resource: KubeResource;
   isCompiled: boolean;
@@ -44,6 +46,7 @@ export function createStatusRig(count = 1) {
     isGood: true,
     enforcing: 0,
     selected: 3,
+    destinations: undefined,
     problems: [],
     resource: AUTHORIZATION_POLICIES,
     isCompiled: true,
@@ -76,6 +79,7 @@ export function createStatusRig(count = 1) {
     enforced: `${world.enforcing}/${world.selected}`,
     isEnforced: world.enforcing === world.selected,
     since: '',
+    ...(world.destinations && { destinations: world.destinations }),
     workloads: Array.from({ length: world.selected }, (_, at) => ({
       proxy: `web-${at + 1}.shop`,
       enforced: at < world.enforcing,
