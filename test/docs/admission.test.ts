@@ -9,6 +9,7 @@ import { fileURLToPath } from 'node:url';
 import { parseWorkloadPolicy } from '@weft/model/admission/parse-workload-policy';
 import { IMAGE_CHECKS } from '@weft/model/admission/image-types';
 import { POD_CHECKS } from '@weft/model/admission/types';
+import { VULNERABILITY_CHECKS } from '@weft/model/admission/vulnerability-types';
 import { isPlainObject } from '@weft/model/policy/reader';
 import { parse } from 'yaml';
 
@@ -54,6 +55,19 @@ test('docs/admission.md names every check, and no other', () => {
   const named = rows.flatMap((line) => line.split('`')[1] ?? []);
   assert.deepEqual(
     named.filter((name) => name !== 'Accepted').toSorted(),
-    [...POD_CHECKS, ...IMAGE_CHECKS].toSorted(),
+    [...POD_CHECKS, ...IMAGE_CHECKS, ...VULNERABILITY_CHECKS].toSorted(),
   );
+});
+
+test('what docs/admission.md asks of vulnerabilities can be read', () => {
+  const found = PAGE.split('```yaml').find((part) => part.includes('\n  vulnerabilities:'));
+  const object: unknown = parse(found?.split('```')[0] ?? '');
+  assert.ok(isPlainObject(object));
+  const metadata = { name: 'p', namespace: 'shop' };
+  const parsed = parseWorkloadPolicy(
+    { apiVersion: 'security.weft.dev/v1', kind: 'WorkloadPolicy', metadata, ...object },
+    'WorkloadPolicy',
+  );
+  assert.deepEqual(parsed.problems, []);
+  assert.ok(parsed.ok && parsed.value.vulnerabilities?.revokeIdentity);
 });
