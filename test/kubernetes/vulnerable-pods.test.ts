@@ -157,6 +157,16 @@ suite('Pods with vulnerable images', { skip: skip ?? false }, () => {
         `^1 of 3 Pods have more vulnerabilities than may be, and 1 lost their identity: shop/${pod}`,
       ),
     );
+    const [controlPlane = ''] = await mesh.controlPlanes();
+    const scraped = await mesh.node.inNetworkOf(`weft-system/${controlPlane}`, [
+      'curl',
+      '--silent',
+      'http://127.0.0.1:15014/metrics',
+    ]);
+    assert.match(
+      scraped.stdout,
+      /^weft_workload_vulnerable\{policy="WorkloadPolicy shop\/scanned"\} 1$/m,
+    );
     await until('an Event', async () => {
       const described = await mesh.kubectl('describe', 'pod', pod, '-n', 'shop');
       return described.includes('IdentityRevoked') && described.includes('CVE-2026-0001');

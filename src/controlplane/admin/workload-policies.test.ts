@@ -64,3 +64,12 @@ for (const [what, state, wanted, isEnforced] of CASES) {
     assert.equal(one.namespace, 'shop');
   });
 }
+
+test('Pods that have more vulnerabilities than may be are problems of a policy, enforced or not', () => {
+  const vulnerable = (status: string): readonly string[] | undefined => {
+    const conditions = [{ type: 'Vulnerable', status, message: '1 of 2 Pods: shop/web' }];
+    return describeWorkloadPolicies(stateOf('enforce', { status: { conditions } }))[0]?.problems;
+  };
+  assert.deepEqual(vulnerable('True'), ['1 of 2 Pods: shop/web']);
+  assert.deepEqual(vulnerable('False'), []);
+});

@@ -56,7 +56,7 @@ function entryOf(
     state,
     isAccepted,
     ...whyOf(origin, { isAccepted, enforced }),
-    problems: (origin?.problems ?? []).map(formatProblem),
+    problems: [...(origin?.problems ?? []).map(formatProblem), ...vulnerableAt(origin)],
   };
 }
 
@@ -95,4 +95,10 @@ function conditionOf(status: PlainObject | undefined, type: string): PlainObject
   const conditions: unknown = status?.['conditions'];
   if (!Array.isArray(conditions)) return undefined;
   return conditions.filter(isPlainObject).find((one) => one['type'] === type);
+}
+
+/** Which Pods have more vulnerabilities than may be. */
+function vulnerableAt(origin: ObjectOrigin | undefined): readonly string[] {
+  const { status, message } = conditionOf(origin?.status, 'Vulnerable') ?? {};
+  return status === 'True' && typeof message === 'string' ? [message] : [];
 }

@@ -61,6 +61,7 @@ export class ReportIndex {
   replace(reports: readonly TrivyReport[], namespace: string | undefined): void {
     const prefix = namespace === undefined ? '' : `${namespace}/`;
     const now = new Set(reports.map(({ key }) => key));
+    this.#left = 0;
     for (const key of this.#byKey.keys()) {
       if (key.startsWith(prefix) && !now.has(key)) this.delete(key);
     }
