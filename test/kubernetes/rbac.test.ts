@@ -144,7 +144,10 @@ async function rendersWorkloadPolicies(daemon: Daemon): Promise<void> {
     apiVersion: 'security.weft.dev/v1',
     kind: 'WorkloadPolicy',
     metadata: HARDENED,
-    spec: { pod: { preset: 'baseline' } },
+    spec: {
+      pod: { preset: 'baseline' },
+      images: { allow: ['registry.example.com/*'], digests: 'resolve' },
+    },
   });
   assert.ok(made.ok, made.ok ? '' : made.message);
   await soon(daemon, 'the API server having a WorkloadPolicy', async () => {
@@ -154,6 +157,7 @@ async function rendersWorkloadPolicies(daemon: Daemon): Promise<void> {
   await soon(daemon, 'the webhook for workloads', () =>
     isTrusted(VALIDATING_WEBHOOKS, 'weft-workloads'),
   );
+  await soon(daemon, 'the webhook for images', () => isTrusted(MUTATING_WEBHOOKS, 'weft-images'));
   assert.ok(await object(VALIDATING_ADMISSION_BINDINGS, RENDERED));
   assert.ok((await lab.client.delete(WORKLOAD_POLICIES, HARDENED)).ok);
   await soon(
@@ -275,6 +279,7 @@ const FORBIDDEN: readonly (readonly string[])[] = [
   ['create', 'mutatingwebhookconfigurations.admissionregistration.k8s.io'],
   ['patch', 'mutatingwebhookconfigurations.admissionregistration.k8s.io/another'],
   ['delete', 'mutatingwebhookconfigurations.admissionregistration.k8s.io/weft-injector'],
+  ['delete', 'mutatingwebhookconfigurations.admissionregistration.k8s.io/weft-images'],
   ['patch', 'customresourcedefinitions.apiextensions.k8s.io/meshconfigs.mesh.weft.dev'],
   ['create', 'clusterrolebindings.rbac.authorization.k8s.io'],
   ['bind', 'clusterroles.rbac.authorization.k8s.io/cluster-admin'],

@@ -3,9 +3,10 @@ import assert from 'node:assert/strict';
 import { type Authority, openAuthority } from '@weft/ca/authority';
 import { createMemoryStore } from '@weft/ca/store/memory';
 import type { WorkloadLook } from '@weft/controlplane/admission/review-workload';
-import { WORKLOADS } from '@weft/controlplane/admission/render-webhooks';
+import { IMAGES, WORKLOADS } from '@weft/controlplane/admission/render-webhooks';
 import { openWebhookServer, type WebhookServer } from '@weft/controlplane/admission/webhook-server';
 import { workloadReviews } from '@weft/controlplane/admission/workload-reviews';
+import type { ImageResolver } from '@weft/controlplane/images/resolve-images';
 import { StatusWriter } from '@weft/controlplane/kubernetes/status-writer';
 import { WorkloadPolicyKeeper } from '@weft/controlplane/kubernetes/workload-policy-keeper';
 import {
@@ -17,6 +18,7 @@ import {
   apiVersionOf,
   CLUSTER_WORKLOAD_POLICIES,
   type KubeResource,
+  MUTATING_WEBHOOKS,
   NAMESPACES,
   SERVICE_ACCOUNTS,
   VALIDATING_WEBHOOKS,
@@ -38,6 +40,7 @@ export interface WorkloadRigOptions {
   /** Beside the root namespace, with their labels. */
   readonly namespaces: Readonly<Record<string, PlainObject>>;
   readonly looks?: readonly WorkloadLook[];
+  readonly resolver?: ImageResolver;
   /** Of the API server. */
   readonly apiserverArgs?: readonly string[];
 }
@@ -48,7 +51,7 @@ export class WorkloadRig implements AsyncDisposable {
   /** `MODE CHECK` of everything that the webhook found. */
   readonly findings: string[] = [];
   readonly #authority: Authority;
-  readonly #looks: readonly WorkloadLook[] | undefined;
+  readonly #options: WorkloadRigOptions;
   readonly #owned: AsyncDisposableStack;
   readonly #listeners = new Set<() => void>();
   #server: WebhookServer | undefined;
@@ -59,13 +62,13 @@ export class WorkloadRig implements AsyncDisposable {
     readonly lab: Kubelab;
     readonly source: KubernetesSource;
     readonly authority: Authority;
-    readonly looks: readonly WorkloadLook[] | undefined;
+    readonly options: WorkloadRigOptions;
     readonly owned: AsyncDisposableStack;
   }) {
     this.lab = parts.lab;
     this.source = parts.source;
     this.#authority = parts.authority;
-    this.#looks = parts.looks;
+    this.#options = parts.options;
     this.#owned = parts.owned;
     this.#owned.defer(() => this.hangUp());
     this.#owned.defer(() => this.stopKeeping());
@@ -74,6 +77,7 @@ export class WorkloadRig implements AsyncDisposable {
 
   async listen(): Promise<void> {
     const { source, findings } = this;
+    const { looks, resolver } = this.#options;
     this.#server = await openWebhookServer({
       address: { host: '127.0.0.1', port: this.#port },
       authority: this.#authority,
@@ -84,7 +88,8 @@ export class WorkloadRig implements AsyncDisposable {
           snapshot: () => source.state.snapshot,
           context,
           clock: systemClock,
-          ...(this.#looks && { looks: this.#looks }),
+          ...(looks && { looks }),
+          ...(resolver && { resolver }),
           onFinding: (mode, check) => findings.push(`${mode} ${check}`),
         }),
       ),
@@ -222,6 +227,7 @@ export async function openWorkloadRig(options: WorkloadRigOptions): Promise<Work
   }
   // As the chart makes it.
   await make(VALIDATING_WEBHOOKS, { metadata: { name: WORKLOADS } });
+  await make(MUTATING_WEBHOOKS, { metadata: { name: IMAGES } });
   const trustDomain = parseTrustDomain('cluster.local');
   assert.ok(trustDomain);
   const authority = stack.use(await openAuthority({ store: createMemoryStore(), trustDomain }));
@@ -230,7 +236,7 @@ export async function openWorkloadRig(options: WorkloadRigOptions): Promise<Work
     lab,
     source,
     authority,
-    looks: options.looks,
+    options,
     owned: stack.move(),
   });
   await rig.listen();

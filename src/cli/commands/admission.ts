@@ -24,6 +24,7 @@ import { VERSION } from '../version.ts';
 
 interface CommonFlags {
   readonly captureImage: string;
+  readonly sidecarImage: string;
   readonly json?: boolean;
 }
 
@@ -39,11 +40,16 @@ interface ReportFlags extends CommonFlags, ClusterFlags {
 }
 
 const CAPTURE_IMAGE = `weft/capture:${VERSION}`;
+const SIDECAR_IMAGE = `weft/sidecar:${VERSION}`;
 
-const contextOf = ({ captureImage }: CommonFlags, rootNamespace: string): CheckContext => ({
+const contextOf = (
+  { captureImage, sidecarImage }: CommonFlags,
+  rootNamespace: string,
+): CheckContext => ({
   nowMs: Date.now(),
   rootNamespace,
   captureImage,
+  sidecarImage,
 });
 
 async function runTest(flags: TestFlags): Promise<void> {
@@ -63,7 +69,8 @@ async function runTest(flags: TestFlags): Promise<void> {
     throw new Error('Cannot test: there is no WorkloadPolicy; name its file with --policies');
   }
   if (asked.length === 0) throw new Error('Cannot test: there is no workload in these files');
-  const judged = judgeWorkloads(asked, policies, { context: contextOf(flags, rootNamespace) });
+  const context = { ...contextOf(flags, rootNamespace), isBeforeMutation: true };
+  const judged = judgeWorkloads(asked, policies, { context });
   tell(judged, { ...flags, all: true });
   if (errors.length > 0) process.exitCode = 1;
 }
@@ -115,6 +122,7 @@ export function addAdmissionCommands(program: Command): void {
     .option('--policies <path...>', 'policies that are kept elsewhere')
     .option('--root-namespace <name>', 'where the control plane lives', 'weft-system')
     .option('--capture-image <image>', "of Weft's own step that redirects traffic", CAPTURE_IMAGE)
+    .option('--sidecar-image <image>', "of Weft's own sidecar", SIDECAR_IMAGE)
     .option('--json', 'for programs')
     .addHelpText(
       'after',
@@ -131,6 +139,7 @@ export function addAdmissionCommands(program: Command): void {
     .option('--in <namespace>', 'Pods of one namespace alone')
     .option('--all', 'also those that comply')
     .option('--capture-image <image>', "of Weft's own step that redirects traffic", CAPTURE_IMAGE)
+    .option('--sidecar-image <image>', "of Weft's own sidecar", SIDECAR_IMAGE)
     .option('--json', 'for programs')
     .addHelpText(
       'after',

@@ -31,7 +31,7 @@ export interface ControlPlaneMetrics {
   reviewed(path: string, outcome: string, durationMs: number): void;
   /** Something was found in a workload: `mode` is the policy's, `check` one of those that there are. */
   workloadFinding(mode: string, check: string): void;
-  /** A registry was asked for signatures of an image: signed, unsigned or unavailable. */
+  /** A registry was asked for an image: its signatures (signed, unsigned), its digest (resolved), or unavailable. */
   imageLooked(outcome: string): void;
   /** Asked at each scrape for the Pods that have more vulnerabilities than they may, by policy. */
   vulnerablePods(read: () => ReadonlyMap<string, number>): void;
@@ -101,7 +101,7 @@ export function createControlPlaneMetrics(state: () => ScrapedState): ControlPla
   ]);
   const images = counter(
     'image_lookups_total',
-    'Registries asked for signatures, by what was found',
+    'Registries asked for signatures and digests, by what was found',
     ['outcome'],
   );
   const setScraped = addScraped(registry);

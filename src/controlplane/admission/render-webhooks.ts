@@ -1,14 +1,18 @@
-// Says which Pods the API server has to ask the webhook about, as the WorkloadPolicies want it: about none without them. Pure.
+// Says which Pods the API server has to ask the webhooks about, as the WorkloadPolicies want it: about none without them. Pure.
+import { resolvesImages } from '@weft/model/admission/check-images';
 import { type CheckContext, namespacesOf } from '@weft/model/admission/check-workload';
 import { WORKLOAD_KINDS, type WorkloadPolicy } from '@weft/model/admission/types';
 import type { PlainObject } from '@weft/model/policy/reader';
 import { namespaceSelectorOf, resourceRules } from './render-policies.ts';
 
 export const WORKLOADS = 'weft-workloads';
+export const IMAGES = 'weft-images';
 /** Asked about what the API server enforces by itself as well: without an answer Pods are made all the same. */
 export const CHECKED_PATH = '/workloads/checked';
 /** Asked about what nobody else enforces: without an answer no Pod is made. */
 export const REQUIRED_PATH = '/workloads/required';
+/** Asked to give Pods digests for tags: one that gets none is refused elsewhere. */
+export const IMAGES_PATH = '/workloads/images';
 /** Below the 10 s that the API server waits for all webhooks by default. */
 const TIMEOUT_SECONDS = 5;
 
@@ -68,6 +72,38 @@ function webhook(
     sideEffects: 'None',
     timeoutSeconds: TIMEOUT_SECONDS,
   };
+}
+
+/** The same of the one that changes Pods. */
+export function renderImageWebhooks(
+  policies: readonly WorkloadPolicy[],
+  { caBundle, rootNamespace, clientConfig = serviceAt(rootNamespace) }: WebhookRendering,
+): readonly PlainObject[] {
+  const asking = policies.filter(resolvesImages);
+  if (asking.length === 0) return [];
+  const webhook = {
+    name: 'images.workloads.weft.dev',
+    admissionReviewVersions: ['v1'],
+    clientConfig: { ...clientConfig(IMAGES_PATH), caBundle },
+    rules: [
+      {
+        apiGroups: [''],
+        apiVersions: ['v1'],
+        operations: ['CREATE', 'UPDATE'],
+        resources: ['pods', 'pods/ephemeralcontainers'],
+        scope: 'Namespaced',
+      },
+    ],
+    failurePolicy: 'Ignore',
+    matchPolicy: 'Equivalent',
+    namespaceSelector: selectorOf(asking, rootNamespace),
+    objectSelector: {},
+    // Once more when a later webhook has added a container.
+    reinvocationPolicy: 'IfNeeded',
+    sideEffects: 'None',
+    timeoutSeconds: TIMEOUT_SECONDS,
+  };
+  return [webhook];
 }
 
 const serviceAt =

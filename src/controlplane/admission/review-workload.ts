@@ -68,9 +68,10 @@ export async function reviewWorkload(
   return decide(asked.workload, found);
 }
 
-function workloadRequestOf(
+/** @returns `undefined` when it is about nothing that makes Pods. */
+export function workloadRequestOf(
   request: PlainObject,
-  options: WorkloadReviewOptions,
+  options: Pick<WorkloadReviewOptions, 'namespaceLabels'>,
 ): WorkloadRequest | undefined {
   const namespace = textOf(request['namespace']);
   const workload = readIn(request['object'], namespace);

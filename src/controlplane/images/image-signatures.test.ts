@@ -28,7 +28,7 @@ const NOW = Date.now();
 interface Rig {
   readonly looked: SignatureOutcome[];
   /** Texts of what was found. */
-  find(image: string, kind?: 'Pod' | 'Deployment'): Promise<readonly string[]>;
+  readonly find: (image: string, kind?: 'Pod' | 'Deployment') => Promise<readonly string[]>;
 }
 
 function rigOf(

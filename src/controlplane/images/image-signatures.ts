@@ -58,7 +58,7 @@ export class ImageSignatures {
     const held = holds(policy, request, context);
     if (images === undefined || images.signatures.length === 0 || held.kind === 'not') return [];
     if (held.isLeftOut('imageSignature')) return [];
-    const isLater = isResolvedLater(policy, request);
+    const isLater = isResolvedLater(policy, request, context);
     const found = await Promise.all(
       askedImages(policy, request, context).flatMap((image) =>
         images.signatures

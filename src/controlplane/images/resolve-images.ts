@@ -1,5 +1,6 @@
 // Gives the images of a Pod the digests that their tags stand for now, where WorkloadPolicies want that: asked of registries that they approve.
 import { LRUCache } from 'lru-cache';
+import { resolvesImages } from '@weft/model/admission/check-images';
 import {
   type CheckContext,
   holds,
@@ -47,10 +48,6 @@ const UNAVAILABLE_MS = 2_000;
 /** Names that are asked about for one Pod; who has more names them by their digests. */
 const MAX_ASKED = 64;
 const LISTS = ['containers', 'initContainers', 'ephemeralContainers'] as const;
-
-/** Whether Pods that it holds for get digests. */
-export const resolvesImages = ({ mode, images }: WorkloadPolicy): boolean =>
-  mode === 'enforce' && images?.digests === 'resolve';
 
 export class ImageResolver {
   readonly #options: ImageResolverOptions;

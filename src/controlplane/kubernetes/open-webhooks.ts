@@ -13,6 +13,7 @@ import type { WorkloadLook } from '../admission/review-workload.ts';
 import { openWebhookServer, type Review, type WebhookServer } from '../admission/webhook-server.ts';
 import type { Core, ListenAddress } from '../core/open-core.ts';
 import { ImageSignatures } from '../images/image-signatures.ts';
+import { ImageResolver } from '../images/resolve-images.ts';
 import type { Registry } from '../images/registry.ts';
 import { reviewInjection } from '../inject/review.ts';
 import type { VulnerabilityWatch } from '../vulnerabilities/vulnerability-watch.ts';
@@ -41,15 +42,18 @@ export function openWebhooks(
   const labelsOf = (request: PlainObject): ReadonlyMap<string, string> | undefined => {
     return namespaceLabelsIn(source.state.snapshot, String(request['namespace']));
   };
-  const images = new ImageSignatures({
+  const { captureImage, sidecarImage } = injection;
+  const asking = {
     registry,
     nowMs: () => clock.now(),
-    onLooked: (outcome) => metrics.imageLooked(outcome),
-  });
+    onLooked: (outcome: string) => metrics.imageLooked(outcome),
+  };
+  const images = new ImageSignatures(asking);
   const workloads = workloadReviews({
     looks: [findInPod, findInImages, images.look, vulnerabilityLook(revocations)],
     snapshot: () => source.state.snapshot,
-    context: { rootNamespace, captureImage: injection.captureImage },
+    context: { rootNamespace, captureImage, sidecarImage },
+    resolver: new ImageResolver({ ...asking, ownImages: [captureImage, sidecarImage] }),
     onFinding: (mode, check) => metrics.workloadFinding(mode, check),
     clock,
   });

@@ -5,10 +5,12 @@ import { type ListWatch, startListWatch } from '@weft/kube/list-watch';
 import { objectAt, textAt } from '@weft/kube/object-fields';
 import {
   type KubeResource,
+  MUTATING_WEBHOOKS,
   VALIDATING_ADMISSION_BINDINGS,
   VALIDATING_ADMISSION_POLICIES,
   VALIDATING_WEBHOOKS,
 } from '@weft/kube/resource';
+import { resolvesImages } from '@weft/model/admission/check-images';
 import type { CheckContext } from '@weft/model/admission/check-workload';
 import type { WorkloadPolicy } from '@weft/model/admission/types';
 import type { Clock } from '@weft/model/clock';
@@ -18,12 +20,15 @@ import type { Logger } from 'pino';
 import { OWN_LABEL, renderedName, renderPolicy } from '../admission/render-policies.ts';
 import {
   asksMore,
+  IMAGES,
+  renderImageWebhooks,
   renderWebhooks,
   type WebhookRendering,
   WORKLOADS,
 } from '../admission/render-webhooks.ts';
 import { workloadPoliciesOf } from '../admission/workload-policies.ts';
 import type { Source } from '../registry/source.ts';
+import { KeptWebhooks } from './kept-webhooks.ts';
 
 export interface WorkloadPolicyKeeperOptions {
   readonly client: Pick<KubeClient, 'list' | 'watch' | 'create' | 'replace' | 'patch' | 'delete'>;
@@ -88,7 +93,8 @@ export class WorkloadPolicyKeeper implements AsyncDisposable {
   readonly #stop = new AbortController();
   readonly #policies = shelfOf(VALIDATING_ADMISSION_POLICIES);
   readonly #bindings = shelfOf(VALIDATING_ADMISSION_BINDINGS);
-  readonly #webhooks = shelfOf(VALIDATING_WEBHOOKS);
+  readonly #webhooks: KeptWebhooks;
+  readonly #imageWebhooks: KeptWebhooks;
   readonly #problems = new Map<string, string>();
   readonly #inPlace = new Map<string, unknown>();
   /** The API server asks the webhook about what these are for. */
@@ -104,7 +110,10 @@ export class WorkloadPolicyKeeper implements AsyncDisposable {
     this.#owned.use(options.source.subscribe(soon));
     this.#owned.use(options.onBundleChange(soon));
     for (const shelf of [this.#policies, this.#bindings]) this.#owned.use(this.#follow(shelf));
-    this.#owned.use(this.#follow(this.#webhooks, `metadata.name=${WORKLOADS}`));
+    const keep = (resource: KubeResource, name: string): KeptWebhooks =>
+      this.#owned.use(new KeptWebhooks({ ...options, resource, name, onChange: soon }));
+    this.#webhooks = keep(VALIDATING_WEBHOOKS, WORKLOADS);
+    this.#imageWebhooks = keep(MUTATING_WEBHOOKS, IMAGES);
     soon();
   }
 
@@ -124,7 +133,9 @@ export class WorkloadPolicyKeeper implements AsyncDisposable {
       isJsonEqual(this.#inPlace.get(rendered.name), rendered.policy['spec']);
     const isInPlace = isWritten && (!isAsked || this.#asked.has(policy));
     const problem =
-      (name === undefined ? undefined : this.#problems.get(name)) ?? this.#problems.get(WORKLOADS);
+      (name === undefined ? undefined : this.#problems.get(name)) ??
+      this.#problems.get(WORKLOADS) ??
+      (resolvesImages(policy) ? this.#problems.get(IMAGES) : undefined);
     return {
       ...(name !== undefined && { name }),
       isAsked,
@@ -137,18 +148,16 @@ export class WorkloadPolicyKeeper implements AsyncDisposable {
     return { ...this.#options.context, nowMs: this.#options.clock.now() };
   }
 
-  #follow(shelf: Shelf, fieldSelector?: string): ListWatch {
+  #follow(shelf: Shelf): ListWatch {
     const { client, clock, random, log } = this.#options;
     const changed = (): void => this.#schedule(SETTLE_MS);
-    const field = shelf === this.#webhooks ? 'webhooks' : 'spec';
     return startListWatch<Kept>({
       client,
       clock,
       log,
       ...(random && { random }),
       resources: [shelf.resource],
-      fieldSelector,
-      read: (object) => readKept(object, field),
+      read: readKept,
       onListed(items) {
         shelf.kept = new Map(items.map((item) => [item.name, item]));
         changed();
@@ -158,7 +167,7 @@ export class WorkloadPolicyKeeper implements AsyncDisposable {
         changed();
       },
       onDeleted(object) {
-        shelf.kept?.delete(readKept(object, field).name);
+        shelf.kept?.delete(readKept(object).name);
         changed();
       },
       onStatus(status) {
@@ -260,7 +269,7 @@ export class WorkloadPolicyKeeper implements AsyncDisposable {
       this.#failed(name, answer);
       return false;
     }
-    const kept = readKept(answer.value, 'spec');
+    const kept = readKept(answer.value);
     shelf.kept?.set(name, kept);
     log.info({ kind: shelf.resource.kind, name }, 'workload policy rendered');
     if (isJsonEqual(kept.content, wanted['spec'])) return true;
@@ -283,41 +292,28 @@ export class WorkloadPolicyKeeper implements AsyncDisposable {
 
   /** Whoever cannot be rendered is enforced by the webhook alone, which is then waited for. */
   async #putWebhooks(policies: readonly WorkloadPolicy[]): Promise<void> {
-    const { client, bundle, clientConfig, context, log } = this.#options;
-    const { kept } = this.#webhooks;
-    if (kept === undefined || this.#stop.signal.aborted) return;
-    const webhooks = renderWebhooks(policies, {
+    const { bundle, clientConfig, context } = this.#options;
+    const rendering: WebhookRendering = {
       rootNamespace: context.rootNamespace,
       caBundle: Buffer.from(bundle().pem).toString('base64'),
       isNative: (policy) => !this.#problems.has(renderedName(policy)),
       ...(clientConfig && { clientConfig }),
-    });
-    const there = kept.get(WORKLOADS);
-    if (there === undefined) {
-      if (webhooks.length === 0) return;
-      const missing = `there is no ValidatingWebhookConfiguration ${WORKLOADS}: install it again`;
-      this.#problems.set(WORKLOADS, missing);
-      return;
-    }
-    if (isJsonEqual(there.content ?? [], webhooks)) {
-      this.#asked = new Set(policies);
-      return;
-    }
-    this.#asked = new Set();
-    const patch = { metadata: { resourceVersion: there.resourceVersion }, webhooks };
-    const answer = await client.patch(
-      VALIDATING_WEBHOOKS,
-      { name: WORKLOADS },
-      { type: 'merge', patch, signal: this.#stop.signal },
+    };
+    // Digests are given before they are asked for.
+    const images = renderImageWebhooks(policies, rendering);
+    const isResolving = await this.#putOne(this.#imageWebhooks, images);
+    const isAsking = await this.#putOne(this.#webhooks, renderWebhooks(policies, rendering));
+    this.#asked = new Set(
+      isAsking ? policies.filter((policy) => isResolving || !resolvesImages(policy)) : [],
     );
-    if (this.#stop.signal.aborted) return;
-    if (!answer.ok) {
-      this.#failed(WORKLOADS, answer);
-      return;
-    }
-    kept.set(WORKLOADS, readKept(answer.value, 'webhooks'));
-    this.#asked = new Set(policies);
-    log.info({ webhooks: webhooks.length }, 'webhook of workloads written');
+  }
+
+  /** @returns whether it stands as wanted. */
+  async #putOne(kept: KeptWebhooks, webhooks: readonly PlainObject[]): Promise<boolean> {
+    const putting = await kept.put(webhooks, this.#stop.signal);
+    if (putting.kind === 'absent') this.#problems.set(kept.name, putting.reason);
+    if (putting.kind === 'failed') this.#failed(kept.name, putting.failure);
+    return putting.kind === 'there';
   }
 
   #failed(name: string, { message, code }: KubeFailure): void {
@@ -350,9 +346,9 @@ export class WorkloadPolicyKeeper implements AsyncDisposable {
   }
 }
 
-const readKept = (object: KubeObject, field: 'spec' | 'webhooks'): Kept => ({
+const readKept = (object: KubeObject): Kept => ({
   name: textAt(object, 'metadata', 'name') ?? '',
   isOwn: textAt(object, 'metadata', 'labels', OWN_LABEL) !== undefined,
-  content: object[field],
+  content: object['spec'],
   resourceVersion: resourceVersionOf(object),
 });

@@ -57,12 +57,13 @@ const used = (where: string, text: string, field: string, container?: string): U
 export const askedImages = (
   { images }: WorkloadPolicy,
   { workload }: WorkloadRequest,
-  { captureImage }: CheckContext,
+  { captureImage, sidecarImage }: CheckContext,
 ): readonly UsedImage[] =>
   images === undefined
     ? []
     : imagesOf(workload.spec).filter(
-        ({ text }) => !(images.allowWeftImage && text !== '' && text === captureImage),
+        ({ text }) =>
+          !(images.allowWeftImage && text !== '' && [captureImage, sidecarImage].includes(text)),
       );
 
 export const imageFinding = (
@@ -104,7 +105,8 @@ export function findInImages(
     if (!isApproved && !held.isLeftOut('imageRegistry')) {
       found.push(imageFinding(policy, image, NOT_APPROVED));
     }
-    const isNamedForGood = reference?.digest !== undefined || isResolvedLater(policy, request);
+    const isNamedForGood =
+      reference?.digest !== undefined || isResolvedLater(policy, request, context);
     if (digests !== 'any' && !isNamedForGood && !held.isLeftOut('imageDigest')) {
       found.push(imageFinding(policy, image, digests === 'resolve' ? NOT_RESOLVED : NO_DIGEST));
     }
@@ -112,11 +114,19 @@ export function findInImages(
   });
 }
 
+/** Whether Pods that it holds for get digests when they are made. */
+export const resolvesImages = ({ mode, images }: WorkloadPolicy): boolean =>
+  mode === 'enforce' && images?.digests === 'resolve';
+
 /** What makes Pods may name images by tags: its Pods get digests, and are looked at, when they are made. */
 export const isResolvedLater = (
-  { images }: WorkloadPolicy,
+  policy: WorkloadPolicy,
   { workload }: WorkloadRequest,
-): boolean => images?.digests === 'resolve' && workload.kind !== 'Pod';
+  { isBeforeMutation = false }: CheckContext,
+): boolean =>
+  workload.kind === 'Pod'
+    ? isBeforeMutation && resolvesImages(policy)
+    : policy.images?.digests === 'resolve';
 
 const NOT_APPROVED = {
   check: 'imageRegistry',

@@ -24,6 +24,10 @@ export interface CheckContext {
   readonly rootNamespace: string;
   /** Of the step that the injector puts into Pods; absent: none is taken for it. */
   readonly captureImage?: string;
+  /** Of the sidecar that it puts into Pods, likewise. */
+  readonly sidecarImage?: string;
+  /** Nothing has changed the workload yet that changes Pods when they are made: tags become digests still. */
+  readonly isBeforeMutation?: boolean;
 }
 
 /** One thing that is wrong, as people are told. */
