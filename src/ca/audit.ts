@@ -7,6 +7,8 @@ export type AuditEntry =
       readonly spiffeId: string;
       readonly serial: string;
       readonly notAfter: Date;
+      /** Of a token. */
+      readonly audience?: readonly string[];
       readonly attestor: string;
       readonly peer: string;
     }

@@ -15,6 +15,8 @@ export interface AuthorityOptions {
   readonly log?: Logger;
   /** Where the control plane itself runs: default `weft-system`, service account `weft-control-plane`. */
   readonly controlPlane?: WorkloadName;
+  /** What tokens name as their issuer: where their keys are published for others. */
+  readonly tokenIssuer?: string;
   /** Issues in place of a CA of our own; a change of it is taken over, another root by a rotation. */
   readonly brought?: BroughtCa;
   /**

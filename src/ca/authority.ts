@@ -47,6 +47,7 @@ import {
 } from './rotation.ts';
 import type { CaState } from './store/store.ts';
 import { openingState } from './opening-state.ts';
+import { TokenAuthority } from './token-authority.ts';
 
 export type { AuthorityOptions } from './authority-options.ts';
 
@@ -95,6 +96,7 @@ export class Authority implements AsyncDisposable {
   readonly #ledger: AuditLedger;
   readonly #kept: KeptState;
   readonly #upkeep: IssuingUpkeep;
+  readonly tokens: TokenAuthority;
   #waitsFor: readonly string[] = [];
 
   /** Use `openAuthority`. */
@@ -123,6 +125,15 @@ export class Authority implements AsyncDisposable {
     this.trustDomain = options.trustDomain;
     const controlPlane = options.controlPlane ?? DEFAULT_CONTROL_PLANE;
     this.controlPlaneId = spiffeIdOf({ trustDomain: this.trustDomain, ...controlPlane });
+    const { tokenIssuer: issuer, heldBack } = options;
+    this.tokens = new TokenAuthority({
+      kept: this.#kept,
+      clock: this.#clock,
+      reservedId: this.controlPlaneId,
+      ...(issuer !== undefined && { issuer }),
+      ...(heldBack && { heldBack }),
+      audit: (entry) => this.audit(entry),
+    });
   }
 
   /**

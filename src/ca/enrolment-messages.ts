@@ -16,7 +16,7 @@ export type Received =
 export type EnrolmentMethod = MethodDefinition<Received, PlainMessage>;
 
 /** The named method of the service alone: each is served on a port of its own. */
-export function enrolmentMethod(name: 'Enrol' | 'Renew'): {
+export function enrolmentMethod(name: 'Enrol' | 'Renew' | 'IssueToken' | 'GetTokenKeys'): {
   readonly [name: string]: EnrolmentMethod;
 } {
   const method = serviceDefinition('weft.enrolment.v1.Enrolment')[name];

@@ -142,3 +142,13 @@ export function parseRunAs(text: string): { readonly uid: number; readonly gid: 
   }
   return { uid: Number(match[1]), gid: Number(match[2] ?? match[1]) };
 }
+
+/** Of tokens: where others find the keys, as the tokens name it. */
+export function parseIssuer(text: string): string {
+  const url = URL.canParse(text) ? new URL(text) : undefined;
+  const isPlain = url?.search === '' && url.hash === '' && url.username === '';
+  if (url?.protocol === 'https:' && isPlain && !text.endsWith('/')) return text;
+  throw new InvalidArgumentError(
+    `"${text}" is no issuer; write https://HOST or https://HOST/PATH, without a closing slash`,
+  );
+}

@@ -4,6 +4,7 @@ import { existsSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { before, test } from 'node:test';
 import type { PlainObject } from '@weft/model/policy/reader';
+import { createLocalJWKSet, type JWK, jwtVerify } from 'jose';
 import { startHttpApp } from '../support/lab-clients.ts';
 import { modeYaml } from '../support/lab-manifests.ts';
 import { type Lab, type LabSidecar, startLab } from '../support/lab.ts';
@@ -121,6 +122,34 @@ test('a program with go-spiffe calls a workload behind a sidecar, and is who the
   assert.equal(answer['status'], 200);
   await prices.access((line) => line['source'] === WEB, 'the call of the program');
 });
+
+for (const name of NAMES) {
+  test(`${name} fetches a JWT SVID, which the API, the library and a stranger with the published keys find good`, async (t) => {
+    const program = programs[name];
+    if ('missing' in program) return t.skip(program.missing);
+    await using lab = await startLab({ args: ['--token-issuer', 'https://tokens.example.com'] });
+    const { socket, sidecar } = await startWorkload(lab, 'web-0');
+    const said = await ask([...program.argv, 'token', 'https://vault.example.com'], socket);
+    assert.equal(said['judged'], WEB);
+    const { issuer, jwks_uri: keysAt } = await lab.ask('/.well-known/openid-configuration');
+    assert.deepEqual(
+      [issuer, keysAt],
+      ['https://tokens.example.com', 'https://tokens.example.com/keys'],
+    );
+    const keys = (await lab.ask('/keys')) as { readonly keys: JWK[] } & PlainObject;
+    assert.ok(!JSON.stringify(keys).includes('"d"'));
+    const token = String(said['token']);
+    const options = { issuer: 'https://tokens.example.com', audience: 'https://vault.example.com' };
+    const { payload } = await jwtVerify(token, createLocalJWKSet(keys), options);
+    assert.equal(payload.sub, WEB);
+    assert.ok(payload.exp !== undefined && payload.exp - Date.now() / 1_000 <= 300);
+    assert.ok(!lab.controlPlane.tail().includes(token) && !sidecar.daemon.tail().includes(token));
+
+    await lab.controlPlane.stop();
+    await lab.startControlPlane({ args: ['--token-issuer', 'https://tokens.example.com'] });
+    assert.deepEqual(await lab.ask('/keys'), keys, 'the keys outlive the control plane');
+  });
+}
 
 test('who is not allowed gets no identity, is told so, and is counted', async (t) => {
   const go = programs['go-spiffe'];

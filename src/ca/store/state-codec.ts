@@ -1,7 +1,7 @@
 // Writes the CA's state as text and reads it back: every field checked, and a checksum over all of them.
 import { createHash } from 'node:crypto';
 import type { RotationState } from '../rotation.ts';
-import type { CaState, Generation } from './store.ts';
+import type { CaState, Generation, TokenKey } from './store.ts';
 
 const FORMAT = 'weft-ca';
 const VERSION = 1;
@@ -27,6 +27,12 @@ export function encodeState(state: CaState): string {
       longestLeafMs: generation.longestLeafMs,
     })),
     rotation: state.rotation,
+    ...(state.tokenKeys && {
+      tokenKeys: state.tokenKeys.map(({ key, createdAtMs }) => ({
+        key: key.toString('base64'),
+        createdAtMs,
+      })),
+    }),
   });
   return `${JSON.stringify({ format: FORMAT, version: VERSION, sha256: digestOf(content), content })}\n`;
 }
@@ -64,10 +70,26 @@ export function decodeState(text: string): StateReading {
   const trustDomain = inner?.['trustDomain'];
   const generations = readGenerations(inner?.['generations']);
   const rotation = readRotation(inner?.['rotation']);
+  const tokenKeys = readTokenKeys(inner?.['tokenKeys']);
   if (typeof trustDomain !== 'string' || generations === undefined || rotation === undefined) {
     return refused('its content is not what this program writes');
   }
-  return { ok: true, state: { trustDomain, generations, rotation } };
+  if (tokenKeys === undefined) return refused('its keys for tokens are damaged');
+  const state = { trustDomain, generations, rotation };
+  return { ok: true, state: { ...state, ...(tokenKeys.length > 0 && { tokenKeys }) } };
+}
+
+/** @returns none where there are none. */
+function readTokenKeys(value: unknown): readonly TokenKey[] | undefined {
+  if (value === undefined) return [];
+  if (!Array.isArray(value)) return undefined;
+  const read = value.map((item: unknown): TokenKey | undefined => {
+    const key = isFields(item) ? readBytes(item['key']) : undefined;
+    const createdAtMs = isFields(item) ? item['createdAtMs'] : undefined;
+    return key === undefined || typeof createdAtMs !== 'number' ? undefined : { key, createdAtMs };
+  });
+  const whole = read.filter((key) => key !== undefined);
+  return whole.length === read.length ? whole : undefined;
 }
 
 function readGenerations(value: unknown): readonly Generation[] | undefined {

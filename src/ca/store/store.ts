@@ -20,10 +20,19 @@ export interface Generation extends IssuingMaterial {
   readonly longestLeafMs: number;
 }
 
+/** Signs tokens; its public half is published. */
+export interface TokenKey {
+  /** PKCS#8 on P-256, DER. */
+  readonly key: Buffer;
+  readonly createdAtMs: number;
+}
+
 export interface CaState {
   readonly trustDomain: string;
   readonly generations: readonly Generation[];
   readonly rotation: RotationState;
+  /** Oldest first; absent as long as nobody has asked for a token. */
+  readonly tokenKeys?: readonly TokenKey[];
 }
 
 export type SaveResult =

@@ -28,6 +28,7 @@ import { createJoinToken, openJoinTokens } from '../join-tokens.ts';
 import { createServerCredentials } from '../server-credentials.ts';
 import { toPem } from '../sign.ts';
 import { openFileStore } from '../store/file.ts';
+import { addTokenService } from '../token-service.ts';
 import { type KeyedRequest, opensslRequest } from './requests.ts';
 
 const DEADLINE_MS = 5_000;
@@ -81,6 +82,7 @@ export async function createTestMesh(options: TestMeshOptions = {}): Promise<Tes
   addEnrolmentService(enrolmentServer, { authority, attestors, log, limits, clock });
   const renewalServer = new Server();
   const renewal = addRenewalService(renewalServer, { authority, limits, clock });
+  addTokenService(renewalServer, { authority, clock, log });
   const enrolmentPort = await listen('server-auth', enrolmentServer);
   const renewalPort = await listen('mutual', renewalServer);
   owned.use(renewal);
@@ -144,6 +146,39 @@ export async function enrolledWorkload(mesh: TestMesh): Promise<TestWorkload> {
   const join_token = await mesh.token();
   const response = await enrol(mesh, { csr_der: keyed.csrDer, join_token });
   return { keyed, chainPem: chainOf(messageOf(response, 'svid')).map(toPem).join('') };
+}
+
+/** Asks at the mutual port for what is answered with one message. @throws ServiceError */
+export async function askMutual(
+  mesh: TestMesh,
+  name: 'IssueToken' | 'GetTokenKeys',
+  request: PlainMessage,
+  workload?: TestWorkload,
+): Promise<PlainMessage> {
+  const identity =
+    workload === undefined
+      ? []
+      : [Buffer.from(workload.keyed.keyPem), Buffer.from(workload.chainPem)];
+  const client = new Client(
+    `localhost:${mesh.renewalPort}`,
+    credentials.createSsl(Buffer.from(mesh.authority.bundle().pem), ...identity),
+  );
+  const method = methods[name];
+  if (method === undefined) throw new TypeError(`Cannot ask: no method ${name}`);
+  try {
+    return await new Promise((resolve, reject) => {
+      client.makeUnaryRequest(
+        method.path,
+        method.requestSerialize,
+        method.responseDeserialize,
+        request,
+        { deadline: Date.now() + DEADLINE_MS },
+        (error, response) => (error === null ? resolve({ ...response }) : reject(error)),
+      );
+    });
+  } finally {
+    client.close();
+  }
 }
 
 export interface TestStream extends Disposable {

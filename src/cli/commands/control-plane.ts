@@ -13,7 +13,7 @@ import {
   injectionSettingsOf,
 } from '../inject/injection-options.ts';
 import { addLogOptions, createLogger, type LogFlags } from '../logger.ts';
-import { type HostPort, parseDuration, parseHostPort, parseIp } from '../parse.ts';
+import { type HostPort, parseDuration, parseHostPort, parseIp, parseIssuer } from '../parse.ts';
 import { VERSION } from '../version.ts';
 
 interface Flags extends LogFlags, InjectionFlags {
@@ -37,6 +37,7 @@ interface Flags extends LogFlags, InjectionFlags {
   readonly svidTtl: number;
   readonly rotationGrace: number;
   readonly reportInterval: number;
+  readonly tokenIssuer?: string;
   readonly dnsName?: readonly string[];
   readonly ipAddress?: readonly string[];
 }
@@ -100,6 +101,7 @@ function coreOptionsOf(flags: Flags, log: Logger): CoreOptions {
     svidTtlMs: flags.svidTtl,
     rotationGraceMs: flags.rotationGrace,
     reportIntervalMs: flags.reportInterval,
+    ...(flags.tokenIssuer !== undefined && { tokenIssuer: flags.tokenIssuer }),
     dnsNames: ['weft-control-plane', 'localhost', ...(flags.dnsName ?? [])],
     ipAddresses: flags.ipAddress ?? [LOOPBACK],
     version: VERSION,
@@ -214,6 +216,12 @@ export function addControlPlaneCommand(program: Command): void {
       new Option('--report-interval <duration>', 'how often sidecars report who called whom')
         .argParser(parseDuration)
         .default(10_000, '10s'),
+    )
+    .addOption(
+      new Option(
+        '--token-issuer <url>',
+        'where others reach the keys of JWT SVIDs: https://..., which leads to the health port',
+      ).argParser(parseIssuer),
     )
     .option('--dns-name <name...>', 'further names at which sidecars reach it')
     .addOption(

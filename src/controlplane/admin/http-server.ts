@@ -12,6 +12,8 @@ export interface AdminApi {
   metrics(): Promise<string>;
   /** Versioned JSON by path, `/v1/status`. */
   readonly documents: ReadonlyMap<string, () => unknown>;
+  /** For everybody, from everywhere: what others need to trust the mesh. */
+  readonly published?: ReadonlyMap<string, () => unknown>;
   /** What is asked with a query, by path: `/v1/explain`. */
   readonly questions?: ReadonlyMap<string, (query: URLSearchParams) => QuestionOutcome>;
   /** Changes by path; offered on the Unix socket alone. */
@@ -90,6 +92,8 @@ async function answer(
       : { status: 503, type: TEXT, body: `not ready: ${reasons.join('; ')}\n` };
   }
   if (path === '/metrics') return { status: 200, type: METRICS, body: await api.metrics() };
+  const published = api.published?.get(path);
+  if (published !== undefined) return json(200, published());
   if (audience === 'health') {
     const error = `no ${path} here: health and metrics alone are served to other machines`;
     return json(404, { error, try: ['/healthz', '/readyz', '/metrics'] });

@@ -4,6 +4,7 @@ import { createDocuments } from '../admin/documents.ts';
 import { answerExplain } from '../admin/explain.ts';
 import type { ActionOutcome, AdminApi } from '../admin/http-server.ts';
 import type { ControlPlaneMetrics, ScrapedState } from '../admin/metrics.ts';
+import { tokenDocuments } from '../admin/token-documents.ts';
 import type { CredentialPart } from '../credentials/credential-part.ts';
 import type { MeshViews } from '../compile/mesh-views.ts';
 import type { Source } from '../registry/source.ts';
@@ -96,6 +97,7 @@ export function createApi(
       source: () => parts.source.state,
       ca: () => authority.status(),
     }),
+    published: tokenDocuments(authority.tokens),
     questions: new Map([['/v1/explain', (query) => answerExplain(views, query)]]),
     actions: new Map([
       ['/v1/ca/rotation', change(() => authority.startRotation())],

@@ -11,6 +11,7 @@ import {
 import type { PhaseGate } from '@weft/ca/rotation';
 import { createServerCredentials, peerOf } from '@weft/ca/server-credentials';
 import type { CaStore } from '@weft/ca/store/store';
+import { addTokenService } from '@weft/ca/token-service';
 import { type Clock, systemClock } from '@weft/model/clock';
 import { formatHostPort } from '@weft/model/host-port';
 import type { TrustDomain } from '@weft/model/identity';
@@ -65,6 +66,8 @@ export interface CoreOptions {
   readonly rotationGraceMs?: number;
   /** Where credentials are, besides the Secrets of a cluster; absent: nowhere. */
   readonly credentialSources?: readonly SourceConfig[];
+  /** `https://...`: what tokens name as their issuer, and where others find their keys. */
+  readonly tokenIssuer?: string;
   /** Further names at which clients dial, for their TLS. */
   readonly dnsNames: readonly string[];
   readonly ipAddresses: readonly string[];
@@ -148,6 +151,7 @@ export async function openCore(parts: CoreParts, options: CoreOptions): Promise<
       ...(parts.hasOthers && { hasOthers: parts.hasOthers }),
       ...(parts.brought && { brought: parts.brought }),
       ...(parts.heldBack && { heldBack: parts.heldBack }),
+      ...(options.tokenIssuer !== undefined && { tokenIssuer: options.tokenIssuer }),
     }),
   );
   let scrape: (() => ScrapedState) | undefined;
@@ -183,6 +187,7 @@ export async function openCore(parts: CoreParts, options: CoreOptions): Promise<
 
   const xdsServer = stack.adopt(new Server(serverOptions), shutDown);
   const renewal = stack.use(addRenewalService(xdsServer, { authority, clock }));
+  addTokenService(xdsServer, { authority, clock, log: log.child({ component: 'tokens' }) });
   const ads = stack.use(
     new AdsServer({
       server: xdsServer,

@@ -1,14 +1,15 @@
 // Counts what becomes of calls of the Workload API: streams that are open, what was handed over, and what was refused.
 import type { MetricsRegistry } from '../telemetry/metrics.ts';
 
-export type Handed = 'x509-svid' | 'x509-bundles';
+export type Handed = 'x509-svid' | 'x509-bundles' | 'jwt-svid' | 'jwt-bundles';
 export type ApiRefusal =
   | 'not-attested'
   | 'no-security-header'
   | 'bad-request'
   | 'not-served'
   | 'too-many'
-  | 'no-identity';
+  | 'no-identity'
+  | 'control-plane';
 
 export type WorkloadApiMetrics = ReturnType<typeof createWorkloadApiMetrics>;
 

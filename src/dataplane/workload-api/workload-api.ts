@@ -11,6 +11,8 @@ import type { ApiCall } from './api-call.ts';
 import { ApiServer, type Method, Refused } from './api-server.ts';
 import { createWorkloadApiMetrics, type Handed, type WorkloadApiMetrics } from './metrics.ts';
 import type { WorkloadApiOptions } from './options.ts';
+import { jwtMethods } from './jwt-methods.ts';
+import { TokenClient } from './token-client.ts';
 import { WorkloadCertificate } from './workload-certificate.ts';
 
 export interface WorkloadApiDependencies {
@@ -41,14 +43,17 @@ export class WorkloadApi implements Disposable {
   readonly #certificate: WorkloadCertificate;
   readonly #metrics: WorkloadApiMetrics;
   readonly #log: Logger;
+  readonly #tokens: TokenClient;
   readonly #listeners = new Set<(svid: Svid) => void>();
   #server: ApiServer | undefined;
+  /** Of the sidecar's own certificate. */
+  #serial: string | undefined;
 
   /** @throws Error that says what cannot be opened, and why. */
   static async open(dependencies: WorkloadApiDependencies): Promise<WorkloadApi> {
     const made = new WorkloadApi(dependencies);
     const { api, log } = dependencies;
-    const methods = made.#methods();
+    const methods = made.#methods(dependencies);
     made.#server = await ApiServer.open({ api, methods, metrics: made.#metrics, log });
     return made;
   }
@@ -57,6 +62,7 @@ export class WorkloadApi implements Disposable {
     const { trustDomain, namespace, metrics, onChange, log } = dependencies;
     this.#log = log;
     this.#metrics = createWorkloadApiMetrics(metrics);
+    this.#tokens = new TokenClient(dependencies);
     this.#certificate = new WorkloadCertificate({
       ...dependencies,
       expected: { trustDomain, namespace },
@@ -76,16 +82,26 @@ export class WorkloadApi implements Disposable {
 
   /** The sidecar's own certificate or bundle is another. */
   follow(own: Svid | undefined): void {
+    if (own?.serialHex !== this.#serial) this.#tokens.forgetTokens();
+    this.#serial = own?.serialHex;
     this.#certificate.follow(own);
   }
 
-  #methods(): ReadonlyMap<string, Method> {
+  #methods({ trustDomain, clock, log }: WorkloadApiDependencies): ReadonlyMap<string, Method> {
     return new Map<string, Method>([
       [`${SERVICE}/FetchX509SVID`, (call, _, caller) => this.#follow(call, caller, X509_SVID)],
       [
         `${SERVICE}/FetchX509Bundles`,
         (call, _, caller) => this.#follow(call, caller, X509_BUNDLES),
       ],
+      ...jwtMethods({
+        tokens: this.#tokens,
+        spiffeId: () => this.#certificate.svid?.spiffeId,
+        trustDomain,
+        metrics: this.#metrics,
+        clock,
+        log,
+      }),
     ]);
   }
 
@@ -113,6 +129,7 @@ export class WorkloadApi implements Disposable {
 
   [Symbol.dispose](): void {
     this.#certificate[Symbol.dispose]();
+    this.#tokens[Symbol.dispose]();
     this.#server?.[Symbol.dispose]();
   }
 }
