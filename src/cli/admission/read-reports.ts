@@ -5,7 +5,7 @@ import {
   ReportIndex,
   VULNERABILITY_REPORTS,
 } from '@weft/controlplane/vulnerabilities/trivy-reports';
-import type { KubeClient } from '@weft/kube/kube-api';
+import type { KubeClient, KubeFailure } from '@weft/kube/kube-api';
 import type { UsedImage } from '@weft/model/admission/check-images';
 import type { VulnerabilityReport } from '@weft/model/admission/vulnerability-types';
 import type { Asked } from './judge-workloads.ts';
@@ -19,11 +19,27 @@ export interface KnownReports {
   readonly problem?: string;
 }
 
-/** @throws Error that names verb, resource and cure. */
+/**
+ * Of the whole cluster, as the control plane sees them; of the one namespace where no more may be read.
+ * @throws Error that names verb, resource and cure.
+ */
 export async function readReports(
   client: Pick<KubeClient, 'list'>,
   namespace: string | undefined,
 ): Promise<KnownReports> {
+  const all = await readFrom(client, undefined);
+  if (all.ok) return all.reports;
+  const own = all.code === 403 && namespace !== undefined && (await readFrom(client, namespace));
+  if (own && own.ok) return own.reports;
+  throw new Error(all.message);
+}
+
+type Read = { readonly ok: true; readonly reports: KnownReports } | KubeFailure;
+
+async function readFrom(
+  client: Pick<KubeClient, 'list'>,
+  namespace: string | undefined,
+): Promise<Read> {
   const index = new ReportIndex();
   let continueToken: string | undefined;
   do {
@@ -34,14 +50,13 @@ export async function readReports(
     });
     if (!listed.ok && listed.code === 404) {
       const problem = 'vulnerabilities are not looked at: the cluster has no VulnerabilityReports';
-      return { reportOf: () => undefined, problem };
+      return { ok: true, reports: { reportOf: () => undefined, problem } };
     }
-    if (!listed.ok) throw new Error(listed.message);
+    if (!listed.ok) return listed;
     for (const object of listed.value.items) index.set(readTrivyReport(object, index.share));
     ({ continueToken } = listed.value);
   } while (continueToken !== undefined);
-  return {
-    reportOf: ({ pod }, image) =>
-      pod === undefined ? undefined : index.find(imageInUse(pod, image)),
-  };
+  const reportOf: KnownReports['reportOf'] = ({ pod }, image) =>
+    pod === undefined ? undefined : index.find(imageInUse(pod, image));
+  return { ok: true, reports: { reportOf } };
 }

@@ -86,7 +86,7 @@ async function runReport(flags: ReportFlags): Promise<void> {
   problems.forEach(complain);
   const asked = await Array.fromAsync(runningPods(client, flags.in));
   const isAsked = policies.some(({ vulnerabilities }) => vulnerabilities !== undefined);
-  const { reportOf, problem } = isAsked ? await readReports(client, undefined) : NO_REPORTS;
+  const { reportOf, problem } = isAsked ? await readReports(client, flags.in) : NO_REPORTS;
   if (problem !== undefined) complain(`warning: ${problem}`);
   const context = contextOf(flags, flags.namespace);
   tell(judgeWorkloads(asked, policies, { context, ...(reportOf && { reportOf }) }), flags);

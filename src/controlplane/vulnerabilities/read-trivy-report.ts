@@ -89,7 +89,7 @@ function vulnerabilitiesOf(
   const byId = new Map<string, Vulnerability>();
   const more = new Map<Severity, number>();
   for (const entry of listIn(objectAt(object, 'report') ?? {}, 'vulnerabilities')) {
-    const id = (textAt(entry, 'vulnerabilityID') ?? '').slice(0, MAX_ID);
+    const id = idOf(textAt(entry, 'vulnerabilityID') ?? '');
     const severity = severityOf(textAt(entry, 'severity'));
     const published = Date.parse(textAt(entry, 'publishedDate') ?? '');
     const found: Vulnerability = {
@@ -107,6 +107,16 @@ function vulnerabilitiesOf(
   for (const { severity } of all.slice(MAX_KEPT)) more.set(severity, (more.get(severity) ?? 0) + 1);
   return { vulnerabilities: all.slice(0, MAX_KEPT).map(share), more };
 }
+
+/** It is shown to people and in terminals. @returns an empty text for what is none. */
+const idOf = (text: string): string =>
+  text.length <= MAX_ID && Array.from(text).every(isOfIds) ? text : '';
+
+const isOfIds = (char: string): boolean =>
+  (char >= 'a' && char <= 'z') ||
+  (char >= 'A' && char <= 'Z') ||
+  (char >= '0' && char <= '9') ||
+  '-_.:/'.includes(char);
 
 const rankOf = ({ severity }: Vulnerability): number => SEVERITIES.indexOf(severity);
 

@@ -80,6 +80,16 @@ test('a report without end is kept as counts beyond a bound, the worst by name (
   assert.deepEqual([...report.more], [['LOW', 5_000 - 2_048]]);
 });
 
+test('an id that is none is counted, and shown to nobody (threat: reports that write into terminals)', () => {
+  const vulnerabilities = ['\u001b[2J', 'CVE-1\nok', 'C'.repeat(129)].map((vulnerabilityID) => ({
+    vulnerabilityID,
+    severity: 'CRITICAL',
+  }));
+  const { report } = readTrivyReport(reportOf('r', { vulnerabilities }), (one) => one);
+  assert.deepEqual(report.vulnerabilities, []);
+  assert.deepEqual([...report.more], [['CRITICAL', 3]]);
+});
+
 test('what is no report is read as one that found nothing, and is as old as can be', () => {
   const { report, digest, runBy } = readTrivyReport({ metadata: { name: 'r' } }, (one) => one);
   assert.deepEqual(

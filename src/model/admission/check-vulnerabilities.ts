@@ -112,10 +112,14 @@ export const findInVulnerabilities = (
   policy: WorkloadPolicy,
   request: WorkloadRequest,
   known: KnownOfImages,
-): readonly Finding[] =>
-  judgeImages(policy, request, known).flatMap(
-    (judged) => crossedFinding(policy, judged) ?? unknownFinding(policy, judged) ?? [],
-  );
+): readonly Finding[] => {
+  const isLater = isResolvedLater(policy, request, known.context);
+  return judgeImages(policy, request, known).flatMap((judged) => {
+    const isUnknown = !isLater || judged.image.reference?.digest !== undefined;
+    const unknown = isUnknown ? unknownFinding(policy, judged) : undefined;
+    return crossedFinding(policy, judged) ?? unknown ?? [];
+  });
+};
 
 export function crossedFinding(
   policy: WorkloadPolicy,
@@ -164,6 +168,6 @@ const findingOf = (
 /** `3 CRITICAL vulnerabilities where 0 may be: CVE-2026-1, CVE-2026-2, …`. */
 export function describeExcess({ severity, count, limit, ids }: Excess): string {
   const noun = count === 1 ? 'vulnerability' : 'vulnerabilities';
-  const rest = count > ids.length ? ', …' : '';
-  return `${count} ${severity} ${noun} where ${limit} may be: ${ids.join(', ')}${rest}`;
+  const named = ids.length === 0 ? '' : `: ${ids.join(', ')}${count > ids.length ? ', …' : ''}`;
+  return `${count} ${severity} ${noun} where ${limit} may be${named}`;
 }

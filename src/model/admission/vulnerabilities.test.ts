@@ -175,6 +175,12 @@ test('a finding names container, image, counts, ids, report and cure; no more id
   assert.match(finding?.cure ?? '', /spec\.vulnerabilities\.ignore/);
 });
 
+test('vulnerabilities that are counted alone are told as a number', () => {
+  const report = { ...reportOf(), more: new Map([['CRITICAL', 3] as const]) };
+  const [finding] = find(policyOf({ maxSeverity: 'HIGH' }), report);
+  assert.match(finding?.text ?? '', /has 3 CRITICAL vulnerabilities where 0 may be; by Vuln/);
+});
+
 test('an image of which nothing is known is let by or refused as the policy says', () => {
   assert.deepEqual(find(policyOf({ maxSeverity: 'HIGH' }), undefined), []);
   const [finding] = find(policyOf({ maxSeverity: 'HIGH', whenUnknown: 'refuse' }), undefined);
