@@ -89,7 +89,8 @@ export class AttestedReports {
     const kept = this.#known.get(key);
     const before = kept?.report;
     const atMs = nowMs();
-    let known: Known = { atMs, report: before, isAnswered: false };
+    const unanswered: Known = { atMs, report: before, isAnswered: false };
+    let known = unanswered;
     try {
       const found = await findStatements(registry, place, digest, AbortSignal.timeout(ASK_MS));
       if (found.ok) {
@@ -106,7 +107,8 @@ export class AttestedReports {
         known = { atMs, report: newest(before, report), isAnswered: true };
       }
     } catch {
-      // As a registry that does not answer.
+      // What it sent can be made no sense of: as a registry that does not answer.
+      known = unanswered;
     }
     this.#known.set(key, known);
     // Who was not asked for too many that were is asked in the next round.
