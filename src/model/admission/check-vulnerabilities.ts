@@ -1,5 +1,5 @@
 // Finds whose images have more vulnerabilities than a policy lets be there, by the reports that are known.
-import { imagesOf, type UsedImage } from './check-images.ts';
+import { imagesOf, isResolvedLater, type UsedImage } from './check-images.ts';
 import { type CheckContext, type Finding, holds, type WorkloadRequest } from './check-workload.ts';
 import type { WorkloadPolicy } from './types.ts';
 import {
