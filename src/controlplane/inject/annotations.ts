@@ -112,6 +112,18 @@ export const ANNOTATIONS = {
     '`runAsUser` of the containers',
     'The users whom that socket answers. Needed where an image says as whom it runs.',
   ),
+  workloadApi: annotation(
+    'workload-api',
+    truth,
+    '`false`',
+    "Serves SPIFFE's Workload API to the application, at the socket that `SPIFFE_ENDPOINT_SOCKET` names in its containers. See docs/spiffe.md.",
+  ),
+  workloadApiUsers: annotation(
+    'workload-api-users',
+    userIds,
+    '`runAsUser` of the containers',
+    'The users whom it answers. Needed where an image says as whom it runs.',
+  ),
   drainTime: annotation(
     'drain-time',
     duration,

@@ -7,6 +7,7 @@ import { RESERVED_CONTAINERS, RESERVED_VOLUMES } from './containers.ts';
 import { checkCredentials } from './credentials-volume.ts';
 import { containersOf, listAt, objectAt, type PlacedContainer, textAt } from './pod-shape.ts';
 import { type InjectionSettings, SIDECAR_UID } from './settings.ts';
+import { checkWorkloadApi } from './workload-api-volume.ts';
 
 export interface PodCheck {
   /** Without anything of Weft's. */
@@ -29,6 +30,7 @@ export function checkPod(check: PodCheck): void {
   }
   checkMode(check, spec);
   checkCredentials(check);
+  checkWorkloadApi(check);
   checkResources(check);
   warnOfDrain(check, spec);
 }

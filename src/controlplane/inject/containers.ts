@@ -11,6 +11,12 @@ import {
 } from './credentials-volume.ts';
 import type { AppProbe } from './probes.ts';
 import { type InjectionSettings, SIDECAR_UID } from './settings.ts';
+import {
+  WORKLOAD_API_VOLUME,
+  workloadApiFlags,
+  workloadApiMounts,
+  workloadApiVolumes,
+} from './workload-api-volume.ts';
 
 export const SIDECAR_NAME = 'weft-sidecar';
 export const CAPTURE_NAME = 'weft-capture';
@@ -53,7 +59,7 @@ export interface PartsInput {
 export const buildParts = (input: PartsInput): InjectedParts => ({
   capture: input.asked.capture === 'none' ? undefined : buildCapture(input),
   sidecar: buildSidecar(input),
-  volumes: [...volumes(), ...credentialsVolumes(input.asked)],
+  volumes: [...volumes(), ...credentialsVolumes(input.asked), ...workloadApiVolumes(input.asked)],
 });
 
 /** Nothing of the Pod's own security context reaches these containers but what is not named here. */
@@ -129,6 +135,7 @@ function buildSidecar(input: PartsInput): PlainObject {
       { name: BUNDLE_VOLUME, mountPath: BUNDLE_FOLDER, readOnly: true },
       noApiToken,
       ...sidecarMounts(asked),
+      ...workloadApiMounts(asked),
     ],
     // What the sidecar said last is what `kubectl describe pod` shows first.
     terminationMessagePolicy: 'FallbackToLogsOnError',
@@ -150,6 +157,7 @@ function sidecarArgs({ settings, asked, spec }: PartsInput): readonly string[] {
     ['--access-log', asked.accessLog ?? settings.accessLog],
     ['--drain-limit', asked.drainTime?.text ?? settings.drainTime],
     ...credentialsFlags(asked, spec),
+    ...workloadApiFlags(asked, spec),
   ];
   return ['sidecar', '--transparent', ...flags.flat()];
 }
@@ -243,4 +251,5 @@ export const RESERVED_VOLUMES: readonly string[] = [
   BUNDLE_VOLUME,
   NO_API_TOKEN_VOLUME,
   CREDENTIALS_VOLUME,
+  WORKLOAD_API_VOLUME,
 ];

@@ -2,7 +2,7 @@
 import type { PlainObject } from '@weft/model/policy/reader';
 import { ANNOTATIONS, type PodAnnotations } from './annotations.ts';
 import type { PodCheck } from './check-pod.ts';
-import { containersOf, listAt, objectAt, textAt, withPart } from './pod-shape.ts';
+import { containersOf, listAt, objectAt, statedUsers, textAt, withPart } from './pod-shape.ts';
 
 export const CREDENTIALS_VOLUME = 'weft-credentials';
 /** `NAME/KEY` under it is a value; the socket is hidden, so that no credential has its name. */
@@ -12,16 +12,6 @@ const SOCKET = `${CREDENTIALS_FOLDER}/.socket`;
 const SIZE_LIMIT = '16Mi';
 
 const isAsked = ({ credentials }: PodAnnotations): boolean => credentials !== undefined;
-
-/** Users that the Pod says its containers run as; `undefined` where one does not say: its image does. */
-function statedUsers(spec: PlainObject): readonly number[] | undefined {
-  const ofPod = objectAt(spec, 'securityContext')['runAsUser'];
-  const users = containersOf(spec).map(
-    ({ container }) => objectAt(container, 'securityContext')['runAsUser'] ?? ofPod,
-  );
-  const known = users.filter((user): user is number => typeof user === 'number');
-  return known.length === users.length ? [...new Set(known)] : undefined;
-}
 
 export function credentialsFlags(
   asked: PodAnnotations,

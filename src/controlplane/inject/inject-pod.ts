@@ -17,6 +17,7 @@ import { rewriteProbes, type RewrittenProbes } from './probes.ts';
 import { readOpt } from './opt.ts';
 import type { InjectionSettings } from './settings.ts';
 import { uninjectPod } from './uninject-pod.ts';
+import { withWorkloadApi } from './workload-api-volume.ts';
 
 export type InjectOutcome =
   | {
@@ -132,9 +133,10 @@ function placed(
 ): PlainObject {
   const isClassic = asked.sidecarMode === 'classic';
   const own = (key: string): readonly PlainObject[] =>
-    listAt(spec, key).map((container) =>
-      withCredentials(changed.get(textAt(container, 'name') ?? '') ?? container, asked),
-    );
+    listAt(spec, key).map((container) => {
+      const probed = changed.get(textAt(container, 'name') ?? '') ?? container;
+      return withWorkloadApi(withCredentials(probed, asked), asked);
+    });
   const step = capture === undefined ? [] : [capture];
   const init = own('initContainers');
   const initContainers = isClassic ? [...init, ...step] : [...step, sidecar, ...init];

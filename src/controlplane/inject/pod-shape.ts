@@ -102,3 +102,13 @@ export function checkShape(reader: Reader, pod: PlainObject): void {
     reader.error('spec.containers', 'missing-field', 'the Pod has no container');
   }
 }
+
+/** Users that the Pod says its containers run as; `undefined` where one does not say: its image does. */
+export function statedUsers(spec: PlainObject): readonly number[] | undefined {
+  const ofPod = objectAt(spec, 'securityContext')['runAsUser'];
+  const users = containersOf(spec).map(
+    ({ container }) => objectAt(container, 'securityContext')['runAsUser'] ?? ofPod,
+  );
+  const known = users.filter((user): user is number => typeof user === 'number');
+  return known.length === users.length ? [...new Set(known)] : undefined;
+}

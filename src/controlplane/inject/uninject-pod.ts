@@ -6,6 +6,7 @@ import { withoutCredentials } from './credentials-volume.ts';
 import { readRecord } from './injected-record.ts';
 import { annotationsOf, listAt, objectAt, textAt, without, withPart } from './pod-shape.ts';
 import { restoreProbes } from './probes.ts';
+import { withoutWorkloadApi } from './workload-api-volume.ts';
 
 export type UninjectOutcome =
   | { readonly kind: 'uninjected'; readonly pod: PlainObject }
@@ -30,7 +31,9 @@ export function uninjectPod(pod: PlainObject): UninjectOutcome {
   const containers = (key: string): readonly PlainObject[] =>
     listAt(spec, key)
       .filter(keep(RESERVED_CONTAINERS))
-      .map((container) => withoutCredentials(restoreProbes(container, originals)));
+      .map((container) =>
+        withoutWorkloadApi(withoutCredentials(restoreProbes(container, originals))),
+      );
   let bare = withPart(spec, 'initContainers', containers('initContainers'));
   bare = withPart(bare, 'containers', containers('containers'));
   bare = withPart(bare, 'volumes', listAt(spec, 'volumes').filter(keep(RESERVED_VOLUMES)));
