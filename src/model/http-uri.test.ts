@@ -64,9 +64,24 @@ for (const text of BAD) {
   test(`${JSON.stringify(text)} is refused`, () => assert.equal(parseHttpUri(text), undefined));
 }
 
+/** Not `fc.webUrl()`, which lists all of Unicode first and takes a second for it. */
+const webUrl = fc
+  .tuple(
+    fc.constantFrom('http', 'https'),
+    fc.oneof(fc.domain(), fc.ipV4()),
+    fc.oneof(
+      fc.constant(''),
+      fc.nat(65_535).map((port) => `:${port}`),
+    ),
+    fc.stringMatching(
+      /^(?:\/[\w.~!$&'()*+,;=:@%-]{0,8}){0,4}(?:\?[\w.~!$&'()*+,;=:@%/?-]{0,12})?$/,
+    ),
+  )
+  .map(([scheme, host, port, target]) => `${scheme}://${host}${port}${target}`);
+
 test('what is read leads where other parsers think that it leads', () => {
   fc.assert(
-    fc.property(fc.oneof(fc.webUrl({ withQueryParameters: true }), fc.string()), (text) => {
+    fc.property(fc.oneof(webUrl, fc.string()), (text) => {
       const uri = parseHttpUri(text);
       if (uri === undefined) return;
       const other = new URL(text);

@@ -12,6 +12,7 @@ import type {
   ValueMatcher,
 } from '@weft/model/policy/rbac';
 import fc from 'fast-check';
+import { textOfAny } from './text-arbitraries.ts';
 
 /** `T` without the keys whose value is undefined, as exactOptionalPropertyTypes has them. */
 export function present<T extends object>(record: { [K in keyof T]: T[K] | undefined }): T {
@@ -23,8 +24,8 @@ export function record<T>(model: { [K in keyof T]: fc.Arbitrary<T[K]> }): fc.Arb
   return fc.record<T>(model, { noNullPrototype: true });
 }
 
-export const anyText = fc.string({ unit: 'binary', maxLength: 12 });
-export const someText = fc.string({ unit: 'binary', minLength: 1, maxLength: 12 });
+export const anyText = textOfAny({ maxLength: 12 });
+export const someText = textOfAny({ minLength: 1, maxLength: 12 });
 export const word = fc.stringMatching(/^[a-z][a-z0-9.|_-]{0,15}$/);
 export const port = fc.integer({ min: 1, max: 65_535 });
 export const durationMs = fc.oneof(fc.constant(0), fc.integer({ min: 1, max: 10_000_000 }));

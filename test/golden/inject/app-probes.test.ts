@@ -5,9 +5,10 @@ import { containersOf } from '@weft/controlplane/inject/pod-shape';
 import { rewriteProbes } from '@weft/controlplane/inject/probes';
 import { parseAppProbes } from '@weft/dataplane/probe/app-probe';
 import fc from 'fast-check';
+import { textOfAny } from '../../support/text-arbitraries.ts';
 
 const text = fc.oneof(
-  fc.string({ unit: 'binary', maxLength: 8 }),
+  textOfAny({ maxLength: 8 }),
   fc.constantFrom('', '/', '/a b', '/ready?x=1', 'X-A', 'a\r\nb: c', 'http', 'HTTPS'),
 );
 const number = fc.oneof(fc.integer(), fc.constantFrom(0, 1, 8080, 65_536, 1.5, 100_000));
