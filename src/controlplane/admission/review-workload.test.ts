@@ -4,7 +4,7 @@ import { test } from 'node:test';
 import { parseWorkloadPolicy } from '@weft/model/admission/parse-workload-policy';
 import type { WorkloadPolicy } from '@weft/model/admission/types';
 import type { PlainObject } from '@weft/model/policy/reader';
-import { renderWebhooks } from './render-webhooks.ts';
+import { renderImageWebhooks, renderWebhooks } from './render-webhooks.ts';
 import { renderedName, renderPolicy } from './render-policies.ts';
 import { reviewPolicy } from './review-policy.ts';
 import { reviewWorkload, type WorkloadReviewOptions } from './review-workload.ts';
@@ -162,6 +162,34 @@ test('a webhook for two policies is asked about the namespaces of both, and neve
   assert.deepEqual(selectorOf(ENFORCE, named), {
     matchExpressions: [{ key, operator: 'In', values: ['kube-system', 'shop'] }],
   });
+});
+
+test('Pods get digests where a policy that refuses asks for it, and nobody waits for that', () => {
+  const images = { allow: ['a.test/*'], digests: 'resolve' };
+  const rendering = { rootNamespace: 'weft-system', caBundle: 'Q0E=', isNative: () => true };
+  const left = [ENFORCE, policyOf({ mode: 'warn', images }), policyOf({ mode: 'audit', images })];
+  assert.deepEqual(renderImageWebhooks(left, rendering), []);
+  const cluster = policyOf({ images }, 'all', 'ClusterWorkloadPolicy');
+  const [one, ...more] = renderImageWebhooks([...left, policyOf({ images })], rendering);
+  assert.deepEqual(more, []);
+  assert.equal(one?.['failurePolicy'], 'Ignore');
+  assert.equal(one['reinvocationPolicy'], 'IfNeeded');
+  assert.equal(one['sideEffects'], 'None');
+  assert.deepEqual(one['rules'], [
+    {
+      apiGroups: [''],
+      apiVersions: ['v1'],
+      operations: ['CREATE', 'UPDATE'],
+      resources: ['pods', 'pods/ephemeralcontainers'],
+      scope: 'Namespaced',
+    },
+  ]);
+  const key = 'kubernetes.io/metadata.name';
+  assert.deepEqual(one['namespaceSelector'], {
+    matchExpressions: [{ key, operator: 'In', values: ['shop'] }],
+  });
+  const [wide] = renderImageWebhooks([cluster], rendering);
+  assert.match(JSON.stringify(wide?.['namespaceSelector']), /NotIn.*kube-system.*weft-system/);
 });
 
 test('no two policies are rendered under one name, however long theirs are', () => {

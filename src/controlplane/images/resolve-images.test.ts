@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { parseWorkloadPolicy } from '@weft/model/admission/parse-workload-policy';
+import type { WorkloadPolicy } from '@weft/model/admission/types';
 import { readWorkload, type Workload } from '@weft/model/admission/workload';
 import type { PlainObject } from '@weft/model/policy/reader';
 import {
@@ -15,11 +16,14 @@ import {
 } from '../../../test/support/oci-registry.ts';
 import { createAddressGuard } from '../fetch/guard-address.ts';
 import { Registry } from './registry.ts';
+import { reviewImages } from './review-images.ts';
 import { ImageResolver, type ResolvedImages, type ResolveOutcome } from './resolve-images.ts';
 
 const OWN = 'weft.test/sidecar:1';
 
 interface Rig {
+  readonly policy: WorkloadPolicy;
+  readonly resolver: ImageResolver;
   readonly looked: ResolveOutcome[];
   nowMs: number;
   resolve(spec: PlainObject, more?: { readonly old?: PlainObject }): Promise<ResolvedImages>;
@@ -56,6 +60,8 @@ function rigOf(registry: TestRegistry, spec: PlainObject = {}): Rig {
     onLooked: (outcome) => looked.push(outcome),
   });
   const rig: Rig = {
+    policy: parsed.value,
+    resolver,
     looked,
     nowMs: Date.UTC(2027, 0, 1),
     resolve(pod, { old } = {}) {
@@ -255,6 +261,68 @@ test('resolve() leaves an image whose registry is away, and says why', async () 
   assert.deepEqual(found.spec, spec);
   assert.match(found.problems.join(), /gets no digest: .*ECONNREFUSED/);
   assert.deepEqual(rig.looked, ['unavailable']);
+});
+
+const reviewBy = (rig: Rig, request: PlainObject): ReturnType<typeof reviewImages> =>
+  reviewImages(
+    { operation: 'CREATE', namespace: 'shop', ...request },
+    {
+      resolver: rig.resolver,
+      policies: () => [rig.policy],
+      namespaceLabels: () => undefined,
+      context: () => ({ nowMs: rig.nowMs, rootNamespace: 'weft-system' }),
+    },
+  );
+
+test('reviewImages() patches the image alone, and says what it put there and what it left', async () => {
+  await using registry = await startFakeRegistry();
+  const digest = await tagged(registry, '1');
+  const name = `${registry.name}/shop/web`;
+  const containers = [
+    { name: 'good', image: `${name}:1` },
+    { name: 'absent', image: `${name}:2` },
+  ];
+  const object = {
+    apiVersion: 'v1',
+    kind: 'Pod',
+    metadata: { generateName: 'web-' },
+    spec: { containers },
+  };
+  const { allowed, patch, warnings, auditAnnotations } = await reviewBy(rigOf(registry), {
+    object,
+  });
+  assert.equal(allowed, true);
+  assert.deepEqual(patch, [
+    { op: 'replace', path: '/spec/containers/0/image', value: `${name}:1@${digest}` },
+  ]);
+  const problem = `image "${name}:2" gets no digest: ${registry.name} answers 404`;
+  assert.deepEqual(warnings, [problem]);
+  assert.equal(auditAnnotations['images'], `${name}:1@${digest}; ${problem}`);
+});
+
+test('reviewImages() leaves what is no Pod, and what goes', async () => {
+  await using registry = await startFakeRegistry();
+  const rig = rigOf(registry);
+  const metadata = { name: 'web' };
+  const spec = oneOf(`${registry.name}/shop/web:1`);
+  const pod = { apiVersion: 'v1', kind: 'Pod', metadata, spec };
+  const deployment = {
+    apiVersion: 'apps/v1',
+    kind: 'Deployment',
+    metadata,
+    spec: { template: { spec } },
+  };
+  for (const request of [
+    { object: deployment },
+    { object: pod, operation: 'DELETE' },
+    { object: pod, namespace: 'other' },
+    { object: 'a Pod' },
+    {},
+  ]) {
+    const { allowed, patch = [] } = await reviewBy(rig, request);
+    assert.deepEqual([allowed, patch], [true, []]);
+  }
+  assert.deepEqual(registry.asked, []);
 });
 
 const missing = await dockerRegistryMissing();

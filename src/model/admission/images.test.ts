@@ -4,6 +4,7 @@ import { test } from 'node:test';
 import { createTestKey } from '../../../test/support/tokens.ts';
 import type { PlainObject } from '../policy/reader.ts';
 import { findInImages } from './check-images.ts';
+import type { CheckContext } from './check-workload.ts';
 import { fitsPattern, parseImagePattern, parseImageReference } from './image-reference.ts';
 import { parseWorkloadPolicy } from './parse-workload-policy.ts';
 import type { WorkloadPolicy } from './types.ts';
@@ -136,7 +137,12 @@ test('a policy that resolves images of no Pods is told so', () => {
   );
 });
 
-function findings(images: object, spec: object, kind = 'Pod'): readonly string[] {
+function findings(
+  images: object,
+  spec: object,
+  kind = 'Pod',
+  more: Partial<CheckContext> = {},
+): readonly string[] {
   const metadata = { name: 'web', namespace: 'shop' };
   const workload = readWorkload(
     kind === 'Pod'
@@ -144,7 +150,13 @@ function findings(images: object, spec: object, kind = 'Pod'): readonly string[]
       : { apiVersion: 'apps/v1', kind, metadata, spec: { template: { spec } } },
   );
   assert.ok(workload);
-  const context = { nowMs: 0, rootNamespace: 'weft-system', captureImage: 'weft.test/weft:1' };
+  const context = {
+    nowMs: 0,
+    rootNamespace: 'weft-system',
+    captureImage: 'weft.test/weft:1',
+    sidecarImage: 'weft.test/sidecar:1',
+    ...more,
+  };
   return findInImages(policyOf(images), { workload }, context).map(
     ({ check, text }) => `${check}: ${text}`,
   );
@@ -177,9 +189,10 @@ test('what is no name of an image is approved by nobody, and Weft’s own needs 
     containers: [
       { name: 'a', image: 'A.test/X Y' },
       { name: 'w', image: 'weft.test/weft:1' },
+      { name: 's', image: 'weft.test/sidecar:1' },
     ],
   };
-  assert.equal(findings({ allow: ['a.test/*'] }, spec).length, 2);
+  assert.equal(findings({ allow: ['a.test/*'] }, spec).length, 3);
   assert.equal(findings({ allow: ['a.test/*'], allowWeftImage: true }, spec).length, 1);
 });
 
@@ -202,4 +215,7 @@ test('where tags are resolved, a Pod that got no digest is refused, and what mak
   ]);
   assert.deepEqual(findings(images, spec, 'Deployment'), [notApproved]);
   assert.equal(findings({ ...images, digests: 'required' }, spec, 'Deployment').length, 2);
+  const before = { isBeforeMutation: true };
+  assert.deepEqual(findings(images, spec, 'Pod', before), [notApproved]);
+  assert.equal(findings({ ...images, digests: 'required' }, spec, 'Pod', before).length, 2);
 });

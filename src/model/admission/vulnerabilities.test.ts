@@ -187,6 +187,32 @@ test('an image of which nothing is known is let by or refused as the policy says
   assert.match(finding?.text ?? '', /is not known to be good: no report of it is known/);
 });
 
+test('where tags are resolved, what makes Pods is not refused for images of which nothing can be known yet', () => {
+  const images = { allow: ['docker.io/*'], digests: 'resolve' };
+  const vulnerabilities = { maxSeverity: 'HIGH', whenUnknown: 'refuse' };
+  const metadata = { name: 'web', namespace: 'shop' };
+  const spec = {
+    containers: [
+      { name: 'tag', image: 'shop/web:1' },
+      { name: 'digest', image: IMAGE },
+    ],
+  };
+  const found = (more: PlainObject): readonly (string | undefined)[] => {
+    const template = { spec };
+    const object = { apiVersion: 'apps/v1', kind: 'Deployment', metadata, spec: { template } };
+    const workload = readWorkload(object);
+    assert.ok(workload);
+    const context = { nowMs: NOW, rootNamespace: 'weft-system' };
+    return findInVulnerabilities(
+      policyOf(vulnerabilities, more),
+      { workload },
+      { context, reportOf: () => undefined },
+    ).map(({ container }) => container);
+  };
+  assert.deepEqual(found({ images }), ['digest']);
+  assert.deepEqual(found({}), ['tag', 'digest']);
+});
+
 test('an exemption from vulnerabilities leaves out, and one from another check does not', () => {
   const exemption = { who: { labels: { app: 'a' } }, reason: 'r', expires: '2027-01-31' };
   const held = (checks: readonly string[]): number =>
