@@ -1,5 +1,4 @@
 // Speaks xDS as it is on the wire: requests and responses as plain messages, nothing kept, nothing answered by itself.
-import { once } from 'node:events';
 import { Client, type ClientDuplexStream, credentials } from '@grpc/grpc-js';
 import type { Variant } from '@weft/xds/protocol/subscription';
 import { type PlainMessage, serviceDefinition } from '@weft/xds/registry';
@@ -19,7 +18,7 @@ const SERVICES: Readonly<Record<ServiceName, readonly [service: string, suffix: 
 /** An answer that has not come by then is not coming. */
 const DEADLINE_MS = 5_000;
 
-export class RawXdsStream implements AsyncDisposable {
+export class RawXdsStream implements Disposable {
   readonly #client: Client;
   readonly #call: ClientDuplexStream<PlainMessage, PlainMessage>;
   readonly #messages: AsyncIterator<PlainMessage>;
@@ -63,12 +62,10 @@ export class RawXdsStream implements AsyncDisposable {
     return rest;
   }
 
-  async [Symbol.asyncDispose](): Promise<void> {
-    if (!this.#call.closed) {
-      const closed = once(this.#call, 'close').catch(() => undefined);
-      this.#call.cancel();
-      await closed;
-    }
+  [Symbol.dispose](): void {
+    // Whoever waits for a message is told of an error; when nobody does, there is none to tell.
+    this.#call.on('error', () => undefined);
+    this.#call.cancel();
     this.#client.close();
   }
 }

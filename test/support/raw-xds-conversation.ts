@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import { noXdsMetrics } from '@weft/controlplane/serve/metrics';
+import { noXdsMetrics, type XdsMetrics } from '@weft/controlplane/serve/metrics';
 import { textOf, textsOf, messageOf, messagesOf, bytesOf } from '@weft/xds/protocol/fields';
 import type { Variant } from '@weft/xds/protocol/subscription';
 import type { PlainMessage } from '@weft/xds/registry';
@@ -46,14 +46,14 @@ interface Received {
   readonly version: string;
 }
 
-class Conversation implements AsyncDisposable {
+class Conversation implements Disposable {
   readonly #server: HandSetServer;
   readonly #options: {
     readonly service: ServiceName;
     readonly variant: Variant;
     readonly rule: Rule;
   };
-  readonly #arrivals: () => Promise<void>;
+  readonly #traffic: Traffic;
   #stream: RawXdsStream;
   #isFirst = true;
   readonly #received: Received[] = [];
@@ -64,11 +64,11 @@ class Conversation implements AsyncDisposable {
 
   constructor(
     server: HandSetServer,
-    arrivals: () => Promise<void>,
+    traffic: Traffic,
     options: { readonly service: ServiceName; readonly variant: Variant; readonly rule: Rule },
   ) {
     this.#server = server;
-    this.#arrivals = arrivals;
+    this.#traffic = traffic;
     this.#options = options;
     this.#stream = this.#open();
   }
@@ -85,6 +85,8 @@ class Conversation implements AsyncDisposable {
     else if (verb === 'ack' || verb === 'nack') await this.#answer(words[0] ?? '', verb === 'nack');
     else await this.#change(verb, words);
     for (const response of expected) assert.equal(await this.#receive(), response, step);
+    // Neither later nor earlier: the server had sent no more by then.
+    assert.equal(this.#traffic.sent(), this.#received.length, `sent after ${step}`);
   }
 
   /** Nothing else may have come. */
@@ -99,7 +101,7 @@ class Conversation implements AsyncDisposable {
 
   async #reconnect(): Promise<void> {
     await this.finish();
-    await this.#stream[Symbol.asyncDispose]();
+    this.#stream[Symbol.dispose]();
     this.#stream = this.#open();
     this.#isFirst = true;
   }
@@ -172,7 +174,7 @@ class Conversation implements AsyncDisposable {
   }
 
   async #send(kind: string, content: PlainMessage): Promise<void> {
-    const arrival = this.#arrivals();
+    const arrival = this.#traffic.nextArrival();
     const namesNode = this.#isFirst || this.#options.rule.namesNodeAlways === true;
     this.#isFirst = false;
     // A stream of one type need not name it.
@@ -211,8 +213,8 @@ class Conversation implements AsyncDisposable {
     return content;
   }
 
-  [Symbol.asyncDispose](): Promise<void> {
-    return this.#stream[Symbol.asyncDispose]();
+  [Symbol.dispose](): void {
+    this.#stream[Symbol.dispose]();
   }
 }
 
@@ -238,13 +240,26 @@ function resourcesOf(words: readonly string[]): readonly HandSet[] {
   return resources;
 }
 
-/** Waits until the server has taken one more request, whatever its type. */
-function countArrivals() {
+interface Traffic {
+  /** The server has taken one more request, whatever its type. */
+  readonly nextArrival: () => Promise<void>;
+  /** Responses so far. */
+  readonly sent: () => number;
+}
+
+function observe(): Traffic & { readonly metrics: XdsMetrics } {
   let waiting: (() => void) | undefined;
+  let sent = 0;
   const arrived = (): void => waiting?.();
   return {
-    metrics: { ...noXdsMetrics, requestReceived: arrived, unknownTypeRequested: arrived },
-    next: (): Promise<void> => new Promise((resolve) => (waiting = resolve)),
+    metrics: {
+      ...noXdsMetrics,
+      requestReceived: arrived,
+      unknownTypeRequested: arrived,
+      responseSent: () => sent++,
+    },
+    nextArrival: () => new Promise((resolve) => (waiting = resolve)),
+    sent: () => sent,
   };
 }
 
@@ -264,9 +279,9 @@ export function judge(variant: Variant, rules: readonly Rule[]): void {
   for (const rule of rules) {
     for (const service of servicesOf(rule)) {
       test(`${variant}, ${service}: ${rule.rule}`, async () => {
-        const arrivals = countArrivals();
-        await using server = await openHandSetServer({ metrics: arrivals.metrics });
-        await using conversation = new Conversation(server, arrivals.next, {
+        const traffic = observe();
+        await using server = await openHandSetServer({ metrics: traffic.metrics });
+        using conversation = new Conversation(server, traffic, {
           service,
           variant,
           rule,

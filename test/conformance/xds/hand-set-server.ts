@@ -76,7 +76,12 @@ const bind = (server: Server, address: string): Promise<number> =>
 
 /** Streams that were ended get their status; then connections are cut. */
 async function shutDown(server: Server): Promise<void> {
-  const limit = setTimeout(() => server.forceShutdown(), SHUTDOWN_MS);
-  await new Promise<void>((resolve) => server.tryShutdown(() => resolve()));
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const limit = setTimeout(() => {
+    server.forceShutdown();
+    resolve();
+  }, SHUTDOWN_MS);
+  server.tryShutdown(() => resolve());
+  await promise;
   clearTimeout(limit);
 }
