@@ -11,7 +11,8 @@ import type {
   VulnerabilitiesSection,
   VulnerabilityReport,
 } from '@weft/model/admission/vulnerability-types';
-import type { UsedImage } from '@weft/model/admission/check-images';
+import { imagesOf, type UsedImage } from '@weft/model/admission/check-images';
+import type { PlainObject } from '@weft/model/policy/reader';
 import type { RunningPod } from './running-pods.ts';
 
 /** A Pod that a policy finds something wrong with. */
@@ -57,13 +58,24 @@ export interface JudgePodsInput {
     section: VulnerabilitiesSection,
   ) => VulnerabilityReport | undefined;
   readonly judge?: KnownOfImages['judge'];
+  /** Called now and then: who serves others meanwhile waits here. */
+  readonly breathe?: () => Promise<void> | undefined;
+}
+
+/** For as long as a Pod is kept: taking names of images apart is most of the work. */
+const known = new WeakMap<PlainObject, readonly UsedImage[]>();
+
+function imagesIn(spec: PlainObject): readonly UsedImage[] {
+  const found = known.get(spec) ?? imagesOf(spec);
+  known.set(spec, found);
+  return found;
 }
 
 export const revokes = ({ mode, vulnerabilities }: WorkloadPolicy): boolean =>
   mode === 'enforce' && vulnerabilities?.revokeIdentity === true;
 
-export function judgePods(input: JudgePodsInput): Judged {
-  const { policies, context, namespaceLabels, reportOf, judge } = input;
+export async function judgePods(input: JudgePodsInput): Promise<Judged> {
+  const { policies, context, namespaceLabels, reportOf, judge, breathe } = input;
   const asking = policies.filter(({ vulnerabilities }) => vulnerabilities !== undefined);
   const pods = [...input.pods].toSorted((a, b) => (a.key < b.key ? -1 : 1));
   const standings = new Map<WorkloadPolicy, Standing>();
@@ -72,12 +84,15 @@ export function judgePods(input: JudgePodsInput): Judged {
     const crossed: CrossedPod[] = [];
     let [looked, unknown] = [0, 0];
     for (const pod of pods) {
+      const pause = breathe?.();
+      if (pause !== undefined) await pause;
       const labels = namespaceLabels(pod.workload.namespace);
       const request = { workload: pod.workload, ...(labels && { namespaceLabels: labels }) };
       const images = judgeImages(policy, request, {
         context,
         reportOf: (image, section) => reportOf(pod, image, section),
         ...(judge && { judge }),
+        imagesIn,
       });
       if (images.length === 0) continue;
       looked++;

@@ -126,6 +126,18 @@ test('snapshots have such a Pod as unready, refusing everybody, and refused by i
   assert.equal(entries.size, 3);
 });
 
+test('Pods of one account are one rule, whatever their number', () => {
+  const { objects } = snapshotOf(...PODS);
+  const lostKeys = ['shop/web-1', 'shop/web-2', 'shop/cart'];
+  const entries = new Map(revocationEntries({ revision: 1, objects }, lostKeys, 'root'));
+  const callers = entries.get(`AuthorizationPolicy/root/${REVOKED_CALLERS}`);
+  assert.ok(callers?.kind === 'AuthorizationPolicy');
+  const [web, cart, ...more] = callers.policy.rules ?? [];
+  assert.deepEqual(more, []);
+  assert.deepEqual(web?.from?.[0]?.[1]?.values, ['10.0.0.1', '10.0.0.2']);
+  assert.deepEqual(cart?.from?.[0]?.[1]?.values, ['10.0.0.3']);
+});
+
 test('a rule without addresses would refuse the whole account, and is not made (threat: one Pod that takes all others along)', () => {
   const { objects } = snapshotOf(podOf('web-1', undefined));
   const entries = new Map(revocationEntries({ revision: 1, objects }, ['shop/web-1'], 'root'));

@@ -28,7 +28,11 @@ export function revocationEntries(
     return pod?.kind === 'Pod' ? [[key, pod] as const] : [];
   });
   if (pods.length === 0) return [];
-  const rules = pods.map(([, pod]) => callerRule(pod)).filter((rule) => rule !== undefined);
+  const byAccount = Map.groupBy(
+    pods.map(([, pod]) => pod),
+    ({ meta, serviceAccount }) => `${meta.namespace}/${serviceAccount}`,
+  );
+  const rules = [...byAccount].flatMap(([account, own]) => callerRule(account, own) ?? []);
   const policies = [
     denial(REVOKED_WORKLOADS, {
       namespace: rootNamespace,
@@ -51,17 +55,14 @@ export function revocationEntries(
   ];
 }
 
-/** The account is others' as well: from its addresses alone it is refused. */
-function callerRule({ meta, serviceAccount, ips }: PodObject): Rule | undefined {
+/** The account is others' as well: from these addresses alone it is refused. */
+function callerRule(account: string, pods: readonly PodObject[]): Rule | undefined {
+  const ips = pods.flatMap((pod) => pod.ips);
   if (ips.length === 0) return undefined;
   return {
     from: [
       [
-        {
-          field: 'serviceAccounts',
-          values: [`${meta.namespace}/${serviceAccount}`],
-          notValues: [],
-        },
+        { field: 'serviceAccounts', values: [account], notValues: [] },
         { field: 'ipBlocks', values: ips, notValues: [] },
       ],
     ],

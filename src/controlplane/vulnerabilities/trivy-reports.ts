@@ -93,9 +93,18 @@ export class ReportIndex {
    * namespace come first: who may write them elsewhere has the last word only where there are none.
    */
   find({ namespace, digests, reference, runBy }: ImageInUse): VulnerabilityReport | undefined {
-    const same = digests.flatMap((digest) => this.#reports(this.#byDigest.get(digest)));
-    const near = same.filter(({ key }) => key.startsWith(`${namespace}/`));
-    if (same.length > 0) return newestOf(near.length > 0 ? near : same)?.report;
+    const prefix = `${namespace}/`;
+    let near: TrivyReport | undefined;
+    let far: TrivyReport | undefined;
+    for (const digest of digests) {
+      for (const key of this.#byDigest.get(digest) ?? NO_KEYS) {
+        const report = this.#byKey.get(key);
+        if (key.startsWith(prefix)) near = newerOf(near, report);
+        else far = newerOf(far, report);
+      }
+    }
+    const found = near ?? far;
+    if (found !== undefined) return found.report;
     if (runBy === undefined || reference === undefined) return undefined;
     const { workloads, container } = runBy;
     const repository = `${reference.registry}/${reference.repository}`;
@@ -105,7 +114,7 @@ export class ReportIndex {
       )
       // It may be of another version of who runs it, by another image.
       .filter((report) => report.repository === repository && isSameTag(report, reference.tag));
-    return newestOf(own)?.report;
+    return own.reduce<TrivyReport | undefined>(newerOf, undefined)?.report;
   }
 
   #reports(keys: Iterable<string> = []): readonly TrivyReport[] {
@@ -116,8 +125,13 @@ export class ReportIndex {
 const isSameTag = (report: TrivyReport, tag: string | undefined): boolean =>
   report.tag === undefined || report.tag === '' || report.tag === (tag ?? 'latest');
 
-const newestOf = (reports: readonly TrivyReport[]): TrivyReport | undefined =>
-  reports.toSorted((a, b) => b.report.madeAtMs - a.report.madeAtMs)[0];
+const NO_KEYS: ReadonlySet<string> = new Set();
+
+const newerOf = (
+  a: TrivyReport | undefined,
+  b: TrivyReport | undefined,
+): TrivyReport | undefined =>
+  a === undefined || (b !== undefined && b.report.madeAtMs > a.report.madeAtMs) ? b : a;
 
 function add(map: Map<string, Set<string>>, at: string | undefined, key: string): void {
   if (at === undefined) return;
