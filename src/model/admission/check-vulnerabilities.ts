@@ -79,6 +79,8 @@ export interface KnownOfImages {
   readonly reportOf: ReportOf;
   /** Default: each report anew. */
   readonly judge?: typeof judgeReport;
+  /** Default: the names of images are taken apart anew. */
+  readonly imagesIn?: typeof imagesOf;
 }
 
 /** One image of a workload, and what is known of it. */
@@ -92,12 +94,12 @@ export interface JudgedImage {
 export function judgeImages(
   policy: WorkloadPolicy,
   request: WorkloadRequest,
-  { context, reportOf, judge = judgeReport }: KnownOfImages,
+  { context, reportOf, judge = judgeReport, imagesIn = imagesOf }: KnownOfImages,
 ): readonly JudgedImage[] {
   const { vulnerabilities: section } = policy;
   const held = holds(policy, request, context);
   if (section === undefined || held.kind === 'not' || held.isLeftOut('vulnerabilities')) return [];
-  return imagesOf(request.workload.spec).map((image) => {
+  return imagesIn(request.workload.spec).map((image) => {
     const report = reportOf(image, section);
     return { image, report, verdict: judge(section, report, context.nowMs) };
   });
