@@ -5,8 +5,8 @@ import { join } from 'node:path';
 import { before, test } from 'node:test';
 import type { PlainObject } from '@weft/model/policy/reader';
 import { createLocalJWKSet, type JWK, jwtVerify } from 'jose';
-import { startHttpApp } from '../support/lab-clients.ts';
-import { modeYaml } from '../support/lab-manifests.ts';
+import { call, startHttpApp } from '../support/lab-clients.ts';
+import { modeYaml, podYaml, serviceYaml } from '../support/lab-manifests.ts';
 import { type Lab, type LabSidecar, startLab } from '../support/lab.ts';
 import {
   goSpiffe,
@@ -121,6 +121,33 @@ test('a program with go-spiffe calls a workload behind a sidecar, and is who the
   const answer = await ask([...go.argv, 'call', front, PRICES, 'weft-http/1.1'], socket);
   assert.equal(answer['status'], 200);
   await prices.access((line) => line['source'] === WEB, 'the call of the program');
+});
+
+test('a sidecar calls a program with go-spiffe that has no proxy before it, and each knows the other', async (t) => {
+  const go = programs['go-spiffe'];
+  if ('missing' in go) return t.skip(go.missing);
+  await using lab = await startLab();
+  const podIp = lab.nextIp();
+  await lab.write(
+    'prices.yaml',
+    podYaml({ name: 'prices-0', ip: podIp, ports: [8080] }),
+    serviceYaml({ name: 'prices', ports: [{ name: 'http', port: 80, targetPort: 8080 }] }),
+  );
+  const socket = join(lab.root, 'prices.sock');
+  await lab.startSidecar({
+    pod: 'prices-0',
+    podIp,
+    manifest: false,
+    args: ['--workload-api', `unix:${socket}`],
+  });
+  const program = [...go.argv, 'serve', WEB, `${podIp}:8080`, 'weft-http/1.1'];
+  await using server = new SpiffeProcess(program, socket);
+  await server.heard(1);
+  const web = await lab.startSidecar({ pod: 'web-0', outbound: ['prices.shop:80'] });
+  const answer = await call(web.via('prices.shop:80'), '/');
+  assert.deepEqual([answer.status, answer.body], [200, `you are ${WEB}`]);
+  const bank = await lab.startSidecar({ pod: 'bank-0', outbound: ['prices.shop:80'] });
+  assert.equal((await call(bank.via('prices.shop:80'), '/')).status, 503);
 });
 
 for (const name of NAMES) {

@@ -74,17 +74,44 @@ func source() *workloadapi.X509Source {
 }
 
 // Answers each caller with the id that it has shown.
-func serve(caller string) {
+// @param address where, and what is spoken there: nothing for any port, and for HTTP as everybody speaks it.
+func serve(caller, address, alpn string) {
 	id := spiffeid.RequireFromString(caller)
 	made := source()
 	config := tlsconfig.MTLSServerConfig(made, made, tlsconfig.AuthorizeID(id))
-	config.NextProtos = []string{"http/1.1"}
-	listener, err := tls.Listen("tcp", "127.0.0.1:0", config)
+	if address == "" {
+		address, alpn = "127.0.0.1:0", "http/1.1"
+	}
+	config.NextProtos = []string{alpn}
+	listener, err := tls.Listen("tcp", address, config)
 	check(err)
 	say(map[string]any{"address": listener.Addr().String()})
-	check(http.Serve(listener, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		fmt.Fprintf(w, "you are %s", r.TLS.PeerCertificates[0].URIs[0])
-	})))
+	answer := func(w http.ResponseWriter, r *http.Request) {
+		state := r.Context().Value(connectionKey{}).(hidden).ConnectionState()
+		fmt.Fprintf(w, "you are %s", state.PeerCertificates[0].URIs[0])
+	}
+	server := http.Server{
+		Handler: http.HandlerFunc(answer),
+		ConnContext: func(ctx context.Context, connection net.Conn) context.Context {
+			return context.WithValue(ctx, connectionKey{}, connection)
+		},
+	}
+	check(server.Serve(hiding{listener}))
+}
+
+type connectionKey struct{}
+
+// Go's server ends connections of protocols that it does not know: so it is not shown that they are of TLS.
+type hidden struct{ *tls.Conn }
+
+type hiding struct{ net.Listener }
+
+func (one hiding) Accept() (net.Conn, error) {
+	connection, err := one.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return hidden{connection.(*tls.Conn)}, nil
 }
 
 // @param alpn what is offered: the sidecars of the mesh have words of their own.
@@ -128,12 +155,12 @@ func main() {
 	case "watch":
 		check(workloadapi.WatchX509Context(context.Background(), watcher{}))
 	case "serve":
-		serve(arguments[1])
+		serve(arguments[1], arguments[2], arguments[3])
 	case "call":
 		call(arguments[1], arguments[2], arguments[3])
 	case "token":
 		token(arguments[1])
 	default:
-		check(fmt.Errorf("write fetch, watch, serve ID, call ADDRESS ID ALPN, or token AUDIENCE"))
+		check(fmt.Errorf("write fetch, watch, serve ID [ADDRESS ALPN], call ADDRESS ID ALPN, or token AUDIENCE"))
 	}
 }
