@@ -6,8 +6,11 @@ import { createAddressGuard } from '@weft/controlplane/fetch/guard-address';
 import { ImageSignatures } from '@weft/controlplane/images/image-signatures';
 import { Registry } from '@weft/controlplane/images/registry';
 import { ImageResolver } from '@weft/controlplane/images/resolve-images';
+import { PODS } from '@weft/kube/resource';
 import { findInImages } from '@weft/model/admission/check-images';
+import { listIn, objectIn } from '@weft/model/admission/workload';
 import type { PlainObject } from '@weft/model/policy/reader';
+import { whyNot } from '../support/kube-objects.ts';
 import { kubelabMissing } from '../support/kubelab.ts';
 import { eventually } from '../support/lab-wait.ts';
 import {
@@ -108,6 +111,22 @@ test(
     assert.equal((await rig.tryOut(deploymentOf(image('bad')))).code, 0, 'its Pods are looked at');
     const elsewhere = await rig.tryOut(deploymentOf('docker.io/library/nginx'));
     assert.match(elsewhere.stderr, /is from nowhere that is approved/);
+    const debug = { name: 'debug', image: image('good') };
+    const debugged = await rig.lab.client.patch(
+      PODS,
+      { namespace: 'tags', name: 'p' },
+      {
+        type: 'merge',
+        subresource: 'ephemeralcontainers',
+        patch: { spec: { ephemeralContainers: [debug] } },
+      },
+    );
+    assert.ok(debugged.ok, whyNot(debugged));
+    const added = listIn(objectIn(debugged.value, 'spec'), 'ephemeralContainers');
+    assert.deepEqual(
+      added.map((one) => one['image']),
+      [`${debug.image}@${signed}`],
+    );
     const absent = await rig.tryOut(podOf(image('never'), 'tags', 'q'));
     assert.match(absent.stderr, /Warning: image .* gets no digest: 127.0.0.1:\d+ answers 404/);
     assert.match(absent.stderr, /can become another image, and got no digest/);
