@@ -2,7 +2,15 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Attestor, Evidence } from '@weft/ca/attest/attestor';
+import { parseTrustDomain } from '@weft/model/identity';
 import type { PodObject, RegistryObject, Snapshot } from '@weft/model/mesh/objects';
+import {
+  namespaceOf,
+  podOf as meshPod,
+  serviceOf,
+  snapshotOf as meshSnapshot,
+} from '../../../test/support/mesh-objects.ts';
+import { compileMesh } from '../compile/compile-mesh.ts';
 import type { KubernetesSource } from '../registry/kubernetes/kubernetes-source.ts';
 import { PersistentMap } from '../registry/persistent-map.ts';
 import { heldBackBy, withRevocations } from './identity-gates.ts';
@@ -178,4 +186,31 @@ test('a source tells of each loss and each return, and of nothing else', async (
   assert.equal(turn(lost('web-1')), 1);
   assert.equal(turn(lost()), 2);
   assert.equal(source.state.snapshot.objects.size, PODS.length);
+});
+
+test('the mesh is compiled with it: no endpoint, and every sidecar has its rules', () => {
+  const trustDomain = parseTrustDomain('cluster.local');
+  assert.ok(trustDomain !== undefined);
+  const objects: readonly RegistryObject[] = [
+    meshPod('web', { ips: ['10.0.0.1'] }),
+    meshPod('cart', { ips: ['10.0.0.3'] }),
+    serviceOf('web'),
+    namespaceOf('shop'),
+  ];
+  const snapshot = meshSnapshot(objects);
+  const entries = revocationEntries(snapshot, ['shop/web-1'], 'weft-system');
+  const changed = { revision: 2, objects: new Map([...snapshot.objects, ...entries]) };
+  const mesh = compileMesh(changed, { trustDomain, rootNamespace: 'weft-system' });
+  // Both are so: nobody is behind the Service, and where plain text is taken nobody asks who calls.
+  assert.deepEqual(mesh.problems.map(({ severity, code }) => `${severity} ${code}`).toSorted(), [
+    'warning identity-on-plaintext',
+    'warning no-ready-endpoints',
+  ]);
+  const [destination] = mesh.destinations.values();
+  assert.deepEqual(destination?.endpoints.endpoints, []);
+  const policiesAt = (id: string): readonly string[] =>
+    (mesh.workloads.get(id)?.inbound.policies ?? []).map(({ name }) => name).toSorted();
+  assert.deepEqual(policiesAt('web-1.shop'), [REVOKED_CALLERS, REVOKED_WORKLOADS]);
+  assert.deepEqual(policiesAt('cart-1.shop'), [REVOKED_CALLERS]);
+  assert.ok(mesh.workloads.get('web-1.shop')?.identity, 'its stream goes on: it is told of it');
 });
