@@ -80,10 +80,9 @@ app.kubernetes.io/component: control-plane
 
 {{/* How registries of images are reached, as JSON; empty where nothing is said. */}}
 {{- define "weft.registries" -}}
-{{- $of := .Values.registries -}}
-{{- if or $of.plain $of.networks $of.loginSecret -}}
-{{- $file := dict "plain" $of.plain "networks" $of.networks -}}
-{{- if $of.loginSecret -}}
+{{- if or .Values.registries.plain .Values.registries.networks .Values.registries.loginSecret -}}
+{{- $file := dict "plain" .Values.registries.plain "networks" .Values.registries.networks -}}
+{{- if .Values.registries.loginSecret -}}
 {{- $_ := set $file "dockerConfigFile" "/etc/weft/registry-logins/.dockerconfigjson" -}}
 {{- end -}}
 {{- toJson $file -}}
