@@ -30,9 +30,11 @@ test('a socket alone answers the own user, and is for owner and group', () => {
 
 test('owner, mode and callers are taken as they are named', () => {
   const options = optionsOf(
-    ...['--workload-api', 'unix:///run/api.sock', '--workload-api-mode', '0666'],
-    ...['--workload-api-owner', '7:8', '--workload-api-allow', 'uid=1'],
-    ...['--workload-api-allow', 'gid=2'],
+    '--workload-api=unix:///run/api.sock',
+    '--workload-api-mode=0666',
+    '--workload-api-owner=7:8',
+    '--workload-api-allow=uid=1',
+    '--workload-api-allow=gid=2',
   );
   assert.deepEqual(options, {
     path: '/run/api.sock',
