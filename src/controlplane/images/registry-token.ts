@@ -25,7 +25,10 @@ export function bearerChallenge(text: string): Challenge | undefined {
         scope: `repository:${repository}:pull`,
       });
       const { target } = realm;
-      return { ...realm, target: `${target}${target.includes('?') ? '&' : '?'}${query.toString()}` };
+      return {
+        ...realm,
+        target: `${target}${target.includes('?') ? '&' : '?'}${query.toString()}`,
+      };
     },
   };
 }
