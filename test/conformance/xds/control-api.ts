@@ -1,8 +1,15 @@
 // Serves the HTTP API by which a test says what nodes may see: one operation a path, JSON in and out.
 import http from 'node:http';
+import { setTimeout as delay } from 'node:timers/promises';
 import { isPlainObject, type PlainObject } from '@weft/model/policy/reader';
 import type { HandSet, HandSetViews, Outcome } from './hand-set-views.ts';
 import { ProtoJsonError, readAny } from './proto-json.ts';
+
+/**
+ * A harness sends a request on a stream and calls the API at once, over another connection: the request is the older
+ * one, and has to be taken first.
+ */
+const SETTLE_MS = 50;
 
 export const API_HELP = `
   POST /set     {"node", "version", "resources": [R…]}       all that the node may see; what is not named is gone
@@ -20,6 +27,7 @@ export const API_HELP = `
   "version" (text) is announced in all responses of the types that the operation concerns from then on: version_info in
   state of the world, system_version_info in delta. /set concerns all types that the node has or had. A resource whose
   bytes are the same after /set is not sent again.
+  An operation takes hold ${SETTLE_MS} ms after it was asked for: what clients had sent by then counts.
   Answers: 200 {"ok": true}, 400 {"error"} for what cannot be read, 409 {"error"} for what is refused.
 `;
 
@@ -106,6 +114,7 @@ async function answer(
     return [404, { error: `there is no ${method} ${path}; see --help` }];
   const body: unknown = JSON.parse(await bodyOf(request));
   if (!isPlainObject(body)) throw new ProtoJsonError('the body is not an object');
+  await delay(SETTLE_MS);
   const outcome = operation(views, body);
   return outcome.ok ? [200, { ok: true }] : [409, { error: outcome.reason }];
 }

@@ -194,6 +194,16 @@ judge('sotw', [
     ],
   },
   {
+    rule: 'a list that becomes the empty name alone drops all names, of any type',
+    lines: [
+      ['set 1 route A=1 B=1'],
+      ['ask route A B', 'route@1 A=1 B=1'],
+      ['ack route'],
+      ["ask route nonce=last ''"],
+      ['update 2 route B=2'],
+    ],
+  },
+  {
     rule: 'a wildcard beside names keeps covering all; without it the names alone are left',
     lines: [
       ['set 1 cluster A=1 B=1'],
