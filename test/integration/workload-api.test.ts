@@ -6,7 +6,9 @@ import { before, test } from 'node:test';
 import type { PlainObject } from '@weft/model/policy/reader';
 import { createLocalJWKSet, type JWK, jwtVerify } from 'jose';
 import { call, startHttpApp } from '../support/lab-clients.ts';
+import { runWeft } from '../support/lab-daemon.ts';
 import { modeYaml, podYaml, serviceYaml } from '../support/lab-manifests.ts';
+import { eventually } from '../support/lab-wait.ts';
 import { type Lab, type LabSidecar, startLab } from '../support/lab.ts';
 import {
   goSpiffe,
@@ -70,19 +72,33 @@ for (const name of NAMES) {
     await sidecar.daemon.stop();
     assert.equal(existsSync(socket), false, 'the socket is gone with its sidecar');
   });
-
-  test(`${name} watches the identity through renewals`, async (t) => {
-    const program = programs[name];
-    if ('missing' in program) return t.skip(program.missing);
-    await using lab = await startLab({ svidTtl: '10s' });
-    const { socket } = await startWorkload(lab, 'web-0');
-    await using watching = new SpiffeProcess([...program.argv, 'watch'], socket);
-    await watching.heard(3);
-    const serials = watching.said.map(({ serial }) => serial);
-    assert.equal(new Set(serials).size, serials.length, 'each of them is another certificate');
-    assert.deepEqual(new Set(watching.said.map(({ spiffeId }) => spiffeId)), new Set([WEB]));
-  });
 }
+
+test('go-spiffe and py-spiffe watch the identity through renewals and a rotation of the root', async (t) => {
+  const found = NAMES.map((name) => programs[name]).filter((program) => 'argv' in program);
+  if (found.length === 0) return t.skip('neither of them is there');
+  await using lab = await startLab({ svidTtl: '10s' });
+  const { socket } = await startWorkload(lab, 'web-0');
+  await using watching = new AsyncDisposableStack();
+  const watchers = found.map(({ argv }) =>
+    watching.use(new SpiffeProcess([...argv, 'watch'], socket)),
+  );
+  for (const watcher of watchers) {
+    await watcher.heard(3);
+    const serials = watcher.said.map(({ serial }) => serial);
+    assert.equal(new Set(serials).size, serials.length, 'each of them is another certificate');
+  }
+  const { code, stderr } = await runWeft(['ca', 'rotate', '--state-dir', lab.state]);
+  assert.equal(code, 0, stderr);
+  const newest = (): readonly unknown[] => watchers.map(({ said }) => said.at(-1)?.['roots']);
+  for (const roots of [2, 1]) {
+    const hasCome = (): boolean => newest().every((count) => count === roots);
+    await eventually(hasCome, { what: `${roots} roots`, withinMs: 60_000 });
+  }
+  for (const { said } of watchers) {
+    assert.deepEqual(new Set(said.map(({ spiffeId }) => spiffeId)), new Set([WEB]));
+  }
+});
 
 test('programs with go-spiffe and py-spiffe call each other over mutual TLS, and nobody else', async (t) => {
   const [go, py] = NAMES.map((name) => programs[name]);

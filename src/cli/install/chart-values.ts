@@ -108,6 +108,10 @@ export const CHART_VALUES: ValueTree = {
         '10s',
         DURATION,
       ),
+      tokenIssuer: text(
+        'Where others reach the keys of JWT SVIDs, `https://...`: an address that you lead to the health port (docs/spiffe.md). Empty: tokens name no issuer.',
+        '',
+      ),
     },
   },
   credentials: {
