@@ -32,12 +32,21 @@ const SERVICE = '/SpiffeWorkloadAPI';
 
 interface Following {
   readonly what: Handed;
-  /** `undefined` where there is nothing to answer with. */
   readonly answer: (svid: Svid) => Uint8Array;
 }
 
-const X509_SVID: Following = { what: 'x509-svid', answer: x509SvidAnswer };
-const X509_BUNDLES: Following = { what: 'x509-bundles', answer: x509BundlesAnswer };
+/** Written once for all who follow. */
+function once(write: (svid: Svid) => Uint8Array): (svid: Svid) => Uint8Array {
+  const written = new WeakMap<Svid, Uint8Array>();
+  return (svid) => {
+    const answer = written.get(svid) ?? write(svid);
+    written.set(svid, answer);
+    return answer;
+  };
+}
+
+const X509_SVID: Following = { what: 'x509-svid', answer: once(x509SvidAnswer) };
+const X509_BUNDLES: Following = { what: 'x509-bundles', answer: once(x509BundlesAnswer) };
 
 export class WorkloadApi implements Disposable {
   readonly #certificate: WorkloadCertificate;
