@@ -221,13 +221,18 @@ test('uninstall --purge leaves nothing of Weft', only, async () => {
     what: 'the namespace gone',
     withinMs: 30_000,
   });
-  for (const name of ['meshconfigs.mesh.weft.dev', 'authorizationpolicies.security.weft.dev']) {
-    await eventually(async () => !(await isThere(CUSTOM_RESOURCE_DEFINITIONS, name)), {
-      what: `${name} gone`,
-      withinMs: 30_000,
-    });
-  }
-  const left = await lab.kubectl(['get', 'clusterrole,clusterrolebinding', '-o', 'name']);
+  await eventually(
+    async () => !(await lab.kubectl(['get', 'crd', '-o', 'name'])).stdout.includes('weft.dev'),
+    { what: 'every kind gone', withinMs: 30_000 },
+  );
+  const kinds = [
+    'clusterrole',
+    'clusterrolebinding',
+    'mutatingwebhookconfiguration',
+    'validatingwebhookconfiguration',
+  ];
+  const left = await lab.kubectl(['get', kinds.join(','), '-o', 'name']);
+  assert.equal(left.code, 0, left.stderr);
   assert.ok(!left.stdout.includes('weft'), left.stdout);
 });
 
