@@ -52,9 +52,11 @@ judge('sotw', [
     lines: [
       ['set 1 route A=1 B=1'],
       ['ask route A', 'route@1 A=1'],
-      ['ask route A B'],
-      ['ack route', 'route@1 B=1'],
       ['ack route'],
+      ['ask route A B', 'route@1 B=1'],
+      ['ask route B'],
+      ['ack route'],
+      ['update 2 route A=2'],
     ],
   },
   {

@@ -204,6 +204,15 @@ judge('sotw', [
     ],
   },
   {
+    rule: 'a first list of the empty name alone is no wildcard: nothing is there of what it asks for',
+    lines: [
+      ['set 1 cluster A=1'],
+      ["ask cluster ''", 'cluster@1'],
+      ['ack cluster'],
+      ['update 2 cluster A=2'],
+    ],
+  },
+  {
     rule: 'a wildcard beside names keeps covering all; without it the names alone are left',
     lines: [
       ['set 1 cluster A=1 B=1'],
