@@ -119,15 +119,19 @@ export const formatDistinguishedName = (name: DistinguishedName): string =>
     .map(({ type, value }) => `${SHORT_BY_OID.get(type) ?? type}=${escapeValue(value)}`)
     .join(',');
 
-/** ASCII without quotation marks: what is not goes as the bytes of its UTF-8, so that no header can be ended by it. */
+/**
+ * ASCII without quotation marks: what is not goes as the bytes of its UTF-8, so that no header can be ended by it. So do
+ * spaces at either end, which whoever reads a header or a line takes away, and a star alone, which would stand for any.
+ */
 function escapeValue(value: string): string {
+  if (value === '*') return hexPairs(value);
   const escaped = Array.from(value, (char) => {
     if (char > '\u007e' || char === '"' || char === '\\') return hexPairs(char);
     return ESCAPED.includes(char) ? `\\${char}` : char;
   });
   const last = escaped.length - 1;
-  if (escaped[0] === ' ' || escaped[0] === '#') escaped[0] = `\\${escaped[0]}`;
-  if (last > 0 && escaped[last] === ' ') escaped[last] = '\\ ';
+  if (escaped[0] === '#') escaped[0] = '\\#';
+  for (const end of [0, last]) if (escaped[end] === ' ') escaped[end] = hexPairs(' ');
   return escaped.join('');
 }
 
@@ -144,7 +148,7 @@ export function parseNamePattern(text: string): NamePattern | undefined {
   for (const part of splitUnescaped(text)) {
     const equals = part.indexOf('=');
     const type = parseType(part.slice(0, Math.max(0, equals)).trim());
-    const raw = part.slice(equals + 1).trim();
+    const raw = trimUnescaped(part.slice(equals + 1));
     const value = unescapeValue(raw);
     if (type === undefined || equals < 1 || value === undefined || value === '') return undefined;
     attributes.push({ type, value: raw === '*' ? undefined : value });
@@ -176,6 +180,13 @@ function splitUnescaped(text: string): readonly string[] {
     } else part += char;
   }
   return [...parts, part];
+}
+
+/** A space at the end that a backslash stands before is the value's own. */
+function trimUnescaped(raw: string): string {
+  const text = raw.trim();
+  const slashes = text.length - text.replace(/\\+$/u, '').length;
+  return slashes % 2 === 1 && raw.trimStart().length > text.length ? `${text} ` : text;
 }
 
 function unescapeValue(text: string): string | undefined {
