@@ -11,6 +11,7 @@ import {
 } from '@weft/model/policy/token-rules';
 import type { Problem } from '@weft/model/problem';
 import type { EncodedResource, ResourceKind, ResourceView } from '@weft/xds/resource';
+import { SoonestTimer } from '../core/soonest-timer.ts';
 import {
   createResourceCache,
   type EncodingFailure,
@@ -121,7 +122,7 @@ class Views implements MeshViews {
   #revision = 1;
   #views = new Map<string, { readonly identity: SpiffeId; readonly view: ResourceView }>();
   #shared = new Map<ResourceKind, readonly EncodedResource[]>();
-  #timer: { readonly dueMs: number; readonly handle: Disposable } | undefined;
+  readonly #timer: SoonestTimer;
   #failure: Problem | undefined;
   /** Changes that come before are compiled together then: those that only add, and all others. */
   #restUntilMs = { adding: 0, narrowing: 0 };
@@ -129,6 +130,7 @@ class Views implements MeshViews {
   constructor(options: MeshViewsOptions) {
     this.#options = options;
     this.#clock = options.clock ?? systemClock;
+    this.#timer = new SoonestTimer(this.#clock, () => this.#refresh());
     this.#cache = createResourceCache({
       onFailure: (failure) => this.#unencodable.note(failure),
     });
@@ -213,24 +215,16 @@ class Views implements MeshViews {
   }
 
   [Symbol.dispose](): void {
-    this.#timer?.handle[Symbol.dispose]();
-    this.#timer = undefined;
+    this.#timer[Symbol.dispose]();
     this.#subscriptions.dispose();
     this.#listeners.clear();
   }
 
-  /** Of two times the sooner counts. */
   #schedule(): void {
     const coalesceMs = this.#options.coalesceMs ?? DEFAULT_COALESCE_MS;
     const nowMs = this.#clock.now();
     const dueMs = Math.max(nowMs + coalesceMs, this.#restsUntilMs(nowMs + coalesceMs));
-    if (this.#timer !== undefined && this.#timer.dueMs <= dueMs) return;
-    this.#timer?.handle[Symbol.dispose]();
-    const handle = this.#clock.setTimeout(() => {
-      this.#timer = undefined;
-      this.#refresh();
-    }, dueMs - nowMs);
-    this.#timer = { dueMs, handle };
+    this.#timer.schedule(dueMs - nowMs);
   }
 
   #restsUntilMs(soonestMs: number): number {

@@ -8,6 +8,7 @@ import type { PlainObject } from '@weft/model/policy/reader';
 import type { Problem } from '@weft/model/problem';
 import type { Logger } from 'pino';
 import type { MeshViews } from '../compile/mesh-views.ts';
+import { SoonestTimer } from '../core/soonest-timer.ts';
 import type { ObjectOrigin, Source } from '../registry/source.ts';
 import type { PolicyReport, PolicyStatus, WorkloadEnforcement } from '../status/policy-status.ts';
 import type { PolicyTurn } from './mesh-events.ts';
@@ -118,13 +119,14 @@ export class StatusWriter implements AsyncDisposable {
   readonly #written = new Map<string, Written>();
   readonly #writing = new Set<Promise<void>>();
   readonly #failures = new Map<string, string>();
-  #timer: { readonly dueMs: number; readonly handle: Disposable } | undefined;
+  readonly #timer: SoonestTimer;
   #lookedAtMs = Number.NEGATIVE_INFINITY;
   #tokens = WRITES_BURST;
   #tokensAtMs: number;
 
   constructor(options: StatusWriterOptions) {
     this.#options = options;
+    this.#timer = new SoonestTimer(options.clock, () => this.#look());
     this.#tokensAtMs = options.clock.now();
     const soon = (): void => this.#soon();
     this.#subscriptions.use(options.source.subscribe(soon));
@@ -139,26 +141,13 @@ export class StatusWriter implements AsyncDisposable {
   /** At once after a rest, otherwise at the pace of a mesh that is busy. */
   #soon(): void {
     const sinceMs = this.#options.clock.now() - this.#lookedAtMs;
-    this.#schedule(Math.max(LOOK_MS, LOOK_AGAIN_MS - sinceMs));
-  }
-
-  #schedule(delayMs: number): void {
-    if (this.#stop.signal.aborted) return;
-    const { clock } = this.#options;
-    const dueMs = clock.now() + delayMs;
-    if (this.#timer !== undefined && this.#timer.dueMs <= dueMs) return;
-    this.#timer?.handle[Symbol.dispose]();
-    const handle = clock.setTimeout(() => {
-      this.#timer = undefined;
-      this.#look();
-    }, delayMs);
-    this.#timer = { dueMs, handle };
+    this.#timer.schedule(Math.max(LOOK_MS, LOOK_AGAIN_MS - sinceMs));
   }
 
   #look(): void {
     const { source, views, policies, clock } = this.#options;
     this.#lookedAtMs = clock.now();
-    this.#schedule(IDLE_LOOK_MS);
+    this.#timer.schedule(IDLE_LOOK_MS);
     const { origins, snapshot } = source.state;
     // What is reported is of the version before, until the mesh is compiled from this one.
     if (origins === undefined || views.snapshot() !== snapshot) return;
@@ -214,11 +203,11 @@ export class StatusWriter implements AsyncDisposable {
     const dueMs = Math.max(known.notBeforeMs, dueAtMs(known, { status: wanted, report }, nowMs));
     if (isSameStatus(current, status)) return;
     if (nowMs < dueMs) {
-      this.#schedule(dueMs - nowMs);
+      this.#timer.schedule(dueMs - nowMs);
       return;
     }
     if (this.#writing.size >= WRITES_AT_ONCE || !this.#takeToken(nowMs)) {
-      this.#schedule(1_000 / WRITES_PER_SECOND);
+      this.#timer.schedule(1_000 / WRITES_PER_SECOND);
       return;
     }
     known.writtenAtMs = nowMs;
@@ -268,7 +257,7 @@ export class StatusWriter implements AsyncDisposable {
       return;
     }
     known.notBeforeMs = clock.now() + RETRY_MS;
-    this.#schedule(RETRY_MS);
+    this.#timer.schedule(RETRY_MS);
     // Gone, or made anew: the source will say so.
     if (answer.code === 404 || answer.code === 409) return;
     if (this.#failures.get(key) === answer.message) return;
@@ -295,7 +284,7 @@ export class StatusWriter implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#stop.abort();
-    this.#timer?.handle[Symbol.dispose]();
+    this.#timer[Symbol.dispose]();
     this.#subscriptions.dispose();
     await Promise.all(this.#writing);
   }

@@ -27,6 +27,7 @@ import {
   WORKLOADS,
 } from '../admission/render-webhooks.ts';
 import { workloadPoliciesOf } from '../admission/workload-policies.ts';
+import { SoonestTimer } from '../core/soonest-timer.ts';
 import type { Source } from '../registry/source.ts';
 import { KeptWebhooks } from './kept-webhooks.ts';
 
@@ -101,12 +102,13 @@ export class WorkloadPolicyKeeper implements AsyncDisposable {
   #asked: ReadonlySet<WorkloadPolicy> = new Set();
   #running: Promise<void> | undefined;
   #isDue = false;
-  #timer: { readonly dueMs: number; readonly handle: Disposable } | undefined;
+  readonly #timer: SoonestTimer;
   #retryMs = FIRST_RETRY_MS;
 
   constructor(options: WorkloadPolicyKeeperOptions) {
     this.#options = options;
-    const soon = (): void => this.#schedule(SETTLE_MS);
+    this.#timer = new SoonestTimer(options.clock, () => this.#start());
+    const soon = (): void => this.#timer.schedule(SETTLE_MS);
     this.#owned.use(options.source.subscribe(soon));
     this.#owned.use(options.onBundleChange(soon));
     for (const shelf of [this.#policies, this.#bindings]) this.#owned.use(this.#follow(shelf));
@@ -150,7 +152,7 @@ export class WorkloadPolicyKeeper implements AsyncDisposable {
 
   #follow(shelf: Shelf): ListWatch {
     const { client, clock, random, log } = this.#options;
-    const changed = (): void => this.#schedule(SETTLE_MS);
+    const changed = (): void => this.#timer.schedule(SETTLE_MS);
     return startListWatch<Kept>({
       client,
       clock,
@@ -177,19 +179,6 @@ export class WorkloadPolicyKeeper implements AsyncDisposable {
     });
   }
 
-  #schedule(delayMs: number): void {
-    if (this.#stop.signal.aborted) return;
-    const { clock } = this.#options;
-    const dueMs = clock.now() + delayMs;
-    if (this.#timer !== undefined && this.#timer.dueMs <= dueMs) return;
-    this.#timer?.handle[Symbol.dispose]();
-    const handle = clock.setTimeout(() => {
-      this.#timer = undefined;
-      this.#start();
-    }, delayMs);
-    this.#timer = { dueMs, handle };
-  }
-
   #start(): void {
     if (this.#running !== undefined) {
       this.#isDue = true;
@@ -199,13 +188,13 @@ export class WorkloadPolicyKeeper implements AsyncDisposable {
       .catch((error: unknown) => {
         // A flaw of ours is met again, not left.
         this.#options.log.error({ err: error }, 'workload policies not kept');
-        this.#schedule(LAST_RETRY_MS);
+        this.#timer.schedule(LAST_RETRY_MS);
       })
       .then(() => {
         this.#running = undefined;
         if (this.#isDue) {
           this.#isDue = false;
-          this.#schedule(SETTLE_MS);
+          this.#timer.schedule(SETTLE_MS);
         }
       });
   }
@@ -274,7 +263,7 @@ export class WorkloadPolicyKeeper implements AsyncDisposable {
     log.info({ kind: shelf.resource.kind, name }, 'workload policy rendered');
     if (isJsonEqual(kept.content, wanted['spec'])) return true;
     this.#problems.set(name, `${shelf.resource.kind} ${name} is changed by who admits it`);
-    this.#schedule(LAST_RETRY_MS);
+    this.#timer.schedule(LAST_RETRY_MS);
     return false;
   }
 
@@ -324,7 +313,7 @@ export class WorkloadPolicyKeeper implements AsyncDisposable {
       this.#problems.set(name, message);
       this.#options.log.warn({ name, reason: message }, 'workload policy not rendered');
     }
-    this.#schedule(isLate ? PUT_BACK_MS : this.#retryMs);
+    this.#timer.schedule(isLate ? PUT_BACK_MS : this.#retryMs);
     this.#retryMs = Math.min(this.#retryMs * 2, LAST_RETRY_MS);
   }
 
@@ -334,15 +323,14 @@ export class WorkloadPolicyKeeper implements AsyncDisposable {
     const ends = policies
       .flatMap(({ exemptions }) => exemptions.map(({ expiresAtMs }) => expiresAtMs))
       .filter((at) => at > nowMs);
-    if (ends.length > 0) this.#schedule(Math.min(Math.min(...ends) - nowMs, LONGEST_MS));
+    if (ends.length > 0) this.#timer.schedule(Math.min(Math.min(...ends) - nowMs, LONGEST_MS));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#stop.abort();
-    this.#timer?.handle[Symbol.dispose]();
+    this.#timer[Symbol.dispose]();
     await this.#owned.disposeAsync();
     await this.#running;
-    this.#timer?.handle[Symbol.dispose]();
   }
 }
 
