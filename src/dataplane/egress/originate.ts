@@ -1,14 +1,12 @@
 // Opens TLS to a host outside the mesh: to whom the given roots vouch for by an expected name, read from the certificate's DER.
 import type { X509Certificate } from 'node:crypto';
-import net from 'node:net';
-import tls, { type TLSSocket } from 'node:tls';
+import type { SecureContext, TLSSocket } from 'node:tls';
 import { readCertificate } from '@weft/model/x509';
 import type { ServerName } from '@weft/xds/resources/egress';
-import { ConnectFailure, type ConnectHandlers, settleOnce, type Target } from '../tls/client.ts';
-import { standsOn } from '../tls/reset.ts';
+import { ConnectFailure, type ConnectHandlers, connectTls, type Target } from '../tls/client.ts';
 
 export interface OriginateTarget extends Target {
-  readonly context: tls.SecureContext;
+  readonly context: SecureContext;
   readonly sni: string;
   /** Empty: none is offered, and none is asked for. */
   readonly alpn: readonly string[];
@@ -22,27 +20,8 @@ export function connectOriginated(
   target: OriginateTarget,
   handlers: ConnectHandlers<TLSSocket>,
 ): void {
-  const { host, port } = target;
-  const transport = net.connect({ host, port, noDelay: true, allowHalfOpen: true });
-  const options: tls.ConnectionOptions & { readonly allowHalfOpen: boolean } = {
-    socket: transport,
-    secureContext: target.context,
-    servername: target.sni,
-    ...(target.alpn.length > 0 && { ALPNProtocols: [...target.alpn] }),
-    allowHalfOpen: true,
-    rejectUnauthorized: true,
-    /** Node would read the names as text (CVE-2021-44532): they are compared right after, by OpenSSL and from DER. */
-    checkServerIdentity: () => undefined,
-  };
-  const socket = tls.connect(options);
-  standsOn(socket, transport);
-  transport.on('error', (error) => socket.destroy(error));
-  const settle = settleOnce(socket, target, handlers);
-  socket.once('secureConnect', () => {
-    const refusal = whyNot(socket, target);
-    if (refusal === undefined) settle.succeed(socket);
-    else settle.fail(refusal);
-  });
+  /** Names are compared by OpenSSL and from DER. */
+  connectTls({ ...target, judge: (socket) => whyNot(socket, target) }, handlers);
 }
 
 function whyNot(socket: TLSSocket, target: OriginateTarget): ConnectFailure | undefined {

@@ -46,15 +46,35 @@ const connectTcp = ({ host, port }: Target): Socket =>
 
 /** The same over mutual TLS; a peer that is not the expected one is a failure before a byte was sent. */
 export function connectMesh(target: MeshTarget, handlers: ConnectHandlers<TLSSocket>): void {
+  const { isExpected, contexts } = target;
+  /** Names are not how peers are known here: the SPIFFE id is. */
+  const judge = (socket: TLSSocket): ConnectFailure | undefined => {
+    const check = checkPeer(socket, { role: 'server', isExpected, known: contexts.known });
+    return check.ok ? undefined : new ConnectFailure(check.reasonCode, check.detail);
+  };
+  connectTls({ ...target, context: contexts.client, judge }, handlers);
+}
+
+export interface TlsTarget extends Target {
+  readonly context: tls.SecureContext;
+  readonly sni: string;
+  /** Empty: none is offered. */
+  readonly alpn: readonly string[];
+  /** Who answers, right after the handshake: why it may not, or `undefined`. */
+  readonly judge: (socket: TLSSocket) => ConnectFailure | undefined;
+}
+
+/** To whom the context's roots vouch for and `judge` lets be: it alone compares names. */
+export function connectTls(target: TlsTarget, handlers: ConnectHandlers<TLSSocket>): void {
   const transport = connectTcp(target);
   const options: tls.ConnectionOptions & { readonly allowHalfOpen: boolean } = {
     socket: transport,
-    secureContext: target.contexts.client,
+    secureContext: target.context,
     servername: target.sni,
-    ALPNProtocols: [...target.alpn],
+    ...(target.alpn.length > 0 && { ALPNProtocols: [...target.alpn] }),
     allowHalfOpen: true,
     rejectUnauthorized: true,
-    /** Names are not how peers are known here: `checkPeer` compares the SPIFFE id right after. */
+    /** Node would read the names as text (CVE-2021-44532). */
     checkServerIdentity: () => undefined,
   };
   const socket = tls.connect(options);
@@ -62,10 +82,9 @@ export function connectMesh(target: MeshTarget, handlers: ConnectHandlers<TLSSoc
   transport.on('error', (error) => socket.destroy(error));
   const settle = settleOnce(socket, target, handlers);
   socket.once('secureConnect', () => {
-    const { isExpected, contexts } = target;
-    const check = checkPeer(socket, { role: 'server', isExpected, known: contexts.known });
-    if (check.ok) settle.succeed(socket);
-    else settle.fail(new ConnectFailure(check.reasonCode, check.detail));
+    const refusal = target.judge(socket);
+    if (refusal === undefined) settle.succeed(socket);
+    else settle.fail(refusal);
   });
 }
 
@@ -75,7 +94,7 @@ interface Settle<S extends Socket> {
 }
 
 /** Calls exactly one handler, once; a socket that was not ready in time is ended. */
-export function settleOnce<S extends Socket>(
+function settleOnce<S extends Socket>(
   socket: Socket,
   target: Target,
   handlers: ConnectHandlers<S>,

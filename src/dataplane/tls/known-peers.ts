@@ -2,6 +2,7 @@
 import type { X509Certificate } from 'node:crypto';
 import type { SpiffeId } from '@weft/model/identity';
 import { peerIdentity } from '@weft/model/x509';
+import { presentedChain } from './presented-chain.ts';
 
 /** One for all connections of a peer that shows the same certificate. */
 export interface MeshPeer {
@@ -61,16 +62,10 @@ function readPeer(leaf: X509Certificate, raw: Buffer): PeerReading {
   const identity = peerIdentity(raw);
   if (!identity.ok) return identity;
   const { spiffeId, clientAuth, serverAuth } = identity;
-  return { ok: true, peer: { spiffeId, chain: presentedChain(leaf) }, clientAuth, serverAuth };
-}
-
-function presentedChain(leaf: X509Certificate): readonly X509Certificate[] {
-  const chain: X509Certificate[] = [];
-  let current: X509Certificate | undefined = leaf;
-  while (current !== undefined && chain.length < MAX_CHAIN) {
-    chain.push(current);
-    const issuer: X509Certificate | undefined = current.issuerCertificate;
-    current = issuer === current ? undefined : issuer;
-  }
-  return chain;
+  return {
+    ok: true,
+    peer: { spiffeId, chain: presentedChain(leaf, MAX_CHAIN) },
+    clientAuth,
+    serverAuth,
+  };
 }

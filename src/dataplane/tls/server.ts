@@ -6,7 +6,7 @@ import type { SpiffeId } from '@weft/model/identity';
 import type { MeshContexts } from './credentials.ts';
 import type { KnownPeers } from './known-peers.ts';
 import { checkPeer, type MeshPeer, type PeerRefusal } from './peer.ts';
-import { standsOn } from './reset.ts';
+import { type PendingHandshake, PendingHandshakes } from './pending-handshakes.ts';
 
 /** 10 s: longer than any healthy handshake, short enough that idle strangers do not gather. */
 export const HANDSHAKE_TIMEOUT_MS = 10_000;
@@ -18,14 +18,9 @@ export interface HandshakeHandlers {
   onRefused(reasonCode: HandshakeFailure, detail: string): void;
 }
 
-interface Pending {
+interface Pending extends PendingHandshake {
   readonly handlers: HandshakeHandlers;
-  readonly transport: Socket;
 }
-
-/** Handshakes under way, found again by the connection's two addresses: unique among open connections. */
-const connectionKey = (socket: Socket): string =>
-  `${socket.remoteAddress}|${socket.remotePort}|${socket.localAddress}|${socket.localPort}`;
 
 /**
  * No tickets: every connection shows its certificate and is verified under today's bundle (CVE-2026-48934).
@@ -42,7 +37,7 @@ const withoutTickets = (contexts: MeshContexts): SecureContextOptions => ({
  */
 export class MeshAcceptor {
   readonly #server: tls.Server;
-  readonly #pending = new Map<string, Pending>();
+  readonly #pending = new PendingHandshakes<Pending>();
   readonly #isExpected: (id: SpiffeId) => boolean;
   #known: KnownPeers;
 
@@ -61,8 +56,7 @@ export class MeshAcceptor {
       handshakeTimeout: HANDSHAKE_TIMEOUT_MS,
       noDelay: true,
     });
-    this.#server.on('secureConnection', (socket) => this.#onSecure(socket));
-    this.#server.on('tlsClientError', (error, socket) => this.#onError(error, socket));
+    this.#pending.watch(this.#server, (socket, { handlers }) => this.#onSecure(socket, handlers));
   }
 
   setContexts(contexts: MeshContexts): void {
@@ -72,30 +66,10 @@ export class MeshAcceptor {
 
   /** Takes the socket over; bytes already read must have been put back with `unshift`. */
   accept(socket: Socket, handlers: HandshakeHandlers): void {
-    const key = connectionKey(socket);
-    this.#pending.set(key, { handlers, transport: socket });
-    socket.once('close', () => {
-      if (this.#pending.delete(key)) handlers.onRefused('handshake-failed', 'connection closed');
-    });
-    this.#server.emit('connection', socket);
+    this.#pending.begin(this.#server, { handlers, transport: socket });
   }
 
-  #take(socket: Socket): Pending | undefined {
-    const key = connectionKey(socket);
-    const pending = this.#pending.get(key);
-    this.#pending.delete(key);
-    return pending;
-  }
-
-  #onSecure(socket: TLSSocket): void {
-    const pending = this.#take(socket);
-    socket.on('error', () => socket.destroy());
-    if (pending === undefined) {
-      socket.destroy();
-      return;
-    }
-    const { handlers, transport } = pending;
-    standsOn(socket, transport);
+  #onSecure(socket: TLSSocket, handlers: HandshakeHandlers): void {
     const demand = { role: 'client', isExpected: this.#isExpected, known: this.#known } as const;
     const check = checkPeer(socket, demand);
     if (check.ok) {
@@ -104,15 +78,5 @@ export class MeshAcceptor {
       socket.destroy();
       handlers.onRefused(check.reasonCode, check.detail);
     }
-  }
-
-  #onError(error: Error & { code?: string }, socket: TLSSocket): void {
-    const pending = this.#take(socket);
-    socket.destroy();
-    const isTimeout = error.code === 'ERR_TLS_HANDSHAKE_TIMEOUT';
-    pending?.handlers.onRefused(
-      isTimeout ? 'handshake-timeout' : 'handshake-failed',
-      error.code ?? error.message,
-    );
   }
 }

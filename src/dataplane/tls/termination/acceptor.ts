@@ -3,7 +3,7 @@ import type { Socket } from 'node:net';
 import tls, { type TLSSocket } from 'node:tls';
 import type { ClientRefusal } from '@weft/model/tls/client-certificate';
 import type { TerminationTls } from '@weft/xds/resources/termination';
-import { standsOn } from '../reset.ts';
+import { type PendingHandshake, PendingHandshakes } from '../pending-handshakes.ts';
 import { HANDSHAKE_TIMEOUT_MS } from '../server.ts';
 import { checkClient, judgeClient, type OutsideClient } from './client.ts';
 import { certificateFor, type TerminationMaterial } from './material.ts';
@@ -13,16 +13,11 @@ export interface TerminationHandlers {
   onRefused(reasonCode: string, detail: string): void;
 }
 
-interface Pending {
+interface Pending extends PendingHandshake {
   readonly handlers: TerminationHandlers;
-  readonly transport: Socket;
   /** Under which the handshake began: what was verified in it was verified by this. */
   readonly material: TerminationMaterial;
 }
-
-/** Unique among open connections. */
-const connectionKey = (socket: Socket): string =>
-  `${socket.remoteAddress}|${socket.remotePort}|${socket.localAddress}|${socket.localPort}`;
 
 export interface TerminationAcceptorOptions {
   readonly tls: TerminationTls;
@@ -36,7 +31,7 @@ export interface TerminationAcceptorOptions {
  * (CVE-2026-21637).
  */
 export class TerminationAcceptor {
-  readonly #pending = new Map<string, Pending>();
+  readonly #pending = new PendingHandshakes<Pending>();
   readonly #options: TerminationAcceptorOptions;
   #servers: readonly tls.Server[] = [];
   #material: TerminationMaterial;
@@ -64,8 +59,7 @@ export class TerminationAcceptor {
       handshakeTimeout: HANDSHAKE_TIMEOUT_MS,
       noDelay: true,
     });
-    server.on('secureConnection', (socket) => this.#onSecure(socket));
-    server.on('tlsClientError', (error, socket) => this.#onError(error, socket));
+    this.#pending.watch(server, (socket, pending) => this.#onSecure(socket, pending));
     return server;
   }
 
@@ -80,12 +74,7 @@ export class TerminationAcceptor {
       handlers.onRefused('no-certificate', 'there is no certificate');
       return;
     }
-    const key = connectionKey(socket);
-    this.#pending.set(key, { handlers, transport: socket, material });
-    socket.once('close', () => {
-      if (this.#pending.delete(key)) handlers.onRefused('handshake-failed', 'connection closed');
-    });
-    server.emit('connection', socket);
+    this.#pending.begin(server, { handlers, transport: socket, material });
   }
 
   /** Why a client that was let in may not go on; `undefined` when it may. */
@@ -96,22 +85,7 @@ export class TerminationAcceptor {
     return judgeClient(client, clients, { material: this.#material, nowMs: this.#options.now() });
   }
 
-  #take(socket: Socket): Pending | undefined {
-    const key = connectionKey(socket);
-    const pending = this.#pending.get(key);
-    this.#pending.delete(key);
-    return pending;
-  }
-
-  #onSecure(socket: TLSSocket): void {
-    const pending = this.#take(socket);
-    socket.on('error', () => socket.destroy());
-    if (pending === undefined) {
-      socket.destroy();
-      return;
-    }
-    const { handlers, transport, material } = pending;
-    standsOn(socket, transport);
+  #onSecure(socket: TLSSocket, { handlers, material }: Pending): void {
     const { tls: rules, now } = this.#options;
     if (rules.clients === undefined) {
       handlers.onSecure(socket, undefined);
@@ -123,13 +97,5 @@ export class TerminationAcceptor {
       socket.destroy();
       handlers.onRefused(check.reasonCode, check.detail);
     }
-  }
-
-  #onError(error: Error & { code?: string }, socket: TLSSocket): void {
-    const pending = this.#take(socket);
-    socket.destroy();
-    const isTimeout = error.code === 'ERR_TLS_HANDSHAKE_TIMEOUT';
-    const reasonCode = isTimeout ? 'handshake-timeout' : 'handshake-failed';
-    pending?.handlers.onRefused(reasonCode, error.code ?? error.message);
   }
 }

@@ -10,6 +10,7 @@ import {
 import { staleness } from '@weft/model/tls/crl';
 import type { ClientDemand } from '@weft/xds/resources/termination';
 import { trustEndMs } from '../credentials.ts';
+import { presentedChain } from '../presented-chain.ts';
 import type { TerminationMaterial } from './material.ts';
 
 /** A verified client; never one of the mesh, whatever its certificate says. */
@@ -67,7 +68,7 @@ export function checkClient(
     const detail = `${code}: ${certificate.subjectText}`;
     return refuse(REASONS.get(code) ?? 'client-certificate-untrusted', detail);
   }
-  const client = { certificate, chain: presentedChain(leaf) };
+  const client = { certificate, chain: presentedChain(leaf, MAX_CHAIN) };
   const refusal = judgeClient(client, demand, { material, nowMs });
   return refusal === undefined
     ? { ok: true, client }
@@ -102,15 +103,4 @@ function isRevoked(
   if (!reading.ok) return true;
   const { issuerHex, serialHex } = reading.certificate;
   return lists.some((list) => list.issuerHex === issuerHex && list.revoked.has(serialHex));
-}
-
-function presentedChain(leaf: X509Certificate): readonly X509Certificate[] {
-  const chain: X509Certificate[] = [];
-  let current: X509Certificate | undefined = leaf;
-  while (current !== undefined && chain.length < MAX_CHAIN) {
-    chain.push(current);
-    const issuer: X509Certificate | undefined = current.issuerCertificate;
-    current = issuer === current ? undefined : issuer;
-  }
-  return chain;
 }
