@@ -1,5 +1,5 @@
 // Sends one request through the gate for tokens, and says what became of it.
-import { JWT_FILTER } from '@weft/model/policy/compile-source';
+import { JWT_FILTER } from '@weft/model/policy/rbac';
 import { ConnectionFacts, type RequestHead } from '@weft/dataplane/filters/connection-facts';
 import { HeadEdits } from '@weft/dataplane/filters/head-edits';
 import type { GateOutcome, RequestGate } from '@weft/dataplane/filters/request-gate';

@@ -1,9 +1,9 @@
 // `weft policy promote`: puts a policy on trial in force, once the sidecars say that it would refuse nobody who is let in today.
 import { readFile, rename, writeFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
-import { ruleNamePrefix } from '@weft/model/policy/compile';
 import { DRY_RUN_ANNOTATIONS } from '@weft/model/policy/parse-authorization-policy';
 import { isPlainObject } from '@weft/model/policy/reader';
+import { ruleNamePrefix } from '@weft/model/policy/rule-name';
 import { InvalidArgumentError, type Command } from 'commander';
 import { type Document, parseAllDocuments } from 'yaml';
 import { askAdminJson, describeTarget } from '../admin-client.ts';

@@ -1,7 +1,7 @@
 // What the versioned JSON endpoints say, made of what the parts report; no key and no token is in any of it.
 import type { AuthorityStatus } from '@weft/ca/opened-state';
 import type { Destination, Workload } from '@weft/model/mesh/mesh';
-import { ruleName } from '@weft/model/policy/compile';
+import { ruleName } from '@weft/model/policy/rule-name';
 import type { AuthorizationPolicy } from '@weft/model/policy/types';
 import { formatProblem } from '@weft/model/problem';
 import type { CredentialPart } from '../credentials/credential-part.ts';

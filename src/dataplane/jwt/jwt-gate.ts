@@ -1,6 +1,6 @@
 // The filter that verifies tokens: at once for those it knows, later for new ones; without a token it does nothing.
 import { hash } from 'node:crypto';
-import { JWT_FILTER } from '@weft/model/policy/compile-source';
+import { JWT_FILTER } from '@weft/model/policy/rbac';
 import type { JwtAuthentication } from '@weft/xds/resources/jwt-authn';
 import { LRUCache } from 'lru-cache';
 import {

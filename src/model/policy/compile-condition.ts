@@ -2,9 +2,9 @@
 import { CLIENT_CERTIFICATE } from '../tls/client-facts.ts';
 import { LOGIN_FILTER } from '../login/types.ts';
 import { cidrOf, orPermissions, type CompiledTest, type CompileOptions } from './compile-parts.ts';
-import { JWT_FILTER, polar, sourcePrincipals } from './compile-source.ts';
+import { polar, sourcePrincipals } from './compile-source.ts';
 import { claimMatcher, headerMatcher, textClaim, wildcardMatcher } from './compile-strings.ts';
-import type { Permission, Principal, ValueMatcher } from './rbac.ts';
+import { JWT_FILTER, type Permission, type Principal, type ValueMatcher } from './rbac.ts';
 import type { Condition, ConditionKey, SourceField } from './types.ts';
 
 export type CompiledCondition =

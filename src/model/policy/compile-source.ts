@@ -7,12 +7,9 @@ import {
   textClaim,
   trustDomainMatcher,
 } from './compile-strings.ts';
-import type { Principal, StringMatcher } from './rbac.ts';
+import { JWT_FILTER, type Principal, type StringMatcher } from './rbac.ts';
 import { expandPrincipal, expandTrustDomain } from './trust-domain.ts';
 import type { Source, SourceField } from './types.ts';
-
-/** The filter whose metadata holds a verified token's claims, under `payload`. */
-export const JWT_FILTER = 'envoy.filters.http.jwt_authn';
 
 export function compileSource(
   source: Source,

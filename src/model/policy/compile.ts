@@ -4,6 +4,7 @@ import { orPermissions, type CompiledTest, type CompileOptions } from './compile
 import { compileSource } from './compile-source.ts';
 import { headerMatcher, hostMatchers, pathPermission } from './compile-strings.ts';
 import type { Permission, Principal, RbacChain, RbacPolicy, RbacRules } from './rbac.ts';
+import { type Named, ruleName } from './rule-name.ts';
 import type { AuthorizationPolicy, FieldValues, Operation, OperationField, Rule } from './types.ts';
 
 /**
@@ -18,18 +19,6 @@ export interface BrokenPolicy {
   /** Absent: every workload of the namespace. */
   readonly selector?: ReadonlyMap<string, string> | undefined;
 }
-
-interface Named {
-  readonly namespace: string;
-  readonly name: string;
-}
-
-/** What all names of a policy's rules begin with. */
-export const ruleNamePrefix = ({ namespace, name }: Named): string =>
-  `ns[${namespace}]-policy[${name}]-`;
-
-export const ruleName = (policy: Named, rule: number | 'none' | 'invalid'): string =>
-  ruleNamePrefix(policy) + (rule === 'invalid' ? rule : `rule[${rule}]`);
 
 /**
  * Compiles the policies that select one workload: a LOG set (AUDIT), a DENY set and an ALLOW set, each only when a

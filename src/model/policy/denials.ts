@@ -1,5 +1,5 @@
 // What a refused caller is told: the status and text that a policy sets, and the reason where its namespace has opted in.
-import { ruleNamePrefix } from './compile.ts';
+import { ruleNamePrefix } from './rule-name.ts';
 import type { AuthorizationPolicy } from './types.ts';
 
 /** `weft.dev/explain-denials` of a Namespace: a header, or a problem document (RFC 9457) as the body. */

@@ -11,6 +11,9 @@ export type GlobPart =
   | { readonly kind: 'some' }
   | { readonly kind: 'segment' };
 
+/** The filter whose metadata holds a verified token's claims, under `payload`. */
+export const JWT_FILTER = 'envoy.filters.http.jwt_authn';
+
 export type StringMatcher =
   | {
       readonly kind: 'exact' | 'prefix' | 'suffix' | 'contains';
@@ -37,7 +40,7 @@ export type ValueMatcher =
   | { readonly kind: 'or'; readonly values: readonly ValueMatcher[] };
 
 export interface MetadataMatcher {
-  /** The filter that wrote it, for JWTs `envoy.filters.http.jwt_authn`. */
+  /** The filter that wrote it, for JWTs `JWT_FILTER`. */
   readonly filter: string;
   readonly path: readonly string[];
   readonly value: ValueMatcher;
