@@ -192,3 +192,10 @@ test('readAttestation() takes each vulnerability once, by its worst, and refuses
     assert.equal(readAttestation(wrong, 'o'), undefined, JSON.stringify(wrong));
   }
 });
+
+test('an attested id that is none is counted, and shown to nobody (threat: reports that write into terminals)', () => {
+  const ids = ['\u001b[2J', 'CVE-1\nok', 'C'.repeat(129), 'CVE-2'];
+  const report = readAttestation(scan(ids), 'o');
+  assert.deepEqual(idsOf(report), ['CVE-2']);
+  assert.deepEqual([...(report?.more ?? [])], [['CRITICAL', 3]]);
+});

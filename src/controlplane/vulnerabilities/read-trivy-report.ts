@@ -1,14 +1,11 @@
 // Reads a VulnerabilityReport of Trivy Operator: which image it is about, who runs it, and what counts of what was found.
 import { isSha256, parseImageReference } from '@weft/model/admission/image-reference';
-import {
-  SEVERITIES,
-  type Severity,
-  type Vulnerability,
-  type VulnerabilityReport,
-} from '@weft/model/admission/vulnerability-types';
+import type { Vulnerability, VulnerabilityReport } from '@weft/model/admission/vulnerability-types';
 import { listIn } from '@weft/model/admission/workload';
+import type { PlainObject } from '@weft/model/policy/reader';
 import type { KubeObject } from '@weft/kube/kube-api';
 import { objectAt, textAt } from '@weft/kube/object-fields';
+import { collectVulnerabilities, type WrittenVulnerability } from './collect-vulnerabilities.ts';
 
 /** A report, and what it is found by. */
 export interface TrivyReport {
@@ -23,9 +20,6 @@ export interface TrivyReport {
   readonly report: VulnerabilityReport;
 }
 
-/** Vulnerabilities that are kept of one image by name; the rest are counted. */
-const MAX_KEPT = 2_048;
-const MAX_ID = 128;
 const LABEL = 'trivy-operator.';
 
 /** Objects that are alike are kept once: images share most of what is wrong with them. */
@@ -78,55 +72,18 @@ function runByOf(object: KubeObject): string | undefined {
   return `${namespace}/${kind}/${name}/${container}`;
 }
 
-/** What is unknown or new to us may be anything; nobody has said that it is bad. */
-const severityOf = (text: string | undefined): Severity =>
-  SEVERITIES.find((known) => known === text?.toUpperCase()) ?? 'LOW';
-
 function vulnerabilitiesOf(
   object: KubeObject,
   share: Share,
 ): Pick<VulnerabilityReport, 'vulnerabilities' | 'more'> {
-  const byId = new Map<string, Vulnerability>();
-  const more = new Map<Severity, number>();
-  for (const entry of listIn(objectAt(object, 'report') ?? {}, 'vulnerabilities')) {
-    const id = idOf(textAt(entry, 'vulnerabilityID') ?? '');
-    const severity = severityOf(textAt(entry, 'severity'));
-    const published = Date.parse(textAt(entry, 'publishedDate') ?? '');
-    const found: Vulnerability = {
-      id,
-      severity,
-      isFixable: (textAt(entry, 'fixedVersion') ?? '') !== '',
-      publishedMs: Number.isNaN(published) ? undefined : published,
-    };
-    const known = byId.get(id);
-    // One that nobody can name is one by itself.
-    if (id === '') more.set(severity, (more.get(severity) ?? 0) + 1);
-    else byId.set(id, known === undefined ? found : worseOf(known, found));
-  }
-  const all = [...byId.values()].toSorted((a, b) => rankOf(a) - rankOf(b));
-  for (const { severity } of all.slice(MAX_KEPT)) more.set(severity, (more.get(severity) ?? 0) + 1);
-  return { vulnerabilities: all.slice(0, MAX_KEPT).map(share), more };
+  const entries = listIn(objectAt(object, 'report') ?? {}, 'vulnerabilities');
+  const { vulnerabilities, more } = collectVulnerabilities(entries.map(writtenIn));
+  return { vulnerabilities: vulnerabilities.map(share), more };
 }
 
-/** It is shown to people and in terminals. @returns an empty text for what is none. */
-const idOf = (text: string): string =>
-  text.length <= MAX_ID && Array.from(text).every(isOfIds) ? text : '';
-
-const isOfIds = (char: string): boolean =>
-  (char >= 'a' && char <= 'z') ||
-  (char >= 'A' && char <= 'Z') ||
-  (char >= '0' && char <= '9') ||
-  '-_.:/'.includes(char);
-
-const rankOf = ({ severity }: Vulnerability): number => SEVERITIES.indexOf(severity);
-
-/** The same in two packages: it counts when it does in either. */
-const worseOf = (a: Vulnerability, b: Vulnerability): Vulnerability => ({
-  id: a.id,
-  severity: rankOf(a) <= rankOf(b) ? a.severity : b.severity,
-  isFixable: a.isFixable || b.isFixable,
-  publishedMs:
-    a.publishedMs === undefined || b.publishedMs === undefined
-      ? undefined
-      : Math.min(a.publishedMs, b.publishedMs),
+const writtenIn = (entry: PlainObject): WrittenVulnerability => ({
+  id: textAt(entry, 'vulnerabilityID'),
+  severity: textAt(entry, 'severity'),
+  fixedVersion: textAt(entry, 'fixedVersion'),
+  published: textAt(entry, 'publishedDate'),
 });
