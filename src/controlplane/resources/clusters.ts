@@ -3,7 +3,7 @@ import type { DestinationUpstream, InboundPort, Workload } from '@weft/model/mes
 import { meshIdentityAt } from '@weft/model/mesh/mesh-identity';
 import type { PortProtocol } from '@weft/model/mesh/protocol';
 import type { Cluster, UpstreamTls } from '@weft/xds/resources/cluster';
-import { MESH_ALPN } from '@weft/xds/resources/listener';
+import { MESH_OFFERS, MESH_SERVER_NAMES } from '@weft/xds/resources/listener';
 import { BUNDLE_SECRET, OWN_CERTIFICATE_SECRET } from '@weft/xds/resources/secret';
 import { clusterRules, CONNECT_TIMEOUT_MS } from './call-rules.ts';
 import {
@@ -33,19 +33,19 @@ export function clusterProtocol(protocol: PortProtocol): Cluster['protocol'] {
   }
 }
 
-/** What may be offered; where there are several, the client offers the one that it carries. */
+/** Of an undeclared protocol nothing is said: each client offers what it carries then. */
 function meshAlpn(protocol: PortProtocol): readonly string[] {
   switch (protocol) {
     case 'http1':
-      return [MESH_ALPN.http1];
+      return MESH_OFFERS.http1;
     case 'http2':
     case 'grpc':
-      return [MESH_ALPN.http2];
+      return MESH_OFFERS.http2;
     case 'tcp':
     case 'tls':
-      return [MESH_ALPN.tcp];
+      return MESH_OFFERS.tcp;
     case 'auto':
-      return [MESH_ALPN.http2, MESH_ALPN.http1, MESH_ALPN.tcp];
+      return [];
     default:
       return protocol satisfies never;
   }
@@ -59,7 +59,7 @@ function meshTls(
   if (peerUris.length === 0) return undefined;
   return {
     meshTls: {
-      sni,
+      sni: protocol === 'auto' ? `${sni}${MESH_SERVER_NAMES}` : sni,
       alpn: meshAlpn(protocol),
       certificateSecret: OWN_CERTIFICATE_SECRET,
       validationSecret: BUNDLE_SECRET,

@@ -8,7 +8,7 @@ import {
   type DownstreamTls,
   type HttpConnectionManager,
   type HttpFilter,
-  MESH_ALPN,
+  MESH_ACCEPTS,
   type NetworkFilter,
 } from '@weft/xds/resources/listener';
 import type { HeaderRules, RouteRule } from '@weft/xds/resources/route-rule';
@@ -38,9 +38,6 @@ export interface ChainParts {
   http(security: Security, to: HttpTarget): readonly NetworkFilter[];
   tcp(cluster: string, security?: Security): readonly NetworkFilter[];
 }
-
-/** Best first; the last two are of clients that speak mutual TLS without a sidecar. */
-const ALPN: readonly string[] = [MESH_ALPN.http2, MESH_ALPN.http1, MESH_ALPN.tcp, 'h2', 'http/1.1'];
 
 /** Plaintext is judged by the same rules: there is no peer then, and what asks for one does not match. */
 export function createChainParts(spec: InboundSpec): ChainParts {
@@ -77,7 +74,7 @@ export function createChainParts(spec: InboundSpec): ChainParts {
   ];
   return {
     tls: {
-      alpn: ALPN,
+      alpn: MESH_ACCEPTS,
       certificateSecret: OWN_CERTIFICATE_SECRET,
       validationSecret: BUNDLE_SECRET,
       peerUris: peersOf(spec.settings),

@@ -6,11 +6,11 @@ import {
   type FilterChain,
   type FilterChainMatch,
   type Listener,
-  MESH_ALPN,
 } from '@weft/xds/resources/listener';
 import { createChainParts, type ChainParts } from './inbound-chains.ts';
 import { asksForClients, buildTerminationChains, terminationOf } from './termination-chains.ts';
 import { inboundClusterName, PASSTHROUGH_CLUSTER } from './cluster-names.ts';
+import { HTTP_OFFERS, MESH_NAMES, meshMatches } from './mesh-matches.ts';
 
 export const INBOUND_LISTENER = 'inbound';
 /** Where redirected connections arrive; Istio's number, which people's firewalls know. */
@@ -21,8 +21,6 @@ const INBOUND_PORT = 15_006;
  */
 const INSPECT_TIMEOUT_MS = 1_000;
 
-const MESH_HTTP: readonly string[] = [MESH_ALPN.http2, MESH_ALPN.http1];
-const MESH_ANY: readonly string[] = [...MESH_HTTP, MESH_ALPN.tcp];
 /** As the HTTP inspector names what it found. */
 const PLAIN_HTTP: readonly string[] = ['http/1.0', 'http/1.1', 'h2c'];
 
@@ -64,10 +62,10 @@ interface ChainKind {
   readonly label: string;
   readonly security: 'mesh' | 'plain';
   readonly carries: 'http' | 'tcp';
-  readonly match: Omit<FilterChainMatch, 'destinationPort' | 'destinationRanges' | 'serverNames'>;
+  readonly match: Omit<FilterChainMatch, 'destinationPort' | 'destinationRanges'>;
 }
 
-const OPEN: ChainKind['match'] = { applicationProtocols: [] };
+const OPEN: ChainKind['match'] = { applicationProtocols: [], serverNames: [] };
 
 function chainsOfPort({ port, protocol, mode }: InboundPort, parts: ChainParts): FilterChain[] {
   const cluster = inboundClusterName(port);
@@ -94,7 +92,9 @@ function withoutGaps(kinds: readonly ChainKind[]): readonly ChainKind[] {
     (transport) =>
       !before.some(
         ({ match }) =>
-          match.transportProtocol === transport && match.applicationProtocols.length === 0,
+          match.transportProtocol === transport &&
+          match.applicationProtocols.length === 0 &&
+          match.serverNames.length === 0,
       ),
   );
   return [
@@ -112,7 +112,10 @@ function kindsOf(protocol: PortProtocol, mode: MtlsMode): readonly ChainKind[] {
     case 'STRICT':
       return strictKinds(protocol);
     case 'PERMISSIVE':
-      return [...permissiveMeshKinds(protocol), ...plainKinds(protocol)];
+      return [
+        ...meshMatches(protocol).map((mesh) => ({ ...mesh, security: 'mesh' as const })),
+        ...plainKinds(protocol),
+      ];
     case 'DISABLE':
       return plainKinds(protocol);
     default:
@@ -126,23 +129,11 @@ function strictKinds(protocol: PortProtocol): readonly ChainKind[] {
     const carries = isHttp(protocol) ? 'http' : 'tcp';
     return [{ label: `mesh-${carries}`, security: 'mesh', carries, match: OPEN }];
   }
-  const http = { transportProtocol: 'tls', applicationProtocols: MESH_HTTP } as const;
+  const http = { transportProtocol: 'tls', applicationProtocols: HTTP_OFFERS } as const;
   return [
-    { label: 'mesh-http', security: 'mesh', carries: 'http', match: http },
+    { label: 'mesh-http', security: 'mesh', carries: 'http', match: { ...OPEN, ...http } },
     { label: 'mesh-tcp', security: 'mesh', carries: 'tcp', match: OPEN },
   ];
-}
-
-/** Only the mesh's own ALPN tells its TLS from the application's. */
-function permissiveMeshKinds(protocol: PortProtocol): readonly ChainKind[] {
-  const mesh = (names: readonly string[], carries: 'http' | 'tcp'): ChainKind => ({
-    label: `mesh-${carries}`,
-    security: 'mesh',
-    carries,
-    match: { transportProtocol: 'tls', applicationProtocols: names },
-  });
-  if (protocol === 'auto') return [mesh(MESH_HTTP, 'http'), mesh([MESH_ALPN.tcp], 'tcp')];
-  return [mesh(MESH_ANY, isHttp(protocol) ? 'http' : 'tcp')];
 }
 
 /** The application's own TLS passes as it is: its requests cannot be read, and rules about them deny. */
@@ -150,7 +141,7 @@ function plainKinds(protocol: PortProtocol): readonly ChainKind[] {
   const rest: ChainKind = { label: 'plain-tcp', security: 'plain', carries: 'tcp', match: OPEN };
   if (!isHttp(protocol) && protocol !== 'auto') return [rest];
   const http = protocol === 'auto' ? PLAIN_HTTP : [];
-  const match = { transportProtocol: 'raw_buffer', applicationProtocols: http } as const;
+  const match = { ...OPEN, transportProtocol: 'raw_buffer', applicationProtocols: http } as const;
   return [{ label: 'plain-http', security: 'plain', carries: 'http', match }, rest];
 }
 
@@ -175,6 +166,6 @@ function undeclaredChains(
     filters: parts.tcp(PASSTHROUGH_CLUSTER),
   };
   if (mode === 'DISABLE') return { chains: [], defaultChain: plain };
-  const match = { ...ANY, transportProtocol: 'tls', applicationProtocols: MESH_ANY } as const;
+  const match = { ...ANY, transportProtocol: 'tls', applicationProtocols: MESH_NAMES } as const;
   return { chains: [mesh(match)], defaultChain: plain };
 }

@@ -7,13 +7,13 @@ import type { ClientConstraints, Hsts, TlsTermination } from '@weft/model/tls/ty
 import {
   type FilterChain,
   type FilterChainMatch,
-  MESH_ALPN,
   type NetworkFilter,
 } from '@weft/xds/resources/listener';
 import type { HeaderRules } from '@weft/xds/resources/route-rule';
 import type { ClientTrustRef, TerminationTls } from '@weft/xds/resources/termination';
 import { BLACKHOLE_CLUSTER, inboundClusterName } from './cluster-names.ts';
 import { REQUEST_HEADERS_TIMEOUT_MS, STREAM_IDLE_TIMEOUT_MS } from './http-limits.ts';
+import { meshMatches } from './mesh-matches.ts';
 import type { ChainParts } from './inbound-chains.ts';
 import { authoritiesName, certificateName } from './termination-secrets.ts';
 
@@ -48,7 +48,6 @@ const ANY: FilterChainMatch = { destinationRanges: [], applicationProtocols: [],
 
 /** As the HTTP inspector names what it found. */
 const PLAIN_HTTP: readonly string[] = ['http/1.0', 'http/1.1', 'h2c'];
-const MESH_HTTP: readonly string[] = [MESH_ALPN.http2, MESH_ALPN.http1];
 
 /** Of an undeclared protocol HTTP is expected, and of one that was declared TLS: that is what is taken off here. */
 const carriesHttp = (protocol: PortProtocol): boolean =>
@@ -91,24 +90,18 @@ const REFUSING: Rest = {
   filters: [{ kind: 'tcpProxy', statPrefix: 'inbound_refused', cluster: BLACKHOLE_CLUSTER }],
 };
 
-/** Only the mesh's own ALPN tells its TLS from that of others. */
 function meshChains(
   { port, protocol }: InboundPort,
   parts: ChainParts,
   chain: MakeChain,
 ): readonly FilterChain[] {
   const cluster = inboundClusterName(port);
-  const of = (names: readonly string[], carries: 'http' | 'tcp'): FilterChain =>
-    chain(
-      `mesh-${carries}`,
-      { transportProtocol: 'tls', applicationProtocols: names },
-      {
-        tls: parts.tls,
-        filters: carries === 'http' ? parts.http('mesh', { port, cluster }) : parts.tcp(cluster),
-      },
-    );
-  if (protocol === 'auto') return [of(MESH_HTTP, 'http'), of([MESH_ALPN.tcp], 'tcp')];
-  return [of([...MESH_HTTP, MESH_ALPN.tcp], isHttp(protocol) ? 'http' : 'tcp')];
+  return meshMatches(protocol).map(({ label, carries, match }) =>
+    chain(label, match, {
+      tls: parts.tls,
+      filters: carries === 'http' ? parts.http('mesh', { port, cluster }) : parts.tcp(cluster),
+    }),
+  );
 }
 
 function outsideFilters(

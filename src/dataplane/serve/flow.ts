@@ -1,5 +1,6 @@
 // Names the two ends of a flow for metrics, as Istio's dashboards expect them.
 import { isDnsSubdomain, partsOf } from '@weft/model/identity';
+import { MESH_SERVER_NAMES } from '@weft/xds/resources/listener';
 import type { ConnectionFacts } from '../filters/connection-facts.ts';
 import type { FlowMetrics } from '../telemetry/proxy-metrics.ts';
 import type { Traffic } from './traffic.ts';
@@ -39,7 +40,10 @@ export function inboundFlow(
 function calledService(serverName: string, namespace: string): string | undefined {
   const at = serverName.indexOf('_._.');
   if (!serverName.startsWith('outbound_.') || at === -1) return undefined;
-  const host = serverName.slice(at + '_._.'.length);
+  const named = serverName.slice(at + '_._.'.length);
+  const host = named.endsWith(MESH_SERVER_NAMES)
+    ? named.slice(0, -MESH_SERVER_NAMES.length)
+    : named;
   return host.includes(`.${namespace}.svc.`) && isDnsSubdomain(host) ? host : undefined;
 }
 

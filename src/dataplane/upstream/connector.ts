@@ -2,7 +2,7 @@
 import type { Socket } from 'node:net';
 import type { SpiffeId } from '@weft/model/identity';
 import type { Cluster } from '@weft/xds/resources/cluster';
-import { MESH_ALPN } from '@weft/xds/resources/listener';
+import { MESH_OFFERS } from '@weft/xds/resources/listener';
 import { ConnectFailure, connectMesh, connectPlain, type ConnectHandlers } from '../tls/client.ts';
 import type { MeshContexts } from '../tls/credentials.ts';
 import type { ExternalConnector } from '../egress/external-connector.ts';
@@ -19,7 +19,7 @@ export interface ConnectorOptions {
   readonly appAddress: (address: Address) => Address;
 }
 
-export type MeshProtocol = keyof typeof MESH_ALPN;
+export type MeshProtocol = keyof typeof MESH_OFFERS;
 
 /** What clusters of the proxy's own ports begin with. */
 const OWN_PORT = 'inbound|';
@@ -77,7 +77,7 @@ export class Connector {
     const expected = new Set(peerUris);
     const isExpected = (id: SpiffeId): boolean =>
       expected.has(id) && (identity === undefined || identity === id);
-    const target = { host, port, timeoutMs, sni, alpn: [MESH_ALPN[protocol]], isExpected };
+    const target = { host, port, timeoutMs, sni, alpn: MESH_OFFERS[protocol], isExpected };
     this.#connectMesh(target, handlers, MAX_STALE_HANDSHAKES);
   }
 

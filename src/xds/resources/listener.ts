@@ -120,5 +120,30 @@ export interface HttpConnectionManager {
   readonly denials?: readonly DenialReply[];
 }
 
-/** ALPN between sidecars: which protocol runs inside the mesh's mutual TLS. */
+/** ALPN of the mesh alone: which protocol runs inside its mutual TLS. */
 export const MESH_ALPN = { http1: 'weft-http/1.1', http2: 'weft-h2', tcp: 'weft' } as const;
+
+/**
+ * What a client of the mesh offers: the mesh's own name, by which a listener tells its TLS from an application's, and
+ * the registered one, which is agreed on: Envoy and gRPC know HTTP/2 behind TLS by `h2` alone.
+ */
+export const MESH_OFFERS = {
+  http1: [MESH_ALPN.http1, 'http/1.1'],
+  http2: [MESH_ALPN.http2, 'h2'],
+  tcp: [MESH_ALPN.tcp],
+} as const satisfies { readonly [K in keyof typeof MESH_ALPN]: readonly string[] };
+
+/** What a listener of the mesh takes, best first. */
+export const MESH_ACCEPTS: readonly string[] = [
+  'h2',
+  'http/1.1',
+  MESH_ALPN.http2,
+  MESH_ALPN.http1,
+  MESH_ALPN.tcp,
+];
+
+/**
+ * Ends the server name of calls to ports of undeclared protocol. Envoy offers there what it carries by its registered
+ * name or offers nothing, so that this name is what tells the mesh's TLS from an application's.
+ */
+export const MESH_SERVER_NAMES = '.mesh.weft.dev';
