@@ -1,22 +1,9 @@
-// Serves the Workload API at a Unix socket: the kernel says who calls, and only those who may are told anything.
-import { once } from 'node:events';
-import { chmod, chown } from 'node:fs/promises';
-import http2, {
-  type IncomingHttpHeaders,
-  type ServerHttp2Session,
-  type ServerHttp2Stream,
-} from 'node:http2';
-import net, { type Server, type Socket } from 'node:net';
+// Serves the Workload API at a Unix socket: only those who may call are told anything, and what is refused is counted.
+import type { IncomingHttpHeaders } from 'node:http2';
 import { errorText } from '@weft/model/error-text';
 import type { Logger } from 'pino';
 import { CallFailure, STATUS } from '../control-plane/grpc/status.ts';
-import {
-  isAllowedCaller,
-  loadPeerCredentials,
-  type PeerOf,
-  type PeerProcess,
-} from '../credentials/peer-credentials.ts';
-import { removeOldSocket } from '../serve/unix-socket.ts';
+import { AttestedHttp2, type Caller } from '../serve/attested-http2.ts';
 import { ApiCall } from './api-call.ts';
 import type { ApiRefusal, WorkloadApiMetrics } from './metrics.ts';
 import type { WorkloadApiOptions } from './options.ts';
@@ -32,15 +19,6 @@ export interface ApiServerOptions {
   readonly log: Logger;
 }
 
-/** An application has one connection for each of its processes, and a few streams on it. */
-const MAX_CONNECTIONS = 128;
-const MAX_CALLS_PER_CONNECTION = 32;
-/** Of callers who may not ask: they are told so, and keep nobody out who may. */
-const MAX_STRANGERS = 8;
-const STRANGER_MS = 10_000;
-const MAX_HEADER_BYTES = 8_192;
-/** 1 MB: what Node may hold of one connection. */
-const MAX_SESSION_MB = 1;
 /** Of the Workload API's specification, 5: a request that somebody else was talked into does not have it. */
 const SECURITY_HEADER = 'workload.spiffe.io';
 
@@ -56,81 +34,27 @@ export class Refused extends CallFailure {
 
 export class ApiServer implements Disposable {
   readonly #options: ApiServerOptions;
-  readonly #server: Server;
-  readonly #peerOf: PeerOf;
-  readonly #sessions = new Set<ServerHttp2Session>();
-  #strangers = 0;
+  #http2: AttestedHttp2 | undefined;
   #calls = 0;
 
   /** @throws Error that says what cannot be had: the socket's place, its owner, the kernel's word. */
   static async open(options: ApiServerOptions): Promise<ApiServer> {
-    const server = new ApiServer(options, await loadPeerCredentials());
-    try {
-      await server.#listen();
-    } catch (error) {
-      server[Symbol.dispose]();
-      throw error;
-    }
+    const server = new ApiServer(options);
+    server.#http2 = await AttestedHttp2.open({
+      socket: options.api,
+      onTooMany: () => options.metrics.refused('too-many'),
+      onStream: (stream, headers, caller) => {
+        const call = new ApiCall(stream);
+        server.#count(call);
+        /** Nothing that a caller does may end the sidecar. */
+        server.#serve(call, headers, caller).catch((error: unknown) => server.#failed(call, error));
+      },
+    });
     return server;
   }
 
-  private constructor(options: ApiServerOptions, peerOf: PeerOf) {
+  private constructor(options: ApiServerOptions) {
     this.#options = options;
-    this.#peerOf = peerOf;
-    this.#server = net.createServer((socket) => this.#accept(socket));
-    this.#server.maxConnections = MAX_CONNECTIONS;
-  }
-
-  async #listen(): Promise<void> {
-    const { path, mode, owner } = this.#options.api;
-    await removeOldSocket(path);
-    this.#server.listen({ path });
-    await once(this.#server, 'listening');
-    await chmod(path, mode);
-    if (owner !== undefined) await chown(path, owner.uid, owner.gid);
-    /** Later errors (no descriptors left) end one accept, not the listener. */
-    this.#server.on('error', () => undefined);
-  }
-
-  #accept(socket: Socket): void {
-    socket.on('error', () => socket.destroy());
-    const peer = this.#peerOf(socket);
-    const isAllowed = peer !== undefined && isAllowedCaller(peer, this.#options.api.allowed);
-    if (!isAllowed && !this.#admitStranger(socket)) return;
-    const session = http2.performServerHandshake(socket, {
-      maxSessionMemory: MAX_SESSION_MB,
-      settings: {
-        maxConcurrentStreams: MAX_CALLS_PER_CONNECTION,
-        maxHeaderListSize: MAX_HEADER_BYTES,
-      },
-    });
-    this.#sessions.add(session);
-    session.once('close', () => this.#sessions.delete(session));
-    session.on('error', () => session.destroy());
-    session.on('stream', (stream: ServerHttp2Stream, headers: IncomingHttpHeaders) => {
-      const call = new ApiCall(stream);
-      this.#count(call);
-      /** Nothing that a caller does may end the sidecar. */
-      this.#serve(call, headers, isAllowed ? peer : describe(peer)).catch((error: unknown) =>
-        this.#failed(call, error),
-      );
-    });
-  }
-
-  #admitStranger(socket: Socket): boolean {
-    if (this.#strangers >= MAX_STRANGERS) {
-      this.#options.metrics.refused('too-many');
-      socket.destroy();
-      return false;
-    }
-    this.#strangers++;
-    const timer = setTimeout(() => socket.destroy(), STRANGER_MS);
-    timer.unref();
-    socket.once('close', () => {
-      clearTimeout(timer);
-      this.#strangers--;
-    });
-    return true;
   }
 
   #count(call: ApiCall): void {
@@ -139,14 +63,10 @@ export class ApiServer implements Disposable {
     call.onClose(() => metrics.open(--this.#calls));
   }
 
-  /** Who calls is known before what is asked is read. @param caller the text of one who may not. */
-  async #serve(
-    call: ApiCall,
-    headers: IncomingHttpHeaders,
-    caller: PeerProcess | string,
-  ): Promise<void> {
-    if (typeof caller === 'string') {
-      const details = `${caller} may not use the Workload API here`;
+  /** Who calls is known before what is asked is read. */
+  async #serve(call: ApiCall, headers: IncomingHttpHeaders, caller: Caller): Promise<void> {
+    if (!caller.isAllowed) {
+      const details = `${caller.text} may not use the Workload API here`;
       throw new Refused('not-attested', STATUS.PERMISSION_DENIED, details);
     }
     if (headers[SECURITY_HEADER] !== 'true') {
@@ -159,7 +79,7 @@ export class ApiServer implements Disposable {
       throw new Refused('not-served', STATUS.UNIMPLEMENTED, 'there is no such method here');
     }
     const request = await call.request();
-    await method(call, request, describe(caller));
+    await method(call, request, caller.text);
   }
 
   #failed(call: ApiCall, error: unknown): void {
@@ -177,10 +97,6 @@ export class ApiServer implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    this.#server.close();
-    for (const session of this.#sessions) session.destroy();
+    this.#http2?.[Symbol.dispose]();
   }
 }
-
-const describe = (peer: PeerProcess | undefined): string =>
-  peer === undefined ? 'an unknown process' : `uid ${peer.uid} gid ${peer.gid} pid ${peer.pid}`;

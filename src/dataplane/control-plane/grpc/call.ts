@@ -7,6 +7,8 @@ export interface CallHandlers {
   /** The server has taken the call. */
   readonly onAnswered?: () => void;
   readonly onMessage: (bytes: Buffer) => void;
+  /** What `send()` could not pass on at once is on its way. */
+  readonly onDrain?: () => void;
   /** The last, and once; `undefined` when the status was OK. */
   readonly onEnd: (failure: CallFailure | undefined) => void;
 }
@@ -37,6 +39,7 @@ export class Call {
     stream.on('response', (headers) => this.#answered(headers));
     stream.on('trailers', (headers) => this.#hear(headers));
     stream.on('data', (chunk: Buffer) => this.#read(chunk));
+    stream.on('drain', () => options.onDrain?.());
     // Nothing more comes; what we might still send nobody reads.
     stream.on('end', () => stream.end());
     stream.on('error', (error) => {
@@ -45,8 +48,18 @@ export class Call {
     stream.once('close', () => options.onEnd(this.#ending()));
   }
 
-  send(bytes: Uint8Array): void {
-    if (this.#stream.writable) this.#stream.write(frameMessage(bytes));
+  /** @returns whether more may come now; else `onDrain` says when. */
+  send(bytes: Uint8Array): boolean {
+    return !this.#stream.writable || this.#stream.write(frameMessage(bytes));
+  }
+
+  /** What the server sends waits there; messages of what has come already are still told. */
+  pause(): void {
+    this.#stream.pause();
+  }
+
+  resume(): void {
+    this.#stream.resume();
   }
 
   /** The last message. */
