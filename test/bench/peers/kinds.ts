@@ -57,24 +57,17 @@ const weft: PeerKind = {
 
 const isHttp2 = ({ app }: MeshSpec): boolean => app === 'h2c' || app === 'grpc';
 
-/** Why Envoy has its configuration from files; absent where it is the control plane's. */
-const whyStatic = ({ mesh, whyNoRedirect }: Place): string | undefined =>
-  isHttp2(mesh)
-    ? "behind TLS it knows HTTP/2 by the ALPN name h2 alone, and the mesh's sidecars have their own"
-    : whyNoRedirect;
-
 const envoy: PeerKind = {
   name: 'envoy',
   async manifests(place) {
-    if (whyStatic(place) !== undefined) return;
+    if (place.whyNoRedirect !== undefined) return;
     await writeEnvoyPods(place);
     await writePolicies(place, ENVOY_CALLED);
   },
   async start(place) {
     const found = await findEnvoy();
     if (!found.ok) return found;
-    const { lab, identities, appAddress, mesh } = place;
-    const why = whyStatic(place);
+    const { lab, identities, appAddress, mesh, whyNoRedirect: why } = place;
     const about = `Envoy ${found.version}, one worker`;
     if (why === undefined) {
       const pair = await startMeshEnvoyPair(place, found.path);
