@@ -1,4 +1,5 @@
 // Reads `extensionProviders` of a MeshConfig: the external authorizers that CUSTOM policies may name.
+import { isToken } from '@weft/model/http-fields';
 import { isDnsSubdomain } from '@weft/model/identity';
 import type { ExtAuthzProvider, HttpExtAuthz } from '@weft/model/policy/ext-authz';
 import type { StringMatcher } from '@weft/model/policy/rbac';
@@ -192,19 +193,6 @@ function readHttp(reader: Reader, spec: PlainObject, at: string): HttpExtAuthz {
 const isPathPrefix = (text: string): boolean =>
   text.startsWith('/') &&
   Array.from(text).every((char) => char > ' ' && char < '\u007f' && !'?#'.includes(char));
-
-const TOKEN_PUNCTUATION = "!#$%&'*+-.^_`|~";
-
-/** RFC 9110 §5.6.2. */
-const isToken = (text: string): boolean =>
-  text !== '' &&
-  Array.from(text).every(
-    (char) =>
-      (char >= 'a' && char <= 'z') ||
-      (char >= 'A' && char <= 'Z') ||
-      (char >= '0' && char <= '9') ||
-      TOKEN_PUNCTUATION.includes(char),
-  );
 
 const isFieldValue = (text: string): boolean =>
   Array.from(text).every((char) => char >= ' ' && char < '\u007f');

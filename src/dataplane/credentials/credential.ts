@@ -1,8 +1,8 @@
 // What a credential is in the sidecar, and how one is read off the wire: closed where anything about it is unclear.
+import { isToken, RESERVED_FIELDS } from '@weft/model/http-fields';
 import { isDnsLabel } from '@weft/model/identity';
 import { messageOf, messagesOf, textOf, textsOf } from '@weft/xds/protocol/fields';
 import type { PlainMessage } from '@weft/xds/registry';
-import { isToken } from '../http/h1-head.ts';
 
 /** A way in which a credential leaves the sidecar. */
 export type Way = 'injected' | 'url' | 'files';
@@ -144,8 +144,9 @@ function readScheme(message: PlainMessage): InjectionScheme | string {
   const basic = messageOf(message, 'basic');
   const bearer = messageOf(message, 'bearer');
   if (header !== undefined) {
-    const name = textOf(header, 'name').toLowerCase();
-    if (!isToken(name) || NEVER_INJECTED.has(name))
+    const written = textOf(header, 'name');
+    const name = written.toLowerCase();
+    if (!isToken(written) || NEVER_INJECTED.has(name))
       return `an injection cannot set header "${name.slice(0, 80)}"`;
     return { kind: 'header', name, key: textOf(header, 'key'), prefix: textOf(header, 'prefix') };
   }
@@ -162,17 +163,7 @@ export const keysOf = (scheme: InjectionScheme): readonly string[] =>
 
 /** They frame or route the message, and are the engine's own business. */
 const NEVER_INJECTED: ReadonlySet<string> = new Set([
-  'host',
-  'connection',
-  'content-length',
-  'transfer-encoding',
-  'te',
-  'trailer',
-  'upgrade',
+  ...RESERVED_FIELDS,
   'expect',
-  'keep-alive',
-  'proxy-connection',
   'x-forwarded-for',
-  'x-forwarded-client-cert',
-  'x-request-id',
 ]);

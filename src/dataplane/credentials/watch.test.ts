@@ -1,7 +1,7 @@
 // What a sidecar does with what the control plane grants: takes it, keeps it while nobody answers, loses it when it is withdrawn.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { type PlainMessage } from '@weft/xds/registry';
+import { encodeMessage, type PlainMessage } from '@weft/xds/registry';
 import { systemClock } from '@weft/model/clock';
 import { eventually } from '../../../test/support/lab-wait.ts';
 import { CredentialsServer } from '../../../test/support/credentials-server.ts';
@@ -70,6 +70,57 @@ test('without the control plane it is kept; the next stream says what is held an
   assert.ok(rig.store.get('api'));
 });
 
+/** A field of this number with a small value, as a newer control plane might append it. */
+const UNKNOWN_99 = Buffer.from([0x98, 0x06, 0x01]);
+
+/** One length-delimited field. */
+function field(number: number, ...parts: readonly Uint8Array[]): Buffer {
+  const body = Buffer.concat(parts);
+  assert.ok(body.length < 128 && number < 16);
+  return Buffer.concat([Buffer.from([number * 8 + 2, body.length]), body]);
+}
+
+const encoded = (name: string): Uint8Array =>
+  encodeMessage('weft.credentials.v1.Credential', message({ name }));
+const injection = encodeMessage('weft.credentials.v1.Injection', {
+  hosts: ['db.example.com'],
+  bearer: { key: 'password' },
+});
+
+const SAYS_MORE: readonly (readonly [string, string, Buffer])[] = [
+  ['itself', 'Credential', field(1, encoded('db'), UNKNOWN_99)],
+  ['its injection', 'Injection', field(1, encoded('db'), field(5, injection, UNKNOWN_99))],
+];
+for (const [where, type, bytes] of SAYS_MORE) {
+  test(`CVE-2022-21679: a credential of which a newer control plane says in ${where} what is not known is not held, others are`, async () => {
+    await using rig = await createRig();
+    const stream = await rig.server.stream(0);
+    stream.send({ credentials: [message()], is_complete: true });
+    await eventually(() => rig.store.get('db'), { what: 'the grant' });
+    stream.send(Buffer.concat([bytes, field(1, encoded('api'))]));
+    await eventually(() => rig.store.get('api'), { what: 'the other grant' });
+    assert.equal(rig.store.get('db'), undefined);
+    const reason = `has field number 99 of weft.credentials.v1.${type}, which is not known here`;
+    assert.ok(rig.logged().includes(reason), rig.logged());
+    assert.ok(!rig.logged().includes('s3cret'));
+    assert.match(rig.exposed(), /weft_credentials_refused_total\{reason="unknown-field"\} 1/);
+    const told = await eventually(() => stream.received[2], { what: 'the answer' });
+    assert.deepEqual(told['in_force'], [{ name: 'api', version: 'v1' }]);
+  });
+}
+
+test('CVE-2022-21679: a reply that says of all that it carries what is not known gives nothing, and takes away what it takes away', async () => {
+  await using rig = await createRig();
+  const stream = await rig.server.stream(0);
+  const both = [message(), message({ name: 'api' })];
+  stream.send({ credentials: [...both, message({ name: 'web' })], is_complete: true });
+  await eventually(() => rig.store.size === 3, { what: 'the grants' });
+  const removed = field(2, Buffer.from('api'));
+  stream.send(Buffer.concat([field(1, encoded('db')), removed, UNKNOWN_99]));
+  await eventually(() => rig.store.size === 1, { what: 'the withdrawal' });
+  assert.ok(rig.store.get('web'), 'of which nothing was said');
+});
+
 test('hand-overs are told, with who took what', async () => {
   await using rig = await createRig();
   const stream = await rig.server.stream(0);
@@ -110,6 +161,10 @@ const BAD: readonly (readonly [string, PlainMessage])[] = [
     {
       injections: [{ hosts: ['a.example'], header: { name: 'Content-Length', key: 'password' } }],
     },
+  ],
+  [
+    'a header whose name is of ASCII only in lower case',
+    { injections: [{ hosts: ['a.example'], header: { name: 'x-\u212aey', key: 'password' } }] },
   ],
   [
     'a header that is two',

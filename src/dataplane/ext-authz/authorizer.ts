@@ -1,4 +1,5 @@
 // What an authorizer says of a request, in whichever protocol it was asked.
+import { RESERVED_FIELDS } from '@weft/model/http-fields';
 import type { Http1Upstream } from '../http/h1-contract.ts';
 import type { Http2Upstream } from '../http2/http2-contract.ts';
 import type { GateRequest } from '../filters/request-gate.ts';
@@ -43,20 +44,7 @@ export interface Authorizer {
 export const noRuling = (reasonCode: string): Ruling => ({ kind: 'error', reasonCode });
 
 /** No authorizer may change how a message is framed, where it goes, or who the mesh says has sent it. */
-const UNTOUCHABLE: ReadonlySet<string> = new Set([
-  'connection',
-  'content-length',
-  'host',
-  'keep-alive',
-  'proxy-connection',
-  'te',
-  'trailer',
-  'transfer-encoding',
-  'upgrade',
-  'x-forwarded-client-cert',
-  'x-forwarded-for',
-  'x-request-id',
-]);
+const UNTOUCHABLE: ReadonlySet<string> = new Set([...RESERVED_FIELDS, 'x-forwarded-for']);
 
 export const isUntouchable = (name: string): boolean =>
   UNTOUCHABLE.has(name) || name.startsWith(':') || name.startsWith('x-weft-');

@@ -185,7 +185,7 @@ function readConnectionOptions(value: string, facts: HeadFacts): string {
   return '';
 }
 
-export function isToken(text: string): boolean {
+function isToken(text: string): boolean {
   for (let at = 0; at < text.length; at++) if (!isTokenCode(text.charCodeAt(at))) return false;
   return text.length > 0;
 }

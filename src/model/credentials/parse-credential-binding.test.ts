@@ -153,6 +153,12 @@ const REFUSED: readonly (readonly [string, PlainObject, string, string])[] = [
     'reserved-header',
   ],
   [
+    'a header whose name is of ASCII only in lower case',
+    inject({ bearer: undefined, header: { name: 'x-\u212aey', key: 'k' } }),
+    'spec.credentials[0].inject[0].header.name',
+    'bad-header',
+  ],
+  [
     'a prefix that ends the header',
     inject({ bearer: undefined, header: { name: 'x-key', key: 'k', prefix: 'a\r\nb: ' } }),
     'spec.credentials[0].inject[0].header.prefix',

@@ -1,5 +1,6 @@
 // Reads where and how a credential is put into outbound requests: hosts, and a header, Basic or Bearer authorization.
 import { isIP } from 'node:net';
+import { FRAMING_FIELDS, isToken } from '../http-fields.ts';
 import { isDnsSubdomain } from '../identity.ts';
 import { type PlainObject, type Reader, shown } from '../policy/reader.ts';
 import { checkKey } from './key-names.ts';
@@ -13,20 +14,12 @@ const SCHEMES = ['header', 'basic', 'bearer'] as const;
 const FIELDS = ['hosts', ...SCHEMES, 'allowPlaintext'];
 /** They say where a message ends, whose it is, or how it goes on: none of them carries a credential. */
 const RESERVED_HEADERS: ReadonlySet<string> = new Set([
-  'connection',
-  'content-length',
+  ...FRAMING_FIELDS,
   'expect',
   'forwarded',
-  'host',
-  'keep-alive',
-  'te',
-  'trailer',
-  'transfer-encoding',
-  'upgrade',
   '__proto__',
 ]);
 const RESERVED_PREFIXES = ['x-weft-', 'x-envoy-', 'x-forwarded-', ':'];
-const TOKEN_PUNCTUATION = "!#$%&'*+-.^_`|~";
 
 /** Problems go to the reader; entries with any are left out. */
 export function parseInjections(
@@ -121,9 +114,10 @@ function parseScheme(
 }
 
 function parseHeaderName(reader: Reader, value: unknown, field: string): string {
-  const name = (reader.string(value, field) ?? '').toLowerCase();
-  if (name === '' || name.length > MAX_HEADER_NAME || !isEach(name, isTokenCharacter)) {
-    reader.error(field, 'bad-header', `${shown(name)} is no header's name`, 'write x-api-key');
+  const written = reader.string(value, field) ?? '';
+  const name = written.toLowerCase();
+  if (written.length > MAX_HEADER_NAME || !isToken(written)) {
+    reader.error(field, 'bad-header', `${shown(written)} is no header's name`, 'write x-api-key');
   } else if (
     RESERVED_HEADERS.has(name) ||
     RESERVED_PREFIXES.some((prefix) => name.startsWith(prefix))
@@ -134,22 +128,10 @@ function parseHeaderName(reader: Reader, value: unknown, field: string): string 
   return name;
 }
 
-const isVisible = (character: string): boolean => character >= ' ' && character <= '~';
-
-function isEach(text: string, is: (character: string) => boolean): boolean {
-  for (const character of text) if (!is(character)) return false;
-  return true;
-}
-
-const isTokenCharacter = (character: string): boolean =>
-  (character >= '0' && character <= '9') ||
-  (character >= 'a' && character <= 'z') ||
-  TOKEN_PUNCTUATION.includes(character);
-
 /** Visible ASCII and spaces: anything else could end the header. */
 function parsePrefix(reader: Reader, value: unknown, field: string): string {
   const prefix = reader.string(value, field) ?? '';
-  const isPlain = isEach(prefix, isVisible);
+  const isPlain = Array.from(prefix).every((char) => char >= ' ' && char <= '~');
   if (!isPlain || prefix.length > MAX_PREFIX) {
     const message = `${shown(prefix)} cannot stand before a value`;
     reader.error(field, 'bad-prefix', message, 'use visible ASCII and spaces');

@@ -75,6 +75,12 @@ const bad: readonly (readonly [string, unknown, string, string])[] = [
     'spec.userHeader',
     'bad-header',
   ],
+  [
+    'a header whose name is of ASCII only in lower case',
+    { users: USERS, userHeader: 'x-\u212aey' },
+    'spec.userHeader',
+    'bad-header',
+  ],
   ['a pseudo-header', { users: USERS, userHeader: ':path' }, 'spec.userHeader', 'bad-header'],
   [
     'a flag that is a text',

@@ -1,7 +1,8 @@
 // Reads a BasicAuthentication from its manifest.
+import { isToken } from '../http-fields.ts';
 import { isDnsSubdomain } from '../identity.ts';
 import { parseEnvelope, parseSelector } from '../policy/parse-metadata.ts';
-import { checkValues, isHeaderName } from '../policy/parse-values.ts';
+import { checkValues } from '../policy/parse-values.ts';
 import { type PlainObject, Reader, shown } from '../policy/reader.ts';
 import type { Result } from '../problem.ts';
 import type { BasicAuthentication, UserSource } from './types.ts';
@@ -107,11 +108,12 @@ function readPaths(reader: Reader, value: unknown): readonly string[] {
 }
 
 function readHeader(reader: Reader, value: unknown): string | undefined {
-  const name = reader.string(value, 'spec.userHeader')?.toLowerCase();
-  if (name === undefined) return undefined;
+  const written = reader.string(value, 'spec.userHeader');
+  if (written === undefined) return undefined;
+  const name = written.toLowerCase();
   const isReserved = RESERVED_HEADERS.has(name) || name.startsWith('x-weft-');
-  if (name.startsWith(':') || !isHeaderName(name) || name.length > MAX_HEADER_NAME || isReserved) {
-    const message = `${shown(name)} cannot hold the user's name`;
+  if (!isToken(written) || written.length > MAX_HEADER_NAME || isReserved) {
+    const message = `${shown(written)} cannot hold the user's name`;
     reader.error('spec.userHeader', 'bad-header', message, 'write for example X-Forwarded-User');
   }
   return name;

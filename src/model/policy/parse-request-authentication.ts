@@ -1,4 +1,5 @@
 // Reads a RequestAuthentication from its manifest.
+import { isToken, RESERVED_FIELDS } from '../http-fields.ts';
 import { parseHttpUri } from '../http-uri.ts';
 import type { Problem, Result } from '../problem.ts';
 import { readJwks } from './jwks.ts';
@@ -262,24 +263,14 @@ function parseOutputHeader(
 
 /** Taking these out or setting them would change where a request goes, how long it is, or who it is from. */
 const RESERVED_HEADERS: ReadonlySet<string> = new Set([
-  'host',
-  'connection',
-  'content-length',
-  'transfer-encoding',
-  'te',
-  'trailer',
-  'upgrade',
-  'keep-alive',
-  'proxy-connection',
+  ...RESERVED_FIELDS,
   'expect',
-  'x-forwarded-client-cert',
   'x-forwarded-for',
-  'x-request-id',
   '__proto__',
 ]);
 
 function checkHeaderName(at: RuleReader, name: string, field: string): void {
-  if (name === '' || name.length > MAX_HEADER_NAME || !isToken(name)) {
+  if (name.length > MAX_HEADER_NAME || !isToken(name)) {
     at.reader.error(field, 'bad-header', `${shown(name)} is no header's name`);
   } else if (RESERVED_HEADERS.has(name.toLowerCase()) || name.toLowerCase().startsWith('x-weft-')) {
     at.reader.error(
@@ -289,19 +280,6 @@ function checkHeaderName(at: RuleReader, name: string, field: string): void {
       'use another header',
     );
   }
-}
-
-const TOKEN_PUNCTUATION = "!#$%&'*+-.^_`|~";
-
-function isToken(text: string): boolean {
-  for (const character of text) {
-    const isAlphanumeric =
-      (character >= '0' && character <= '9') ||
-      (character >= 'a' && character <= 'z') ||
-      (character >= 'A' && character <= 'Z');
-    if (!isAlphanumeric && !TOKEN_PUNCTUATION.includes(character)) return false;
-  }
-  return true;
 }
 
 /** What could not stand in a query or a cookie as it is would never be found there. */

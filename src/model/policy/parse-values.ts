@@ -1,4 +1,5 @@
 // Checks the values of policy fields: what each field accepts, and what to write instead of what it does not.
+import { isToken } from '../http-fields.ts';
 import { parseCidr } from '../ip.ts';
 import { CLIENT_CERTIFICATE, CLIENT_FACTS } from '../tls/client-facts.ts';
 import { shown, type Reader } from './reader.ts';
@@ -261,16 +262,11 @@ export function parseConditionKey(text: string): ConditionKey | string {
     : `unknown attribute ${shown(text)}; write "${near}"`;
 }
 
-const TOKEN_PUNCTUATION = "!#$%&'*+-.^_`|~";
 const PSEUDO_HEADERS: readonly string[] = [':authority', ':method', ':path'];
 
-/** RFC 9110 §5.6.2, and the pseudo-headers that every request has: a DENY on another name would never apply. */
-export function isHeaderName(name: string): boolean {
-  if (PSEUDO_HEADERS.includes(name)) return true;
-  for (const char of name) {
-    if (!isAlphanumeric(char) && !TOKEN_PUNCTUATION.includes(char)) return false;
-  }
-  return name.length > 0;
+/** A token, and the pseudo-headers that every request has: a DENY on another name would never apply. */
+function isHeaderName(name: string): boolean {
+  return PSEUDO_HEADERS.includes(name) || isToken(name);
 }
 
 /** `[a][b]` as its parts; `undefined` when it has another form or an empty part. */

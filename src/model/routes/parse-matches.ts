@@ -3,7 +3,7 @@ import { shown, type PlainObject, type Reader } from '../policy/reader.ts';
 import {
   entries,
   isPath,
-  isToken,
+  isBoundedToken,
   MAX_MATCHES,
   readHeaderName,
   readHeaderValue,
@@ -33,7 +33,7 @@ export function parseMatches(
 function parseHttpMatch(reader: Reader, match: PlainObject, field: string): RouteMatch {
   reader.object(match, field, ['path', 'method', 'headers', 'queryParams']);
   const method = reader.string(match['method'] ?? undefined, `${field}.method`);
-  if (method !== undefined && !(isToken(method) && method === method.toUpperCase())) {
+  if (method !== undefined && !(isBoundedToken(method) && method === method.toUpperCase())) {
     reader.error(`${field}.method`, 'bad-method', `${shown(method)} is no method of HTTP`);
   }
   return {
@@ -78,7 +78,7 @@ const parseHeaders = (reader: Reader, value: unknown, field: string): readonly T
 
 function readParameter(reader: Reader, value: unknown, field: string): string | undefined {
   const name = reader.string(value, field);
-  if (name !== undefined && isToken(name)) return name;
+  if (name !== undefined && isBoundedToken(name)) return name;
   reader.error(field, 'bad-parameter', 'is missing, or no name of a parameter');
   return undefined;
 }

@@ -108,6 +108,12 @@ const WRONG: readonly (readonly [object, string, string])[] = [
     'spec.rules[0].matches[0].path.value',
   ],
   [{ rules: [{ matches: [{ method: 'get' }] }] }, 'bad-method', '.method'],
+  [{ rules: [{ matches: [{ method: 'LIN\u212a' }] }] }, 'bad-method', '.method'],
+  [
+    { rules: [{ matches: [{ queryParams: [{ name: '\u212a', value: 'v' }] }] }] },
+    'bad-parameter',
+    '.name',
+  ],
   [{ rules: [{ matches: [{ odd: 1 }] }] }, 'unknown-field', 'spec.rules[0].matches[0].odd'],
   [{ rules: [{ sessionPersistence: {} }] }, 'unknown-field', 'spec.rules[0].sessionPersistence'],
   [
@@ -122,6 +128,7 @@ const WRONG: readonly (readonly [object, string, string])[] = [
   [setting('content-length'), 'reserved-header', '.name'],
   [setting('a b'), 'bad-header', '.name'],
   [setting(':path'), 'bad-header', '.name'],
+  [setting('x-\u212aey'), 'bad-header', '.name'],
   [setting('x', 'a\r\nb: c'), 'bad-header-value', '.value'],
   [setting('x', ''), 'bad-header-value', '.value'],
   [

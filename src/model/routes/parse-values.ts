@@ -1,4 +1,5 @@
 // Reads the small parts of routes: durations, header names and values, paths, hosts.
+import { isToken, RESERVED_FIELDS } from '../http-fields.ts';
 import { isDnsLabel, isDnsSubdomain } from '../identity.ts';
 import { isPlainObject, shown, type PlainObject, type Reader } from '../policy/reader.ts';
 import { compileLinearRegex } from './linear-regex.ts';
@@ -44,43 +45,23 @@ function parseDuration(text: string): number | undefined {
   return text === '' ? undefined : total;
 }
 
+/** Of headers, methods and parameters. */
+const MAX_TOKEN = 256;
+
+export const isBoundedToken = (text: string): boolean => text.length <= MAX_TOKEN && isToken(text);
+
 const isDigit = (text: string, at: number): boolean => {
   const code = text.charCodeAt(at);
   return code >= 0x30 && code <= 0x39;
 };
 
-const TOKEN = "!#$%&'*+-.^_`|~";
-
-export function isToken(text: string): boolean {
-  if (text.length === 0 || text.length > 256) return false;
-  for (let at = 0; at < text.length; at++) {
-    const char = text[at] ?? '';
-    const code = char.toLowerCase().charCodeAt(0);
-    const isWord = isDigit(text, at) || (code >= 0x61 && code <= 0x7a);
-    if (!isWord && !TOKEN.includes(char)) return false;
-  }
-  return true;
-}
-
 /** Those that frame messages, choose where they go, or speak for the mesh: no route changes them. */
-const UNCHANGEABLE: ReadonlySet<string> = new Set([
-  'connection',
-  'content-length',
-  'host',
-  'keep-alive',
-  'proxy-connection',
-  'te',
-  'trailer',
-  'transfer-encoding',
-  'upgrade',
-  'x-forwarded-client-cert',
-  'x-request-id',
-]);
+const UNCHANGEABLE: ReadonlySet<string> = new Set(RESERVED_FIELDS);
 
 /** @returns the name in lower case. */
 export function readHeaderName(reader: Reader, value: unknown, field: string): string | undefined {
-  const name = reader.string(value, field)?.toLowerCase();
-  if (name !== undefined && isToken(name)) return name;
+  const name = reader.string(value, field);
+  if (name !== undefined && isBoundedToken(name)) return name.toLowerCase();
   reader.error(field, 'bad-header', `${shown(name ?? '')} is no header's name`);
   return undefined;
 }

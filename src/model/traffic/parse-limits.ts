@@ -1,6 +1,6 @@
 // Reads `spec.limits` of a TrafficPolicy: how large, how slow and of what kind requests may be.
+import { isToken } from '../http-fields.ts';
 import { type Reader, shown } from '../policy/reader.ts';
-import { isHeaderName } from '../policy/parse-values.ts';
 import type { RequestLimits } from './types.ts';
 import { readCount, readDuration, readSize } from './values.ts';
 
@@ -65,7 +65,7 @@ function parseMethods(
   if (methods.length === 0)
     reader.error(field, 'empty-list', 'allows no method', 'remove it to allow all');
   methods.forEach((method, index) => {
-    if (isHeaderName(method) && !method.startsWith(':')) return;
+    if (isToken(method)) return;
     reader.error(
       `${field}[${index}]`,
       'bad-method',
@@ -78,16 +78,16 @@ function parseMethods(
 
 function parseTypes(reader: Reader, value: unknown, field: string): readonly string[] | undefined {
   if (value === undefined) return undefined;
-  const types = reader.strings(value, field, MAX_NAMES).map((type) => type.toLowerCase());
+  const types = reader.strings(value, field, MAX_NAMES);
   if (types.length === 0)
     reader.error(field, 'empty-list', 'allows no type', 'remove it to allow all');
   types.forEach((type, index) => {
     const [family = '', kind = '', ...more] = type.split('/');
-    const isKind = kind === '*' || (isHeaderName(kind) && !kind.includes('*'));
-    if (more.length === 0 && isHeaderName(family) && !family.includes('*') && isKind) return;
+    const isKind = kind === '*' || (isToken(kind) && !kind.includes('*'));
+    if (more.length === 0 && isToken(family) && !family.includes('*') && isKind) return;
     const message = `${shown(type)} is no media type`;
     const cure = 'write for example "application/json" or "image/*", without parameters';
     reader.error(`${field}[${index}]`, 'bad-content-type', message, cure);
   });
-  return types;
+  return types.map((type) => type.toLowerCase());
 }

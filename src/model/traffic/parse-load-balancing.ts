@@ -1,5 +1,5 @@
 // Reads `spec.loadBalancing` of a TrafficPolicy: how callers choose among a Service's endpoints.
-import { isHeaderName } from '../policy/parse-values.ts';
+import { isToken } from '../http-fields.ts';
 import { type PlainObject, type Reader, shown } from '../policy/reader.ts';
 import type { HashRule, LoadBalancing } from './call-types.ts';
 import { readCount, readDuration } from './values.ts';
@@ -79,8 +79,7 @@ function parseHash(reader: Reader, value: unknown, field: string): HashRule | un
 
 function parseHeader(reader: Reader, value: unknown, field: string): HashRule | undefined {
   const name = reader.string(value, field) ?? '';
-  if (isHeaderName(name) && !name.startsWith(':'))
-    return { kind: 'header', name: name.toLowerCase() };
+  if (isToken(name)) return { kind: 'header', name: name.toLowerCase() };
   reader.error(field, 'bad-header', `${shown(name)} is no header`, 'write for example x-user');
   return undefined;
 }
@@ -91,7 +90,7 @@ function parseCookie(reader: Reader, value: unknown, field: string): HashRule | 
   const name = reader.string(object['name'] ?? undefined, `${field}.name`) ?? '';
   const path = reader.string(object['path'] ?? undefined, `${field}.path`) ?? '';
   const ttlMs = readDuration(reader, object['ttl'], `${field}.ttl`, COOKIE_LIFE);
-  if (!isHeaderName(name) || name.startsWith(':')) {
+  if (!isToken(name)) {
     const message = `${shown(name)} is no name of a cookie`;
     reader.error(`${field}.name`, 'bad-name', message, 'write for example "sid"');
     return undefined;

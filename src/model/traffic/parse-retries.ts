@@ -1,5 +1,5 @@
 // Reads `spec.retries` of a TrafficPolicy: what callers send again, and how much of it they may.
-import { isHeaderName } from '../policy/parse-values.ts';
+import { isToken } from '../http-fields.ts';
 import { type PlainObject, type Reader, shown } from '../policy/reader.ts';
 import type { RetryRules } from './call-types.ts';
 import { RETRY_CONDITIONS, type RetryCondition } from './retry-conditions.ts';
@@ -119,7 +119,7 @@ function parseMethods(
     reader.error(field, 'empty-list', 'names no method', 'set attempts: 0 for no retries');
   }
   methods.forEach((method, index) => {
-    if (isHeaderName(method) && !method.startsWith(':')) return;
+    if (isToken(method)) return;
     const message = `${shown(method)} is no method`;
     reader.error(`${field}[${index}]`, 'bad-method', message, 'write for example GET');
   });

@@ -1,6 +1,6 @@
 // Reads `spec.throttling` of a TrafficPolicy: how many requests are let through, counted under which key.
+import { isToken } from '../http-fields.ts';
 import { parseMatchRules } from '../policy/parse-authorization-policy.ts';
-import { isHeaderName } from '../policy/parse-values.ts';
 import { type Reader, shown } from '../policy/reader.ts';
 import type { Throttle, ThrottleKey } from './types.ts';
 import { readCount, readDuration, readName, refuseDoubles } from './values.ts';
@@ -68,9 +68,8 @@ function parseKey(reader: Reader, value: unknown, field: string): readonly Throt
   return parts.flatMap((part, index): readonly ThrottleKey[] => {
     const plain = PLAIN.find((known) => known === part);
     if (plain !== undefined) return [{ kind: plain }];
-    const name = part.startsWith(HEADER) ? part.slice(HEADER.length).toLowerCase() : '';
-    if (name !== '' && !name.startsWith(':') && isHeaderName(name))
-      return [{ kind: 'header', name }];
+    const name = part.startsWith(HEADER) ? part.slice(HEADER.length) : '';
+    if (isToken(name)) return [{ kind: 'header', name: name.toLowerCase() }];
     const message = `${shown(part)} is nothing that requests are counted by`;
     const cure = `use ${PLAIN.join(', ')} or ${HEADER}NAME`;
     reader.error(`${field}[${index}]`, 'unknown-key', message, cure);

@@ -99,6 +99,11 @@ for (const [spec, field, code] of [
     'unknown-key',
   ],
   [
+    { throttling: [{ name: 'a', requests: 1, key: ['header:x-\u212aey'] }] },
+    'spec.throttling[0].key[0]',
+    'unknown-key',
+  ],
+  [
     { throttling: [{ name: 'a', requests: 1, key: ['rule'] }] },
     'spec.throttling[0].key',
     'no-rules',
@@ -131,6 +136,11 @@ for (const [spec, field, code] of [
   [{ limits: { maxBodyBytes: '1MB' } }, 'spec.limits.maxBodyBytes', 'bad-size'],
   [{ limits: { methods: [] } }, 'spec.limits.methods', 'empty-list'],
   [{ limits: { contentTypes: ['json'] } }, 'spec.limits.contentTypes[0]', 'bad-content-type'],
+  [
+    { limits: { contentTypes: ['text/\u212a'] } },
+    'spec.limits.contentTypes[0]',
+    'bad-content-type',
+  ],
 ] as const) {
   test(`${JSON.stringify(spec).slice(0, 60)} is refused: ${code}`, () => {
     const result = parseTrafficPolicy(manifest(spec));
