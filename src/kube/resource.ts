@@ -110,6 +110,12 @@ export const VALIDATING_ADMISSION_BINDINGS = resource(
   'cluster',
 );
 
+export const FEDERATED_TRUST_DOMAINS = resource(
+  'security.weft.dev/v1',
+  'FederatedTrustDomain',
+  'federatedtrustdomains',
+  'namespaced',
+);
 export const WORKLOAD_POLICIES = resource(
   'security.weft.dev/v1',
   'WorkloadPolicy',

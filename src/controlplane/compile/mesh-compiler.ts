@@ -10,7 +10,7 @@ import { DestinationTable } from './destination-table.ts';
 import type { EgressTable } from './egress/egress-table.ts';
 import { OutsideTable } from './egress/outside-table.ts';
 import { readExplanations } from './explained-denials.ts';
-import { compileSettings, type MeshIdentity } from './mesh-settings.ts';
+import { type CompiledSettings, compileSettings, type MeshIdentity } from './mesh-settings.ts';
 import { createMesh } from './mesh-with-problems.ts';
 import { ObjectIndex, type Place, type Touched } from './object-index.ts';
 import type { PolicyObject } from './policy-table.ts';
@@ -38,11 +38,6 @@ interface Tables {
 /** What says which ports a workload has, and not only who may call them. */
 const CHANGES_PORTS: ReadonlySet<string> = new Set(['PeerAuthentication', 'TlsTermination']);
 
-interface Settled {
-  readonly settings: MeshSettings;
-  readonly problems: readonly Problem[];
-}
-
 interface Round {
   readonly settings: MeshSettings;
   readonly keys: FetchedKeys;
@@ -60,7 +55,7 @@ export class MeshCompiler {
   /** That the tables hold. */
   #objects: ReadonlyMap<string, RegistryObject> = new Map();
   #keys: FetchedKeys = NO_KEYS;
-  #settled: Settled | undefined;
+  #settled: CompiledSettings | undefined;
   #explanations = readExplanations(new Map());
   #serviceProblems = PersistentMap.from<readonly Problem[]>([]);
   #unknownNamespaces: ReadonlySet<string> = new Set();
@@ -70,7 +65,9 @@ export class MeshCompiler {
   constructor(identity: MeshIdentity, previous?: Mesh) {
     this.#identity = identity;
     this.#tables = this.#createTables(previous);
-    if (previous !== undefined) this.#settled = { settings: previous.settings, problems: [] };
+    if (previous !== undefined) {
+      this.#settled = { settings: previous.settings, federations: [], problems: [] };
+    }
   }
 
   #createTables(previous: Pick<Mesh, 'workloads' | 'destinations'> | undefined): Tables {
@@ -123,12 +120,13 @@ export class MeshCompiler {
     return this.#mesh(revision, settled);
   }
 
-  #settle(touched: Touched, isFirst: boolean): Settled {
+  #settle(touched: Touched, isFirst: boolean): CompiledSettings {
     const known = this.#settled;
     if (known !== undefined && !touched.areConfigsNew && !isFirst) return known;
-    const compiled = compileSettings(this.#tables.index.configs(), this.#identity);
+    const { index } = this.#tables;
+    const compiled = compileSettings(index.configs(), this.#identity, index.federations());
     const settings = keep(known?.settings, compiled.settings);
-    return { settings, problems: compiled.problems };
+    return { ...compiled, settings };
   }
 
   #advance(touched: Touched, { settings, keys, isFirst }: Round): void {
@@ -206,7 +204,7 @@ export class MeshCompiler {
     return namespace === this.#identity.rootNamespace ? index.pods : index.podsIn(namespace);
   }
 
-  #mesh(revision: number, { settings, problems }: Settled): Mesh {
+  #mesh(revision: number, { settings, federations, problems }: CompiledSettings): Mesh {
     const { index, routes, rules, workloads, destinations, findings, outside } = this.#tables;
     const egress = this.#egress;
     return createMesh({
@@ -219,6 +217,7 @@ export class MeshCompiler {
       policies: index.policies.all,
       secrets: index.secrets,
       ...(egress && { egress }),
+      ...(federations.length > 0 && { federations }),
       data: outside.data,
       ...(!routes.isEmpty && { routing: { routes: routes.routes, grants: routes.grants } }),
       found: {

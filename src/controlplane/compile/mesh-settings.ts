@@ -1,10 +1,12 @@
 // What holds for the whole mesh: the one MeshConfig, or of several the strictest of each setting.
 import { DEFAULT_MESH_CONFIG, type MeshConfig } from '@weft/model/mesh/config';
+import type { FederatedTrustDomain } from '@weft/model/federation/types';
 import type { OutboundPolicy } from '@weft/model/egress/egress';
 import type { MeshSettings } from '@weft/model/mesh/mesh';
 import type { MeshConfigObject } from '@weft/model/mesh/objects';
 import { parseTrustDomain, type TrustDomain } from '@weft/model/identity';
 import type { PathNormalization } from '@weft/model/policy/path';
+import { type CompiledFederations, compileFederations } from './federations.ts';
 import { isSame } from './structural-sharing.ts';
 import type { Problem } from '@weft/model/problem';
 
@@ -35,10 +37,16 @@ const BY_STRICTNESS: readonly PathNormalization[] = [
   'DECODE_AND_MERGE_SLASHES',
 ];
 
+export interface CompiledSettings extends Pick<CompiledFederations, 'federations'> {
+  readonly settings: MeshSettings;
+  readonly problems: readonly Problem[];
+}
+
 export function compileSettings(
   configs: readonly MeshConfigObject[],
   identity: MeshIdentity,
-): { readonly settings: MeshSettings; readonly problems: readonly Problem[] } {
+  federated: Iterable<FederatedTrustDomain> = [],
+): CompiledSettings {
   const problems: Problem[] = [];
   const [first, ...others] = configs;
   for (const { name } of others) {
@@ -61,10 +69,16 @@ export function compileSettings(
     else if (alias !== identity.trustDomain) aliases.add(alias);
   }
   const { outboundTrafficPolicyByNamespace: byNamespace } = config;
+  const trustDomainAliases = [...aliases].sort();
+  const { trustDomain, rootNamespace } = identity;
+  const mesh = { trustDomain, aliases: trustDomainAliases, rootNamespace };
+  const { federations, problems: flaws } = compileFederations(federated, mesh);
+  const federatedTrustDomains = federations.map((one) => one.trustDomain);
   const settings: MeshSettings = {
-    trustDomain: identity.trustDomain,
-    trustDomainAliases: [...aliases].sort(),
-    rootNamespace: identity.rootNamespace,
+    trustDomain,
+    trustDomainAliases,
+    ...(federatedTrustDomains.length > 0 && { federatedTrustDomains }),
+    rootNamespace,
     clusterDomain: identity.clusterDomain ?? DEFAULT_CLUSTER_DOMAIN,
     pathNormalization: config.pathNormalization,
     ambiguousPaths: config.ambiguousPaths,
@@ -74,7 +88,7 @@ export function compileSettings(
     jwksAllowedNetworks: config.jwksAllowedNetworks,
     ...(byNamespace && { outboundTrafficPolicyByNamespace: byNamespace }),
   };
-  return { settings, problems };
+  return { settings, federations, problems: [...problems, ...flaws] };
 }
 
 const badAlias = (text: string, name: string): Problem => ({

@@ -1,4 +1,5 @@
 // Holds a registry's objects so that each can be found by what refers to it, and says of every change whom it concerns.
+import type { FederatedTrustDomain } from '@weft/model/federation/types';
 import { matchesLabels } from '@weft/model/policy/select';
 import type {
   DataObject,
@@ -45,6 +46,7 @@ export class ObjectIndex {
   /** By place; another map whenever one of them changes. */
   #secrets: ReadonlyMap<Place, DataObject> = new Map();
   readonly #configs = new Map<string, MeshConfigObject>();
+  readonly #federations = new Map<string, FederatedTrustDomain>();
   /** Those that run or will; one that has ended has no address and no identity any more. */
   readonly pods = new Map<Place, PodObject>();
   readonly #labelTexts = new Map<Place, string>();
@@ -74,6 +76,10 @@ export class ObjectIndex {
     if (isThere) secrets.set(placeOf(object.meta), object);
     else secrets.delete(placeOf(object.meta));
     this.#secrets = secrets;
+  }
+
+  federations(): Iterable<FederatedTrustDomain> {
+    return this.#federations.values();
   }
 
   /** Of the MeshConfigs, the order of their names. */
@@ -173,6 +179,10 @@ export class ObjectIndex {
         this.#configs.delete(key);
         touched.areConfigsNew = true;
         break;
+      case 'FederatedTrustDomain':
+        this.#federations.delete(key);
+        touched.areConfigsNew = true;
+        break;
       case 'Pod':
         this.#populate(object.meta.namespace, -1);
         this.#removePod(object, touched);
@@ -199,6 +209,10 @@ export class ObjectIndex {
         break;
       case 'MeshConfig':
         this.#configs.set(key, object);
+        touched.areConfigsNew = true;
+        break;
+      case 'FederatedTrustDomain':
+        this.#federations.set(key, object.federation);
         touched.areConfigsNew = true;
         break;
       case 'Pod':

@@ -6,6 +6,7 @@ import { readCredentialBinding } from './read-credential-binding.ts';
 import { readConfigMap, readSecret } from './read-data.ts';
 import { readEndpointSlice } from './read-endpoint-slice.ts';
 import { closedExternalService, readExternalService } from './read-external-service.ts';
+import { readFederatedTrustDomain } from './read-federated-trust-domain.ts';
 import { closedMeshConfig, readMeshConfig } from './read-mesh-config.ts';
 import { readNamespace, readServiceAccount } from './read-namespace.ts';
 import { readDeployment, readPod } from './read-pod.ts';
@@ -141,6 +142,13 @@ const RESTRICTING: ReadonlyMap<string, Kind> = new Map(
         scope: 'namespaced',
         read: readExternalService,
         close: closedExternalService,
+      },
+      {
+        kind: 'FederatedTrustDomain',
+        scope: 'namespaced',
+        read: readFederatedTrustDomain,
+        // It grants: of one that cannot be read nobody is believed.
+        close: () => undefined,
       },
       {
         kind: 'MeshConfig',

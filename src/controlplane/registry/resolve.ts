@@ -149,6 +149,7 @@ const RESTRICTING_KINDS: ReadonlySet<string> = new Set([
   'TrafficPolicy',
   'ExternalService',
   'CredentialBinding',
+  'FederatedTrustDomain',
   'WorkloadPolicy',
   'ClusterWorkloadPolicy',
   'MeshConfig',
@@ -204,6 +205,7 @@ function closedVersionOf(object: RegistryObject): RegistryObject | undefined {
       return { kind: object.kind, service: { ...service, allowedCallers: nobody, isClosed: true } };
     }
     // Without it nothing is granted.
+    case 'FederatedTrustDomain':
     case 'Data':
     case 'CredentialBinding':
     case 'Namespace':

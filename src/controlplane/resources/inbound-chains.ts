@@ -1,5 +1,6 @@
 // The parts that a workload's inbound chains share: mutual TLS, the rules, and what a connection ends in.
 import type { InboundSpec, MeshSettings } from '@weft/model/mesh/mesh';
+import { believedTrustDomains } from '@weft/model/mesh/believed-trust-domains';
 import { AMBIGUOUS_PATH_RULES, type PathOptions } from '@weft/model/policy/ambiguous-path';
 import { compileDenials, type DenialReply } from '@weft/model/policy/denials';
 import { compileCandidates, compilePolicies } from '@weft/model/policy/compile';
@@ -43,8 +44,9 @@ export interface ChainParts {
 export function createChainParts(spec: InboundSpec): ChainParts {
   const providers = new Set(spec.authorizers?.map(({ name }) => name));
   const compile = (protocol: 'http' | 'tcp') => {
-    const { trustDomain, trustDomainAliases } = spec.settings;
-    const options = { trustDomain, trustDomainAliases, protocol, providers };
+    const { trustDomain, trustDomainAliases, federatedTrustDomains: others } = spec.settings;
+    const federated = others && { federatedTrustDomains: others };
+    const options = { trustDomain, trustDomainAliases, ...federated, protocol, providers };
     return {
       authorizers: buildExtAuthzFilters(spec, options),
       rules: compilePolicies(spec.policies, spec.broken, options),
@@ -129,9 +131,9 @@ const pathsOf = ({ paths, settings }: InboundSpec): PathOptions =>
 const dryRunOf = (rules: RbacRules): readonly ShadowRules[] =>
   rules.action === 'LOG' ? [] : [{ statPrefix: DRY_RUN_PREFIXES[rules.action], rules }];
 
-/** Every identity of the mesh; who of them may call what is for policies to say. */
+/** Every identity of the mesh and of those that it is federated with; who of them may call what is for policies to say. */
 const peersOf = (settings: MeshSettings): readonly StringMatcher[] =>
-  [settings.trustDomain, ...settings.trustDomainAliases].map((trustDomain) => ({
+  believedTrustDomains(settings).map((trustDomain) => ({
     kind: 'prefix',
     value: `spiffe://${trustDomain}/`,
     ignoreCase: false,

@@ -1,6 +1,7 @@
 // The filter chains of a port that takes TLS of clients outside the mesh, beside those of the mesh and of plaintext.
 import type { InboundPort, InboundSpec } from '@weft/model/mesh/mesh';
 import { isHttp, type PortProtocol } from '@weft/model/mesh/protocol';
+import { believedTrustDomains } from '@weft/model/mesh/believed-trust-domains';
 import { CLIENT_AUTH, trustDomainOf } from '@weft/model/tls/client-certificate';
 import { CLIENT_CERTIFICATE } from '@weft/model/tls/client-facts';
 import type { ClientConstraints, Hsts, TlsTermination } from '@weft/model/tls/types';
@@ -38,7 +39,7 @@ export function terminationOf(
   );
   if (termination === undefined || mode === 'STRICT') return NONE;
   if (others.length > 0) return { kind: 'closed', reason: 'several' };
-  const own = new Set<string>([settings.trustDomain, ...settings.trustDomainAliases]);
+  const own = new Set<string>(believedTrustDomains(settings));
   const names = termination.clientCertificates?.constraints.subjectAltNames ?? [];
   const namesMesh = names.some((name) => own.has(trustDomainOf(name) ?? ''));
   return namesMesh ? { kind: 'closed', reason: 'names-mesh' } : { kind: 'open', termination };

@@ -1,5 +1,6 @@
 // The compiled model of the mesh: who is in it, what each workload lets in, and where each destination leads.
 import type { Egress } from '../egress/egress.ts';
+import type { FederatedTrustDomain } from '../federation/types.ts';
 import type { SpiffeId, TrustDomain } from '../identity.ts';
 import type { BasicAuthentication, WorkloadLogin } from '../login/types.ts';
 import type { PathOptions } from '../policy/ambiguous-path.ts';
@@ -25,6 +26,8 @@ export interface MeshSettings extends Omit<MeshConfig, 'trustDomainAliases'> {
   readonly trustDomain: TrustDomain;
   /** Without the trust domain itself; sorted. */
   readonly trustDomainAliases: readonly TrustDomain[];
+  /** Others whose identities are believed; sorted. Absent: none. */
+  readonly federatedTrustDomains?: readonly TrustDomain[];
   readonly rootNamespace: string;
   /** The last part of services' names: `web.shop.svc.CLUSTER-DOMAIN`. */
   readonly clusterDomain: string;
@@ -171,6 +174,8 @@ export interface Mesh {
   readonly egress?: Egress;
   /** Secrets and ConfigMaps by `Secret/NAMESPACE/NAME`; absent: none is held. */
   readonly data?: ReadonlyMap<string, DataObject>;
+  /** Trust domains whose identities are believed, by name; absent: none. */
+  readonly federations?: readonly FederatedTrustDomain[];
   /** Absent: there are no routes. */
   readonly routing?: MeshRouting;
   readonly problems: readonly Problem[];

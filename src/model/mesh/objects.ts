@@ -3,6 +3,7 @@ import type { WorkloadPolicy } from '../admission/types.ts';
 import type { CredentialBinding } from '../credentials/types.ts';
 import type { RouteGrant, ServiceRoute } from '../routes/types.ts';
 import type { ExternalService } from '../egress/external-service.ts';
+import type { FederatedTrustDomain } from '../federation/types.ts';
 import type { BrokenPolicy } from '../policy/compile.ts';
 import type { RequestAuthentication } from '../policy/token-rules.ts';
 import type { AuthorizationPolicy, PeerAuthentication } from '../policy/types.ts';
@@ -143,6 +144,12 @@ export interface ExternalServiceObject {
   readonly service: ExternalService;
 }
 
+/** Another trust domain, whose identities are believed as its own keys say. */
+export interface FederatedTrustDomainObject {
+  readonly kind: 'FederatedTrustDomain';
+  readonly federation: FederatedTrustDomain;
+}
+
 /** A Secret or ConfigMap that certificates, keys or roots are taken from. */
 export interface DataObject {
   readonly kind: 'Data';
@@ -184,6 +191,7 @@ export type RegistryObject =
   | WorkloadPolicyObject
   | CredentialBindingObject
   | ExternalServiceObject
+  | FederatedTrustDomainObject
   | DataObject
   | MeshConfigObject
   | ServiceRouteObject

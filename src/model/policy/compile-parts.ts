@@ -7,6 +7,8 @@ export interface CompileOptions {
   readonly trustDomain: string;
   /** Former names of it: principals written with one of them mean all. */
   readonly trustDomainAliases: readonly string[];
+  /** Others whose identities are believed; absent: none. Namespaces and accounts of policies are never theirs. */
+  readonly federatedTrustDomains?: readonly string[];
   readonly protocol: 'http' | 'tcp';
   /** Names of external authorizers that can be asked; a CUSTOM policy that names another denies all. */
   readonly providers?: ReadonlySet<string>;

@@ -41,6 +41,19 @@ export function polar(
 
 const authenticated = (name: StringMatcher): Principal => ({ kind: 'authenticated', name });
 
+/**
+ * Where other trust domains are believed, a namespace or an account is the mesh's own: theirs of the same name is
+ * somebody else. Without any the pattern is enough, as nobody else gets as far as the rules.
+ */
+function ofMesh(id: Principal, options: CompileOptions): Principal {
+  const { trustDomain, trustDomainAliases, federatedTrustDomains = [] } = options;
+  if (federatedTrustDomains.length === 0) return id;
+  const own = [trustDomain, ...trustDomainAliases].map((name) =>
+    authenticated(trustDomainMatcher(name)),
+  );
+  return { kind: 'and', ids: [id, orPrincipals(own)] };
+}
+
 export function sourcePrincipals(
   field: SourceField,
   value: string,
@@ -51,9 +64,11 @@ export function sourcePrincipals(
     case 'principals':
       return expandPrincipal(value, options).map((item) => authenticated(principalMatcher(item)));
     case 'namespaces':
-      return [authenticated(namespaceMatcher(value))];
+      return [ofMesh(authenticated(namespaceMatcher(value)), options)];
     case 'serviceAccounts':
-      return serviceAccountMatchers(value, namespace).map(authenticated);
+      return serviceAccountMatchers(value, namespace).map((name) =>
+        ofMesh(authenticated(name), options),
+      );
     case 'trustDomains':
       return expandTrustDomain(value, options).map((item) =>
         authenticated(trustDomainMatcher(item)),

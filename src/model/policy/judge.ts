@@ -1,4 +1,5 @@
 // Judges a call to a port of a workload as its sidecar would: mutual TLS first, then the path, then the rules.
+import { believedTrustDomains } from '../mesh/believed-trust-domains.ts';
 import type { InboundPort, InboundSpec } from '../mesh/mesh.ts';
 import { isHttp } from '../mesh/protocol.ts';
 import { findAmbiguity } from './ambiguous-path.ts';
@@ -73,10 +74,11 @@ interface Rules {
 
 /** Compiles the workload's rules once. */
 export function createJudge(spec: InboundSpec): Judge {
-  const { trustDomain, trustDomainAliases } = spec.settings;
+  const { trustDomain, trustDomainAliases, federatedTrustDomains: others } = spec.settings;
+  const federated = others && { federatedTrustDomains: others };
   const providers = new Set(spec.authorizers?.map(({ name }) => name));
   const compile = (protocol: 'http' | 'tcp'): Rules => {
-    const options = { trustDomain, trustDomainAliases, protocol, providers };
+    const options = { trustDomain, trustDomainAliases, ...federated, protocol, providers };
     const chain = compilePolicies(spec.policies, spec.broken, options);
     const custom = protocol === 'http' ? compileCustom(spec.policies, options) : [];
     return {
@@ -163,9 +165,7 @@ function carriedBy(
 }
 
 const isOfMesh = (principal: string, { settings }: InboundSpec): boolean =>
-  [settings.trustDomain, ...settings.trustDomainAliases].some((domain) =>
-    principal.startsWith(`${domain}/`),
-  );
+  believedTrustDomains(settings).some((domain) => principal.startsWith(`${domain}/`));
 
 function isUpperCase(method: string): boolean {
   return method !== '' && method === method.toUpperCase();
