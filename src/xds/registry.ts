@@ -19,10 +19,16 @@ export function protoRoot(): protobuf.Root {
   return loaded;
 }
 
+/** @returns `undefined` when no wire file of this program has it. */
+export function findMessageType(typeName: string): protobuf.Type | undefined {
+  const found = protoRoot().lookup(typeName, protobuf.Type);
+  return found instanceof protobuf.Type ? found : undefined;
+}
+
 /** @throws {RangeError} when there is no such message: names are the program's own, never a peer's. */
 export function messageType(typeName: string): protobuf.Type {
-  const found = protoRoot().lookup(typeName, protobuf.Type);
-  if (!(found instanceof protobuf.Type))
+  const found = findMessageType(typeName);
+  if (found === undefined)
     throw new RangeError(`Cannot find message type ${typeName}: no file under proto/ defines it`);
   return found;
 }
@@ -38,7 +44,7 @@ export function encodeMessage(typeName: string, message: PlainMessage): Uint8Arr
 
 /**
  * Absent fields, empty lists and empty maps stay absent. Unknown fields are skipped, as protobuf wants it for the protocol's envelopes;
- * resources are read strictly, by the codecs. @throws on bytes that are not such a message.
+ * resources are read strictly, by the codecs, and credentials by `unknown-fields.ts`. @throws on bytes that are not such a message.
  */
 export function decodeMessage(typeName: string, bytes: Uint8Array): PlainMessage {
   return decodeAs(messageType(typeName), bytes);

@@ -1,12 +1,15 @@
 // A control plane for tests that grants credentials as the test says, over plain gRPC on loopback.
 import { Server, ServerCredentials, type ServerDuplexStream } from '@grpc/grpc-js';
-import { type PlainMessage, serviceDefinition } from '@weft/xds/registry';
+import { encodeMessage, type PlainMessage, serviceDefinition } from '@weft/xds/registry';
 import { eventually } from './lab-wait.ts';
+
+const REPLY = 'weft.credentials.v1.WatchReply';
 
 /** One stream that a sidecar opened. */
 export interface OpenedWatch {
   readonly received: readonly PlainMessage[];
-  send(reply: PlainMessage): void;
+  /** As an object, or as bytes that are sent as they are. */
+  send(reply: PlainMessage | Uint8Array): void;
   end(): void;
 }
 
@@ -37,8 +40,13 @@ export class CredentialsServer implements AsyncDisposable {
   }
 
   async #start(): Promise<void> {
-    this.#server.addService(serviceDefinition('weft.credentials.v1.Credentials'), {
-      Watch: (call: ServerDuplexStream<PlainMessage, PlainMessage>) => {
+    const { Watch: method } = serviceDefinition('weft.credentials.v1.Credentials');
+    if (method === undefined) throw new TypeError('Cannot serve credentials: there is no Watch');
+    const responseSerialize = (reply: PlainMessage | Uint8Array): Buffer =>
+      Buffer.from(reply instanceof Uint8Array ? reply : encodeMessage(REPLY, reply));
+    const definition = { Watch: { ...method, responseSerialize } };
+    this.#server.addService(definition, {
+      Watch: (call: ServerDuplexStream<PlainMessage, PlainMessage | Uint8Array>) => {
         const received: PlainMessage[] = [];
         call.on('data', (request: PlainMessage) => received.push(request));
         call.on('error', () => undefined);

@@ -6,7 +6,7 @@ import { formatProblem, type Problem } from '@weft/model/problem';
 import type { MeshViews } from '../compile/mesh-views.ts';
 import { INBOUND_LISTENER } from '../resources/inbound-listener.ts';
 import type { AdsServer } from '../serve/ads-server.ts';
-import type { PolicyReport } from '../status/policy-status.ts';
+import { type PolicyReport, waitingText } from '../status/policy-status.ts';
 
 /**
  * `Refused`: it cannot be read; its last good version or its closure holds. `Ignored`: it holds for no sidecar.
@@ -142,7 +142,7 @@ function conditionOf(
   if (first !== undefined) return { state: 'Shadowed', isAccepted, why: first.message };
   if (report.isEnforced) return { state: 'Enforced', isAccepted };
   const waiting = report.workloads.filter(({ enforced }) => !enforced);
-  const shown = waiting.slice(0, 3).map(({ proxy, reason }) => `${proxy} (${reason ?? 'unknown'})`);
+  const shown = waiting.slice(0, 3).map(waitingText);
   const more = waiting.length > 3 ? ` and ${waiting.length - 3} more` : '';
   return { state: 'Pending', isAccepted, why: `waits for ${shown.join(', ')}${more}` };
 }

@@ -2,7 +2,7 @@
 import { isPlainObject, type PlainObject } from '@weft/model/policy/reader';
 import { describeProblem, firstOf, type Problem } from '@weft/model/problem';
 import type { ObjectOrigin } from '../registry/source.ts';
-import type { PolicyReport, WorkloadEnforcement } from '../status/policy-status.ts';
+import { type PolicyReport, waitingText } from '../status/policy-status.ts';
 
 /** Without the time of its last transition. */
 export interface Condition {
@@ -112,10 +112,8 @@ function enforcedOf({ report, isDryRun }: PolicyFacts, accepted: Condition): Con
   if (missing.length === 0) {
     return { type, status: 'True', reason: 'AllEnforced', message: `${count} enforce it` };
   }
-  return not('Waiting', `${count} enforce it; not yet ${listed(missing.map(whereOf))}`);
+  return not('Waiting', `${count} enforce it; not yet ${listed(missing.map(waitingText))}`);
 }
-
-const whereOf = ({ proxy, reason }: WorkloadEnforcement): string => `${proxy} (${reason ?? ''})`;
 
 /**
  * The status as it is written: times are those of before where a condition has not turned.

@@ -46,6 +46,8 @@ export interface ResourceStatus {
   readonly acked: string | undefined;
   /** The version that it refused last, unless it has accepted one since. */
   readonly refused: string | undefined;
+  /** What it said when it did; absent where another control plane knows it. */
+  readonly refusal?: string | undefined;
 }
 
 /** The event loop is another's after this long: a tenth of what a change may take to arrive everywhere. */
@@ -197,9 +199,12 @@ export class AdsServer implements Disposable {
   statusOf(kind: ResourceKind, name: string): readonly ResourceStatus[] {
     const found: ResourceStatus[] = [];
     for (const { proxy, identity, state } of this.#live()) {
-      const entry = state.subscriptions.get(kind)?.entries.get(name);
+      const subscription = state.subscriptions.get(kind);
+      const entry = subscription?.entries.get(name);
       if (proxy === undefined || entry === undefined) continue;
-      found.push({ proxyId: proxy.id, identity, acked: entry.acked, refused: entry.rejected });
+      const { acked, rejected: refused } = entry;
+      const refusal = refused === undefined ? undefined : subscription?.refusal?.message;
+      found.push({ proxyId: proxy.id, identity, acked, refused, refusal });
     }
     return found;
   }

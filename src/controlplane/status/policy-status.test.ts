@@ -6,7 +6,7 @@ import { createTurnableClock } from '@weft/ca/testing/turnable-clock';
 import type { PolicyPlacement } from '../compile/policy-placements.ts';
 import type { Evaluation } from '../report/report-service.ts';
 import type { ResourceStatus } from '../serve/ads-server.ts';
-import { PolicyStatus } from './policy-status.ts';
+import { PolicyStatus, waitingText } from './policy-status.ts';
 
 const identity = parseSpiffeId('spiffe://mesh.test/ns/shop/sa/web');
 assert.ok(identity);
@@ -32,6 +32,7 @@ function createRig() {
     placements: [placementOf('v2')] as readonly PolicyPlacement[],
     acked: [] as Acked,
     evaluations: new Map<string, Evaluation>(),
+    refused: new Map<string, readonly [version: string, refusal: string]>(),
     callers: new Map<string, ReadonlyMap<string, boolean>>(),
     writtenAtMs: undefined as number | undefined,
   };
@@ -53,7 +54,8 @@ function createRig() {
             proxyId,
             identity: ID,
             acked,
-            refused: undefined,
+            refused: state.refused.get(proxyId)?.[0],
+            refusal: state.refused.get(proxyId)?.[1],
           }),
         ),
       onAnswer: (listener) => add(listeners.answer, () => listener(Object.create(null))),
@@ -146,6 +148,23 @@ const BOTH: Acked = [
   ['web-1.shop', 'v2'],
   ['web-2.shop', 'v2'],
 ];
+
+test('what a proxy refused is told with its words, cut, and only of the version that is waited for', () => {
+  const rig = createRig();
+  rig.state.acked = [
+    ['web-1.shop', 'v1'],
+    ['web-2.shop', 'v2'],
+  ];
+  rig.state.refused.set('web-1.shop', ['v2', `inbound: ${'x'.repeat(1_000)}`]);
+  rig.state.refused.set('web-2.shop', ['v1', 'an earlier one']);
+  const [one, two] = rig.first().workloads;
+  assert.equal(one?.reason, 'refused');
+  assert.equal(one.detail?.length, 300);
+  assert.match(waitingText(one), /^web-1\.shop \(refused: inbound: x+\)$/);
+  assert.equal(two?.enforced, true);
+  rig.state.refused.set('web-1.shop', ['v0', 'an earlier one']);
+  assert.equal(rig.first().workloads[0]?.reason, 'not-acknowledged');
+});
 
 test('a proxy that acknowledged rules and evaluates others does not count', () => {
   const rig = createRig();

@@ -34,11 +34,19 @@ export interface WorkloadEnforcement {
   readonly reason?:
     | 'not-connected'
     | 'not-acknowledged'
+    /** It cannot use this version; what it had before is in force there. */
+    | 'refused'
     | 'evaluates-other-rules'
     /** Of credentials: the proxy has not said that it holds this version, or its source has none. */
     | 'not-in-force'
     | 'source-unavailable';
+  /** Of `refused`: what the proxy said, cut. */
+  readonly detail?: string;
 }
+
+/** One that does not enforce it, and why, for people. */
+export const waitingText = ({ proxy, reason, detail }: WorkloadEnforcement): string =>
+  `${proxy} (${reason ?? 'unknown'}${detail === undefined ? '' : `: ${detail}`})`;
 
 export interface PolicyStatusOptions {
   readonly views: Pick<MeshViews, 'policies'> & { subscribe(listener: () => void): Disposable };
@@ -67,7 +75,16 @@ const REST_FACTOR = 4;
 /** 5 s: a file that is found later than that was not missed, but brought with its time. */
 const MAX_WRITTEN_AGO_MS = 5_000;
 
-type AckedVersions = ReadonlyMap<string, ReadonlySet<string>>;
+/** A sentence or two of what a proxy says of a version that it refuses. */
+const MAX_DETAIL = 300;
+
+/** Of the inbound listener at one proxy, over all of its streams. */
+interface Answered {
+  readonly acked: Set<string>;
+  /** What was said, by version. */
+  readonly refused: Map<string, string>;
+}
+type AnsweredByProxy = ReadonlyMap<string, Answered>;
 
 const keyOf = ({ kind, namespace, name }: PolicyPlacement): string =>
   `${kind}/${namespace}/${name}`;
@@ -148,13 +165,13 @@ export class PolicyStatus implements Disposable {
       ({ enforcedAtMs }) => enforcedAtMs === undefined,
     );
     if (waiting.length === 0) return;
-    const acked = this.#ackedVersions();
+    const answered = this.#answers();
     const callers = this.#callersOf(waiting);
     const nowMs = this.#options.clock.now();
     for (const tracked of waiting) {
       const { placement } = tracked;
       if (placement.workloads.length === 0 && placement.destinations === undefined) continue;
-      if (!this.#enforcements(placement, acked, callers).every(({ enforced }) => enforced))
+      if (!this.#enforcements(placement, answered, callers).every(({ enforced }) => enforced))
         continue;
       tracked.enforcedAtMs = nowMs;
       this.#options.onEnforced(nowMs - tracked.changedAtMs);
@@ -169,10 +186,10 @@ export class PolicyStatus implements Disposable {
   /** By proxy; one that is selected and calls as well has to have both. */
   #enforcements(
     { workloads, destinations = [] }: PolicyPlacement,
-    acked: AckedVersions,
+    answered: AnsweredByProxy,
     callers: Callers,
   ): readonly WorkloadEnforcement[] {
-    const selected = workloads.map((workload) => this.#enforcement(workload, acked));
+    const selected = workloads.map((workload) => this.#enforcement(workload, answered));
     const called = new Map<string, boolean>();
     for (const name of destinations) {
       for (const [proxy, isCurrent] of callers.get(name) ?? []) {
@@ -194,23 +211,25 @@ export class PolicyStatus implements Disposable {
     ];
   }
 
-  #ackedVersions(): AckedVersions {
-    const acked = new Map<string, Set<string>>();
+  #answers(): AnsweredByProxy {
+    const answered = new Map<string, Answered>();
     for (const status of this.#options.ads.statusOf('listener', INBOUND_LISTENER)) {
-      const versions = acked.get(status.proxyId) ?? new Set<string>();
-      if (status.acked !== undefined) versions.add(status.acked);
-      acked.set(status.proxyId, versions);
+      const { proxyId, acked, refused, refusal = '' } = status;
+      const one = answered.get(proxyId) ?? { acked: new Set(), refused: new Map() };
+      if (acked !== undefined) one.acked.add(acked);
+      if (refused !== undefined) one.refused.set(refused, refusal.slice(0, MAX_DETAIL));
+      answered.set(proxyId, one);
     }
-    return acked;
+    return answered;
   }
 
   #enforcement(
     placed: PolicyPlacement['workloads'][number],
-    acked: AckedVersions,
+    answered: AnsweredByProxy,
   ): WorkloadEnforcement {
     const { proxyId } = placed;
-    const versions = acked.get(proxyId);
-    if (versions === undefined) {
+    const own = answered.get(proxyId);
+    if (own === undefined) {
       return { proxy: proxyId, enforced: false, by: 'nothing', reason: 'not-connected' };
     }
     const { listenerVersion: version } = placed;
@@ -221,7 +240,10 @@ export class PolicyStatus implements Disposable {
       by: 'nothing',
       reason,
     });
-    if (!versions.has(version)) return not('not-acknowledged');
+    if (!own.acked.has(version)) {
+      const detail = own.refused.get(version);
+      return detail === undefined ? not('not-acknowledged') : { ...not('refused'), detail };
+    }
     const evaluation = this.#options.evaluationOf(proxyId, INBOUND_LISTENER);
     if (!evaluation.isReporting) {
       return { proxy: proxyId, enforced: true, version, by: 'acknowledged' };
@@ -232,11 +254,11 @@ export class PolicyStatus implements Disposable {
   }
 
   reports(): readonly PolicyReport[] {
-    const acked = this.#ackedVersions();
+    const answered = this.#answers();
     const callers = this.#callersOf([...this.#tracked.values()]);
     return [...this.#tracked.values()].map(({ placement, changedAtMs, enforcedAtMs }) => {
       const { kind, namespace, name, action, destinations } = placement;
-      const workloads = this.#enforcements(placement, acked, callers);
+      const workloads = this.#enforcements(placement, answered, callers);
       const count = workloads.filter(({ enforced }) => enforced).length;
       return {
         kind,

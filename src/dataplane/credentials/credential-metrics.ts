@@ -9,6 +9,8 @@ export type RefusalReason =
   | 'bad-request'
   | 'too-many'
   | 'unreadable'
+  /** A newer control plane says something of it that is not known here. */
+  | 'unknown-field'
   | 'needs-tls'
   | 'unusable'
   /** A copy of a request with a credential was not sent. */

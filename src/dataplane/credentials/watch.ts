@@ -2,6 +2,12 @@
 import type { Clock } from '@weft/model/clock';
 import { messagesOf, textOf, textsOf } from '@weft/xds/protocol/fields';
 import { type PlainMessage, serviceDefinition } from '@weft/xds/registry';
+import {
+  describeUnknown,
+  noticingUnknown,
+  type UnknownField,
+  unknownIn,
+} from '@weft/xds/unknown-fields';
 import type { Logger } from 'pino';
 import { LastingStream } from '../control-plane/lasting-stream.ts';
 import type { ChannelLease } from '../control-plane/shared-channel.ts';
@@ -22,12 +28,22 @@ export interface CredentialWatchOptions {
 }
 
 const SERVICE = 'weft.credentials.v1.Credentials';
+const REPLY = 'weft.credentials.v1.WatchReply';
 /** 3 s at most: whoever is entitled has a new value within 5 s, also when a stream was lost meanwhile. */
 const BACKOFF = { baseMs: 250, maxMs: 3_000 } as const;
 /** 1 s: hand-overs are said together. */
 const REPORT_MS = 1_000;
 /** Reasons are shown to people. */
 const MAX_REASON = 300;
+
+/**
+ * What a newer control plane says of a credential, or of all that it sends, may be what it must not be used for: taken without it, it would
+ * be used more widely than it was granted (CVE-2022-21679).
+ */
+const concerns = ({ place }: UnknownField, index: number): boolean => {
+  const own = `credentials[${index}]`;
+  return place === '' || place === own || place.startsWith(`${own}.`);
+};
 
 export class CredentialWatch implements Disposable {
   readonly #options: CredentialWatchOptions;
@@ -44,7 +60,7 @@ export class CredentialWatch implements Disposable {
     const { connect, clock, random, log, nodeId, store } = options;
     this.#stream = new LastingStream({
       connect,
-      method,
+      method: noticingUnknown(method, REPLY),
       backoff: BACKOFF,
       clock,
       random,
@@ -68,16 +84,20 @@ export class CredentialWatch implements Disposable {
     const { store, metrics, log } = this.#options;
     const removed = new Set(textsOf(reply, 'removed'));
     const credentials: Credential[] = [];
-    for (const message of messagesOf(reply, 'credentials')) {
+    const unknown = unknownIn(reply);
+    for (const [index, message] of messagesOf(reply, 'credentials').entries()) {
       const read = readCredential(message);
-      if (read.ok) {
+      const restriction = unknown.find((field) => concerns(field, index));
+      if (read.ok && restriction === undefined) {
         credentials.push(read.credential);
         continue;
       }
+      const name = read.ok ? read.credential.name : read.name;
+      const reason = read.ok ? restriction && describeUnknown(restriction) : read.reason;
       /** What was held under this name is another version's: it may have been withdrawn for a reason. */
-      if (read.name !== '') removed.add(read.name);
-      metrics.refused('unreadable');
-      log.error({ credential: read.name, reason: read.reason }, 'credential refused');
+      if (name !== '') removed.add(name);
+      metrics.refused(read.ok ? 'unknown-field' : 'unreadable');
+      log.error({ credential: name, reason }, 'credential refused');
     }
     this.#unavailable = new Map(
       messagesOf(reply, 'unavailable').map((one) => [

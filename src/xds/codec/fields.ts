@@ -1,7 +1,6 @@
 // Reads one message field by field; whatever was set and nobody asked for becomes a problem, so nothing is ever ignored.
 import type { Problem } from '@weft/model/problem';
-import type protobuf from 'protobufjs';
-import { encodeMessage, messageType, type PlainMessage } from '../registry.ts';
+import { encodeMessage, findMessageType, messageType, type PlainMessage } from '../registry.ts';
 import { type Occurrence, readPacked, type Shape, scanFields, shapeOf } from './wire.ts';
 
 /** What reading one resource has found so far. */
@@ -306,14 +305,14 @@ export function readAny<T>(fields: Fields, known: readonly AnyReader<T>[]): T | 
   const typeUrl = requiredText(fields, 'type_url');
   const bytes = bytesOf(fields, 'value');
   const reader = known.find(({ typeName }) => typeUrl === ANY_PREFIX + typeName);
-  if (reader === undefined)
+  const type = reader && findMessageType(reader.typeName);
+  if (reader === undefined || type === undefined)
     return report(
       fields,
       '',
       'unknown-type',
       `is of type ${shown(typeUrl)}, which is not known here`,
     );
-  const type: protobuf.Type = messageType(reader.typeName);
   return readAs(shapeOf(type), bytes, { ...below(fields, ''), path: fields.path }, reader.read);
 }
 
