@@ -22,7 +22,9 @@ import {
   inboundListenerOf,
   type TrustBundle,
 } from '../resources/workload-view.ts';
+import { createGrpcView } from '../resources/grpc/grpc-view.ts';
 import type {
+  GrpcLibrary,
   NodeClaim,
   ProxyRef,
   ProxyResolution,
@@ -188,12 +190,27 @@ class Views implements MeshViews {
 
   /** One view for each proxy and revision, and none from another identity (CVE-2021-34824). */
   viewFor(proxy: ProxyRef): ResourceView {
-    const known = this.#views.get(proxy.id);
-    if (known?.identity === proxy.identity) return known.view;
-    const found = this.#mesh.workloads.get(proxy.id);
-    const view = this.#createView(found?.identity === proxy.identity ? found : undefined);
-    this.#views.set(proxy.id, { identity: proxy.identity, view });
+    const { id, identity, grpc } = proxy;
+    const key = grpc === undefined ? id : `${grpc} ${id}`;
+    const known = this.#views.get(key);
+    if (known?.identity === identity) return known.view;
+    const found = this.#mesh.workloads.get(id);
+    const workload = found?.identity === identity ? found : undefined;
+    const view =
+      grpc === undefined ? this.#createView(workload) : this.#createGrpcView(grpc, workload);
+    this.#views.set(key, { identity, view });
     return view;
+  }
+
+  #createGrpcView(library: GrpcLibrary, workload: Workload | undefined): ResourceView {
+    const mesh = this.#mesh;
+    return createGrpcView({
+      revision: this.#revision,
+      mesh,
+      cache: this.#cache,
+      library,
+      workload,
+    });
   }
 
   /** Without a workload: what is everybody's. */

@@ -1,6 +1,7 @@
 // Decides whether a proxy is the workload that it says it is.
 import type { SpiffeId } from '@weft/model/identity';
 import type { Mesh } from '@weft/model/mesh/mesh';
+import { grpcLibraryOf } from '../resources/grpc/grpc-library.ts';
 import type { NodeClaim, ProxyResolution } from '../serve/view-source.ts';
 
 /**
@@ -25,5 +26,6 @@ export function resolveProxy(mesh: Mesh, claim: NodeClaim, identity: SpiffeId): 
     return { ok: false, code: 'identity-mismatch', reason };
   }
   const { id, namespace, name } = workload;
-  return { ok: true, proxy: { id, identity, namespace, workload: name } };
+  const grpc = grpcLibraryOf(claim);
+  return { ok: true, proxy: { id, identity, namespace, workload: name, ...(grpc && { grpc }) } };
 }

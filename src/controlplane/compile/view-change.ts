@@ -4,6 +4,7 @@ import { differences } from '../registry/persistent-map.ts';
 import { endpointClusterName } from '../resources/cluster-names.ts';
 import { deliveredNames } from '../resources/termination-secrets.ts';
 import { egressNamesOf } from '../resources/egress-view.ts';
+import { clientListenerOf } from '../resources/grpc/grpc-names.ts';
 import type { ViewChange } from '../serve/view-source.ts';
 import { isSame } from './structural-sharing.ts';
 
@@ -25,7 +26,13 @@ export function viewChangeOf(before: Mesh, after: Mesh): ViewChange {
     // Certificates and roots of hosts outside.
     for (const name of egressNamesOf(after)) names.add(name);
   }
-  for (const { key } of differences(before.destinations, after.destinations)) names.add(key);
+  for (const { key, before: old, after: now } of differences(
+    before.destinations,
+    after.destinations,
+  )) {
+    names.add(key);
+    if (old?.target !== now?.target) names.add(clientListenerOf(key));
+  }
   for (const { key, before: old, after: now } of differences(
     before.destinationsByAddress,
     after.destinationsByAddress,

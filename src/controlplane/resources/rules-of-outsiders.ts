@@ -28,7 +28,7 @@ const isShadow = <T extends { readonly kind: string }>(
   filter: T,
 ): filter is T & Extract<Filter, { readonly kind: 'shadowRbac' }> => filter.kind === 'shadowRbac';
 
-const rulesWithoutPeers = (rules: RbacRules): RbacRules => ({
+export const rulesWithoutPeers = (rules: RbacRules): RbacRules => ({
   ...rules,
   policies: rules.policies.map((policy) => ({
     ...policy,

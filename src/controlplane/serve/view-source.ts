@@ -18,7 +18,12 @@ export interface ProxyRef {
   readonly identity: SpiffeId;
   readonly namespace: string;
   readonly workload: string;
+  /** It is a gRPC library and no proxy, which is told resources of another form. Absent: a proxy. */
+  readonly grpc?: GrpcLibrary;
 }
+
+/** `go` takes more than every library does. */
+export type GrpcLibrary = 'go' | 'other';
 
 export type ProxyResolution =
   | { readonly ok: true; readonly proxy: ProxyRef }

@@ -56,9 +56,17 @@ export function encodeResource<K extends ResourceKind>(
   value: ResourceByKind[K],
 ): EncodedResource {
   const codec: Codec<ResourceByKind[K]> = CODECS[kind];
-  const name = codec.nameOf(value);
+  return encodeMessageAs(kind, codec.nameOf(value), codec.encode(value));
+}
+
+/** A resource in a form of its own, which nothing here reads. @throws {TypeError} when a value has not its field's type. */
+export function encodeMessageAs(
+  kind: ResourceKind,
+  name: string,
+  message: PlainMessage,
+): EncodedResource {
   if (name === '') throw new TypeError(`Cannot encode a ${kind}: it has no name`);
-  const bytes = encodeMessage(typeNameOf(kind), codec.encode(value));
+  const bytes = encodeMessage(typeNameOf(kind), message);
   return { kind, name, version: versionOf(bytes), bytes };
 }
 

@@ -1,0 +1,101 @@
+// What must hold: what gRPC cannot judge closes what it restricts, and nothing is allowed that the rules deny.
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import { compileRbac } from '@weft/model/policy/evaluate';
+import type { Permission, RbacRules } from '@weft/model/policy/rbac';
+import { httpRequest } from '../../../../test/support/policies.ts';
+import { rbacRules } from '../../../../test/support/rbac-arbitraries.ts';
+import { httpRequests } from '../../../../test/support/rule-arbitraries.ts';
+import { grpcRules } from './grpc-rules.ts';
+
+const OPTIONS = { seesContentType: true, trustedHops: 0 };
+const header = (name: string): Permission => ({
+  kind: 'header',
+  header: { name, match: { kind: 'present' }, invert: false },
+});
+const rulesOf = (action: RbacRules['action'], permission: Permission): RbacRules => ({
+  action,
+  policies: [{ name: 'p', permissions: [permission], principals: [{ kind: 'any' }] }],
+});
+const ANY: Permission = { kind: 'any' };
+const NEVER: Permission = { kind: 'not', rule: ANY };
+
+const UNJUDGED: readonly (readonly [string, Permission])[] = [
+  ["gRPC's own headers", header('grpc-timeout')],
+  ['binary headers, which it decodes', header('trace-bin')],
+  ['headers of one hop', header('te')],
+  ['the server name', { kind: 'requestedServerName', name: exact('web') }],
+  [
+    'claims of tokens',
+    {
+      kind: 'metadata',
+      metadata: { filter: 'f', path: ['sub'], value: { kind: 'present' }, invert: false },
+    },
+  ],
+];
+
+function exact(value: string) {
+  return { kind: 'exact', value, ignoreCase: false } as const;
+}
+
+for (const [name, permission] of UNJUDGED) {
+  test(`grpcRules() allows nothing by ${name}, and denies whatever the rest of the rule matches`, () => {
+    const allow = grpcRules(rulesOf('ALLOW', permission), OPTIONS);
+    assert.deepEqual(allow.rules.policies[0]?.permissions, [NEVER]);
+    assert.deepEqual(allow.closed, ['p']);
+    const deny = grpcRules(rulesOf('DENY', permission), OPTIONS);
+    assert.deepEqual(deny.rules.policies[0]?.permissions, [ANY]);
+    const except = grpcRules(rulesOf('ALLOW', { kind: 'not', rule: permission }), OPTIONS);
+    assert.deepEqual(except.rules.policies[0]?.permissions, [{ kind: 'not', rule: ANY }]);
+    const denyExcept = grpcRules(rulesOf('DENY', { kind: 'not', rule: permission }), OPTIONS);
+    assert.deepEqual(denyExcept.rules.policies[0]?.permissions, [{ kind: 'not', rule: NEVER }]);
+  });
+}
+
+test('grpcRules() believes the address of a client only where no proxy is trusted to say it', () => {
+  const cidr = { address: '10.0.0.0', prefixLength: 8 };
+  const rules: RbacRules = {
+    action: 'ALLOW',
+    policies: [{ name: 'p', permissions: [ANY], principals: [{ kind: 'remoteIp', cidr }] }],
+  };
+  assert.deepEqual(grpcRules(rules, OPTIONS), { rules, closed: [] });
+  const { closed } = grpcRules(rules, { ...OPTIONS, trustedHops: 1 });
+  assert.deepEqual(closed, ['p']);
+});
+
+test('grpcRules() asks about Host as :authority, which is what gRPC keeps of it', () => {
+  const { rules, closed } = grpcRules(rulesOf('DENY', header('host')), OPTIONS);
+  assert.deepEqual(rules.policies[0]?.permissions, [header(':authority')]);
+  assert.deepEqual(closed, []);
+});
+
+const template = (value: string): Permission => ({ kind: 'uriTemplate', template: value });
+const PATHS = ['/a/b', '/a/', '/a//b', '/a/b/c', '/a', '/x/b/c', '/a/b/'];
+for (const one of ['/a/{*}', '/a/{**}', '/{*}/b', '/{*}/b/{**}', '/a/b']) {
+  test(`grpcRules() writes the template ${one} so that it allows just what it did`, () => {
+    const before = rulesOf('ALLOW', template(one));
+    const after = grpcRules(before, OPTIONS).rules;
+    assert.ok(!JSON.stringify(after).includes('uriTemplate'));
+    for (const target of PATHS) {
+      const request = httpRequest({ target });
+      const [was, is] = [before, after].map((set) => compileRbac([set]).decide(request).isAllowed);
+      assert.equal(is, was, target);
+    }
+  });
+}
+
+test('grpcRules() never allows what the rules deny, whatever they say and whoever asks', () => {
+  fc.assert(
+    fc.property(rbacRules('http'), fc.array(httpRequests, { minLength: 1 }), (rules, asked) => {
+      const { rules: written } = grpcRules(rules, OPTIONS);
+      const [before, after] = [compileRbac([rules]), compileRbac([written])];
+      for (const one of asked) {
+        const request = httpRequest(one);
+        if (after.decide(request).isAllowed)
+          assert.ok(before.decide(request).isAllowed, JSON.stringify(one));
+      }
+    }),
+    { numRuns: 300 },
+  );
+});

@@ -1,0 +1,184 @@
+// Says the rules of a workload in what a gRPC server understands of RBAC; what it does not understand closes what it restricts.
+import type {
+  HeaderMatcher,
+  GlobPart,
+  Permission,
+  Principal,
+  RbacPolicy,
+  RbacRules,
+} from '@weft/model/policy/rbac';
+
+export interface GrpcRuleOptions {
+  /** What is read of a request besides what all libraries show to their rules. */
+  readonly seesContentType: boolean;
+  /** X-Forwarded-For is believed of so many proxies; gRPC knows the peer's address alone. */
+  readonly trustedHops: number;
+}
+
+export interface GrpcRules {
+  readonly rules: RbacRules;
+  /** Rules that say what gRPC cannot judge, by name: they allow less, or deny more, than they say. */
+  readonly closed: readonly string[];
+}
+
+/** What stands for a condition that cannot be judged: one that matches never in what allows, always in what denies. */
+type Doubt = 'never' | 'always';
+
+interface Reading extends GrpcRuleOptions {
+  readonly doubt: Doubt;
+  /** Called for each condition that cannot be judged. */
+  readonly onDoubt: () => void;
+}
+
+const ALWAYS = { kind: 'any' } as const;
+const NEVER_PERMISSION: Permission = { kind: 'not', rule: ALWAYS };
+const NEVER_PRINCIPAL: Principal = { kind: 'not', id: ALWAYS };
+
+/** Sources: gRFC A41, and what the libraries do where it leaves a choice. */
+export function grpcRules(rules: RbacRules, options: GrpcRuleOptions): GrpcRules {
+  const closed: string[] = [];
+  const doubt = rules.action === 'DENY' ? 'always' : 'never';
+  const policies = rules.policies.map((policy): RbacPolicy => {
+    let isClosed = false;
+    const reading = { ...options, doubt, onDoubt: () => void (isClosed = true) } as const;
+    const { name, permissions, principals } = policy;
+    const read = {
+      name,
+      permissions: permissions.map((one) => permissionOf(one, reading)),
+      principals: principals.map((one) => principalOf(one, reading)),
+    };
+    if (isClosed) closed.push(name);
+    return read;
+  });
+  return { rules: { ...rules, policies }, closed };
+}
+
+/** Below a negation what may not match too often may not match too seldom. */
+const negated = (reading: Reading): Reading => ({
+  ...reading,
+  doubt: reading.doubt === 'never' ? 'always' : 'never',
+});
+
+function doubtfulPermission({ doubt, onDoubt }: Reading): Permission {
+  onDoubt();
+  return doubt === 'always' ? ALWAYS : NEVER_PERMISSION;
+}
+
+function doubtfulPrincipal({ doubt, onDoubt }: Reading): Principal {
+  onDoubt();
+  return doubt === 'always' ? ALWAYS : NEVER_PRINCIPAL;
+}
+
+function permissionOf(permission: Permission, reading: Reading): Permission {
+  switch (permission.kind) {
+    case 'any':
+    case 'urlPath':
+    case 'destinationIp':
+    case 'destinationPort':
+      return permission;
+    case 'and':
+    case 'or':
+      return { ...permission, rules: permission.rules.map((one) => permissionOf(one, reading)) };
+    case 'not':
+      return { kind: 'not', rule: permissionOf(permission.rule, negated(reading)) };
+    case 'header': {
+      const header = headerOf(permission.header, reading);
+      return header === undefined ? doubtfulPermission(reading) : { kind: 'header', header };
+    }
+    case 'uriTemplate':
+      return templateOf(permission.template, reading.doubt);
+    // The server name is always empty there, and no token is read.
+    case 'requestedServerName':
+    case 'metadata':
+      return doubtfulPermission(reading);
+    default:
+      return permission satisfies never;
+  }
+}
+
+function principalOf(principal: Principal, reading: Reading): Principal {
+  switch (principal.kind) {
+    case 'any':
+    case 'authenticated':
+    case 'directRemoteIp':
+    case 'urlPath':
+      return principal;
+    case 'and':
+    case 'or':
+      return { ...principal, ids: principal.ids.map((one) => principalOf(one, reading)) };
+    case 'not':
+      return { kind: 'not', id: principalOf(principal.id, negated(reading)) };
+    case 'remoteIp':
+      return reading.trustedHops === 0 ? principal : doubtfulPrincipal(reading);
+    case 'header': {
+      const header = headerOf(principal.header, reading);
+      return header === undefined ? doubtfulPrincipal(reading) : { kind: 'header', header };
+    }
+    case 'metadata':
+      return doubtfulPrincipal(reading);
+    default:
+      return principal satisfies never;
+  }
+}
+
+/** Of one connection alone: a gRPC server's transport takes them out. */
+const HOP_HEADERS: ReadonlySet<string> = new Set([
+  'connection',
+  'keep-alive',
+  'proxy-connection',
+  'te',
+  'transfer-encoding',
+  'upgrade',
+]);
+
+/** @returns `undefined` for headers that rules do not see there, or not as they were sent. */
+function headerOf(header: HeaderMatcher, { seesContentType }: Reading): HeaderMatcher | undefined {
+  const { name } = header;
+  // Its own, which it refuses in rules; and what it decodes before anybody looks.
+  if (name.startsWith('grpc-') || name.endsWith('-bin') || name === ':scheme') return undefined;
+  if (HOP_HEADERS.has(name)) return undefined;
+  if (name === 'content-type' && !seesContentType) return undefined;
+  return name === 'host' ? { ...header, name: ':authority' } : header;
+}
+
+/** `{*}` is one segment of at least one byte: the wildcard for segments takes an empty one as well. */
+function templateOf(template: string, doubt: Doubt): Permission {
+  const glob: Permission = {
+    kind: 'urlPath',
+    path: { kind: 'glob', parts: partsOf(template) },
+  };
+  if (doubt === 'always' || !template.includes('{*}')) return glob;
+  return {
+    kind: 'and',
+    rules: [
+      glob,
+      { kind: 'not', rule: { kind: 'urlPath', path: text('contains', '//') } },
+      ...(template.endsWith('{*}')
+        ? [{ kind: 'not', rule: { kind: 'urlPath', path: text('suffix', '/') } } as const]
+        : []),
+    ],
+  };
+}
+
+const text = (kind: 'contains' | 'suffix', value: string) =>
+  ({ kind, value, ignoreCase: false }) as const;
+
+function partsOf(template: string): readonly GlobPart[] {
+  const parts: GlobPart[] = [];
+  let literal = '';
+  const close = (): void => {
+    if (literal !== '') parts.push({ kind: 'literal', text: literal });
+    literal = '';
+  };
+  for (const [index, segment] of template.split('/').entries()) {
+    if (index > 0) literal += '/';
+    if (segment !== '{*}' && segment !== '{**}') {
+      literal += segment;
+      continue;
+    }
+    close();
+    parts.push({ kind: segment === '{*}' ? 'segment' : 'any' });
+  }
+  close();
+  return parts;
+}
