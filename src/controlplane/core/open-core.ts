@@ -33,6 +33,7 @@ import { EdgeLedger } from '../report/edge-ledger.ts';
 import { joinEvaluations, ReplicaService } from '../replicas/replica-service.ts';
 import { ReportService } from '../report/report-service.ts';
 import { AdsServer } from '../serve/ads-server.ts';
+import { withAgentViews } from '../serve/agent-views.ts';
 import { serverOptions } from '../serve/limits.ts';
 import { openGrpcPort } from '../serve/grpc-port.ts';
 import { findCallers } from '../status/callers.ts';
@@ -192,7 +193,7 @@ export async function openCore(parts: CoreParts, options: CoreOptions): Promise<
     new AdsServer({
       server: xdsServer,
       peerOf,
-      views,
+      views: withAgentViews(views),
       log: log.child({ component: 'xds' }),
       metrics: metrics.xds,
       clock,

@@ -7,6 +7,7 @@ import type { PlainMessage } from '../registry.ts';
 import {
   choose,
   type Fields,
+  flag,
   messages,
   missing,
   type Read,
@@ -45,6 +46,19 @@ const OWN_SOURCE: PlainMessage = {
   resource_api_version: 'V3',
 };
 
+/** The static cluster of an Envoy's bootstrap that leads to the agent beside it. */
+export const AGENT_CLUSTER = 'weft-agent';
+/** An Envoy with an agent has its certificate of it, by SDS: no key lies on a disk, and a new one is pushed. */
+const AGENT_SOURCE: PlainMessage = {
+  api_config_source: {
+    api_type: 'DELTA_GRPC',
+    grpc_services: [{ envoy_grpc: { cluster_name: AGENT_CLUSTER } }],
+    set_node_on_first_message_only: true,
+    transport_api_version: 'V3',
+  },
+  resource_api_version: 'V3',
+};
+
 /** Reads a ConfigSource that must be {@link ADS_SOURCE}. */
 export function checkAdsSource(fields: Fields, name: string): void {
   requiredMessage(fields, name, (source) => {
@@ -57,6 +71,7 @@ export function checkAdsSource(fields: Fields, name: string): void {
 interface CommonTls<T> {
   readonly alpn: readonly string[];
   readonly certificateSecret: string;
+  readonly certificateFrom?: 'agent';
   readonly validationSecret: string;
   readonly peerUris: readonly T[];
 }
@@ -69,13 +84,14 @@ function encodeCommonTls(tls: CommonTls<StringMatcher>): PlainMessage {
     san_type: 'URI',
     matcher: encodeStringMatcher(matcher),
   }));
+  const source = tls.certificateFrom === 'agent' ? AGENT_SOURCE : OWN_SOURCE;
   return {
     tls_params: {
       tls_minimum_protocol_version: 'TLSv1_3',
       tls_maximum_protocol_version: 'TLSv1_3',
     },
     alpn_protocols: tls.alpn,
-    tls_certificate_sds_secret_configs: [{ name: tls.certificateSecret, sds_config: OWN_SOURCE }],
+    tls_certificate_sds_secret_configs: [{ name: tls.certificateSecret, sds_config: source }],
     combined_validation_context: {
       default_validation_context: { match_typed_subject_alt_names: sans },
       validation_context_sds_secret_config: { name: tls.validationSecret, sds_config: ADS_SOURCE },
@@ -89,13 +105,13 @@ const readCommonTls: Read<CommonTls<StringMatcher>> = (fields) => {
     return choose(params, 'tls_maximum_protocol_version', { TLSv1_3: true });
   });
   const alpn = texts(fields, 'alpn_protocols');
-  const certificates = messages(fields, 'tls_certificate_sds_secret_configs', readOwnSecretName);
-  const [certificateSecret, second] = certificates;
-  if (certificateSecret === undefined || second !== undefined)
+  const certificates = messages(fields, 'tls_certificate_sds_secret_configs', readOwnSecret);
+  const [certificate, second] = certificates;
+  if (certificate === undefined || second !== undefined)
     report(fields, 'tls_certificate_sds_secret_configs', 'missing', 'must name one certificate');
   const validation = requiredMessage(fields, 'combined_validation_context', readValidation);
-  if (validation === undefined || certificateSecret === undefined) return undefined;
-  return { alpn, certificateSecret, ...validation };
+  if (validation === undefined || certificate === undefined) return undefined;
+  return { alpn, ...certificate, ...validation };
 };
 
 const readSecretName: Read<string> = (fields) => {
@@ -103,16 +119,37 @@ const readSecretName: Read<string> = (fields) => {
   return requiredText(fields, 'name');
 };
 
-const readOwnSecretName: Read<string> = (fields) => {
-  requiredMessage(fields, 'sds_config', (source) => {
-    requiredMessage(source, 'path_config_source', (file) => {
-      if (requiredText(file, 'path') !== OWN_CERTIFICATE_FILE)
-        report(file, 'path', 'not-supported', `must be ${OWN_CERTIFICATE_FILE}`);
-      return true;
-    });
-    return choose(source, 'resource_api_version', { V3: true });
+type OwnSecret = Pick<CommonTls<never>, 'certificateSecret' | 'certificateFrom'>;
+
+const readOwnSecret: Read<OwnSecret> = (fields) => {
+  const from = requiredMessage(fields, 'sds_config', (source) => {
+    const isAgent = source.byName.has('api_config_source');
+    if (isAgent) requiredMessage(source, 'api_config_source', checkAgentSource);
+    else requiredMessage(source, 'path_config_source', checkOwnFile);
+    choose(source, 'resource_api_version', { V3: true });
+    return isAgent ? 'agent' : 'file';
   });
-  return requiredText(fields, 'name');
+  const certificateSecret = requiredText(fields, 'name');
+  return { certificateSecret, ...(from === 'agent' && { certificateFrom: from }) };
+};
+
+const checkOwnFile: Read<true> = (file) => {
+  if (requiredText(file, 'path') !== OWN_CERTIFICATE_FILE)
+    report(file, 'path', 'not-supported', `must be ${OWN_CERTIFICATE_FILE}`);
+  return true;
+};
+
+/** Nobody else is asked for the own key than the agent. */
+const checkAgentSource: Read<true> = (source) => {
+  choose(source, 'api_type', { DELTA_GRPC: true });
+  choose(source, 'transport_api_version', { V3: true });
+  flag(source, 'set_node_on_first_message_only');
+  const clusters = messages(source, 'grpc_services', (service) =>
+    requiredMessage(service, 'envoy_grpc', (grpc) => requiredText(grpc, 'cluster_name')),
+  );
+  if (clusters.length !== 1 || clusters[0] !== AGENT_CLUSTER)
+    report(source, 'grpc_services', 'not-supported', `must be the cluster ${AGENT_CLUSTER}`);
+  return true;
 };
 
 const readValidation: Read<Pick<CommonTls<StringMatcher>, 'validationSecret' | 'peerUris'>> = (

@@ -86,6 +86,8 @@ export interface UpstreamTls {
   readonly sni: string;
   readonly alpn: readonly string[];
   readonly certificateSecret: string;
+  /** `agent`: the agent beside the proxy serves it; absent: the proxy has it. */
+  readonly certificateFrom?: 'agent';
   readonly validationSecret: string;
   /** Exact SPIFFE ids, of which the server's must be one; never empty. An endpoint's own `identity` narrows it to one. */
   readonly peerUris: readonly string[];

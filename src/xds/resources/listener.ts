@@ -64,6 +64,8 @@ export interface DownstreamTls {
   readonly alpn: readonly string[];
   /** SDS names, by default `default` and `ROOTCA`. */
   readonly certificateSecret: string;
+  /** `agent`: the agent beside the proxy serves it; absent: the proxy has it. */
+  readonly certificateFrom?: 'agent';
   readonly validationSecret: string;
   /** A peer's URI SAN must match one of these; never empty. */
   readonly peerUris: readonly StringMatcher[];
