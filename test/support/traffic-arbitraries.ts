@@ -1,19 +1,19 @@
 // Arbitrary retry policies, hash policies, balancing and circuit breakers, in the form that decoding gives back.
 import { type Balancing, type CircuitBreakers } from '@weft/xds/resources/cluster';
+import type { HashRule } from '@weft/model/traffic/call-types';
 import { RETRY_CONDITIONS } from '@weft/model/traffic/retry-conditions';
 import type { RetryPolicy } from '@weft/xds/resources/retry';
-import type { HashPolicy } from '@weft/xds/resources/route';
 import fc from 'fast-check';
 import { durationMs, present, record, word } from './rbac-arbitraries.ts';
 
-export const hashPolicy: fc.Arbitrary<HashPolicy> = fc.oneof(
+export const hashPolicy: fc.Arbitrary<HashRule> = fc.oneof(
   record({ kind: fc.constant('header' as const), name: word }),
   record({
     kind: fc.constant('cookie' as const),
     name: word,
     path: fc.constantFrom('', '/a'),
     ttlMs: fc.option(durationMs, { nil: undefined }),
-  }).map((value) => present<HashPolicy>(value)),
+  }).map((value) => present<HashRule>(value)),
 );
 
 export const retryPolicy: fc.Arbitrary<RetryPolicy> = record({

@@ -1,29 +1,12 @@
 // What a credential is in the sidecar, and how one is read off the wire: closed where anything about it is unclear.
 import { isToken, RESERVED_FIELDS } from '@weft/model/http-fields';
+import type { Injection, InjectionScheme } from '@weft/model/credentials/types';
 import { isDnsLabel } from '@weft/model/identity';
 import { messageOf, messagesOf, textOf, textsOf } from '@weft/xds/protocol/fields';
 import type { PlainMessage } from '@weft/xds/registry';
 
 /** A way in which a credential leaves the sidecar. */
 export type Way = 'injected' | 'url' | 'files';
-
-export type InjectionScheme =
-  | {
-      readonly kind: 'header';
-      /** In lower case. */
-      readonly name: string;
-      readonly key: string;
-      readonly prefix: string;
-    }
-  | { readonly kind: 'basic'; readonly userKey: string; readonly passwordKey: string }
-  | { readonly kind: 'bearer'; readonly key: string };
-
-export interface Injection {
-  /** `HOST`, `*.SUFFIX`, each with `:PORT` or for every port; in lower case. */
-  readonly hosts: readonly string[];
-  readonly scheme: InjectionScheme;
-  readonly allowPlaintext: boolean;
-}
 
 export interface Credential {
   readonly name: string;

@@ -1,9 +1,9 @@
 // Which requests are given a credential, and that it goes nowhere else.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import type { Injection } from '@weft/model/credentials/types';
 import type { HeadEdits } from '../filters/head-edits.ts';
 import type { Forward } from '../filters/http-filters.ts';
-import type { Injection } from './credential.ts';
 import { Injections } from './injection.ts';
 import { type CredentialOf, createCredentialsRig, credentialOf, grant } from './testing/rig.ts';
 

@@ -1,7 +1,8 @@
 // Decides which credential an outbound request is given, and turns it into header lines: by where the request really goes, never by what its Host says.
+import type { Injection, InjectionScheme } from '@weft/model/credentials/types';
 import type { Forward, HttpDecision } from '../filters/http-filters.ts';
 import { HeadEdits } from '../filters/head-edits.ts';
-import type { Credential, Injection, InjectionScheme } from './credential.ts';
+import type { Credential } from './credential.ts';
 import type { CredentialMetrics } from './credential-metrics.ts';
 import type { CredentialStore } from './credential-store.ts';
 import type { HandOvers } from './hand-overs.ts';

@@ -1,6 +1,6 @@
 // What of a request chooses its endpoint: a hash as Envoy makes it, and the cookie that is set where there is none.
 import { randomBytes } from 'node:crypto';
-import type { HashPolicy } from '@weft/xds/resources/route';
+import type { HashRule } from '@weft/model/traffic/call-types';
 import type { RequestHead } from '../filters/connection-facts.ts';
 import { xxhash64 } from '../upstream/xxhash64.ts';
 
@@ -18,7 +18,7 @@ const MASK = 0xffff_ffff_ffff_ffffn;
 
 /** @param newValue of a cookie that is missing; random. */
 export function hashRequest(
-  policies: readonly HashPolicy[],
+  policies: readonly HashRule[],
   head: Pick<RequestHead, 'header'>,
   newValue: () => string = () => randomBytes(COOKIE_BYTES).toString('hex'),
 ): RequestHash {

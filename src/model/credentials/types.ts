@@ -23,7 +23,7 @@ export type InjectionScheme =
   | { readonly kind: 'bearer'; readonly key: string };
 
 export interface Injection {
-  /** Host names or `*.` and a suffix, in lower case, with `:PORT` or for each port. */
+  /** `HOST`, `*.SUFFIX`, each with `:PORT` or for every port; in lower case. */
   readonly hosts: readonly string[];
   readonly scheme: InjectionScheme;
   /** It may go to an endpoint without TLS; else such a request is refused. */

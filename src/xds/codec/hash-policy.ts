@@ -1,10 +1,10 @@
 // What of a request chooses its endpoint, on the wire.
+import type { HashRule } from '@weft/model/traffic/call-types';
 import type { PlainMessage } from '../registry.ts';
-import type { HashPolicy } from '../resources/route.ts';
 import { isSet, message, oneOf, type Read, requiredText, text } from './fields.ts';
 import { encodeDuration, nonEmpty, requiredDurationMs } from './well-known.ts';
 
-export function encodeHashPolicy(policy: HashPolicy): PlainMessage {
+export function encodeHashPolicy(policy: HashRule): PlainMessage {
   switch (policy.kind) {
     case 'header':
       return { header: { header_name: policy.name } };
@@ -18,7 +18,7 @@ export function encodeHashPolicy(policy: HashPolicy): PlainMessage {
   }
 }
 
-export const readHashPolicy: Read<HashPolicy> = (fields) => {
+export const readHashPolicy: Read<HashRule> = (fields) => {
   switch (oneOf(fields, 'policy_specifier')) {
     case 'header':
       return message(fields, 'header', (header) => ({
@@ -32,7 +32,7 @@ export const readHashPolicy: Read<HashPolicy> = (fields) => {
   }
 };
 
-const readCookie: Read<HashPolicy> = (fields) => {
+const readCookie: Read<HashRule> = (fields) => {
   const name = requiredText(fields, 'name');
   const path = text(fields, 'path');
   const ttlMs = isSet(fields, 'ttl') ? requiredDurationMs(fields, 'ttl') : undefined;

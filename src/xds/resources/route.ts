@@ -1,4 +1,5 @@
 // Where an HTTP request goes: route configurations, as Weft emits and reads them.
+import type { HashRule } from '@weft/model/traffic/call-types';
 import type { RetryPolicy } from './retry.ts';
 import { type RouteRule, type TextMatcher, UNRESOLVED_CLUSTER } from './route-rule.ts';
 
@@ -36,8 +37,11 @@ export interface Route {
   readonly connectRetries: number;
   /** Absent: nothing that may have reached an application is sent again. Present, `connectRetries` is its `retries`. */
   readonly retry?: RetryPolicy;
-  /** What of a request chooses the endpoint, where the cluster hashes. Absent: nothing does. */
-  readonly hashPolicies?: readonly HashPolicy[];
+  /**
+   * What of a request chooses the endpoint, where the cluster hashes: all that find something count, one after the other.
+   * Absent: nothing does.
+   */
+  readonly hashPolicies?: readonly HashRule[];
   /** Absent: nothing more. */
   readonly rule?: RouteRule;
 }
@@ -54,14 +58,3 @@ export function* clustersOf(configuration: RouteConfiguration): Iterable<string>
     }
   }
 }
-
-/** `envoy.config.route.v3.RouteAction.HashPolicy`; all that find something count, one after the other. */
-export type HashPolicy =
-  | { readonly kind: 'header'; readonly name: string }
-  /** `ttlMs`: the cookie is set when it is missing, for so long (0: a session); absent: it is only read. */
-  | {
-      readonly kind: 'cookie';
-      readonly name: string;
-      readonly path: string;
-      readonly ttlMs?: number;
-    };

@@ -7,7 +7,7 @@ import { type Clock, systemClock } from '@weft/model/clock';
 import { isCredentialKey, isCredentialPath } from '@weft/model/credentials/key-names';
 import { MAX_KEYS } from '@weft/model/credentials/types';
 import { errorText } from '@weft/model/error-text';
-import { startPolling } from './polling.ts';
+import { createPolledSource } from './polling.ts';
 import {
   type CredentialSource,
   MAX_CREDENTIAL_BYTES,
@@ -35,25 +35,15 @@ const VERSION_DIGITS = 16;
 export async function openFolderSource(options: FolderSourceOptions): Promise<CredentialSource> {
   const { directory, clock = systemClock, pollMs = DEFAULT_POLL_MS } = options;
   await rootOf(directory);
-  const followed = new Set<Disposable>();
-  return {
+  return createPolledSource({
     description: `folder ${directory}`,
-    follow(place, onReading) {
+    readerOf: (place) => {
       const reader = new PlaceReader(directory, place);
-      const polling = startPolling({ read: () => reader.read(), onReading, clock, pollMs });
-      followed.add(polling);
-      return {
-        [Symbol.dispose]() {
-          followed.delete(polling);
-          polling[Symbol.dispose]();
-        },
-      };
+      return () => reader.read();
     },
-    async [Symbol.asyncDispose]() {
-      for (const polling of followed) polling[Symbol.dispose]();
-      followed.clear();
-    },
-  };
+    clock,
+    pollMs,
+  });
 }
 
 async function rootOf(directory: string): Promise<string> {

@@ -1,8 +1,9 @@
 // What tests of credentials share: a store to fill, and everything that was logged and counted.
 import { Writable } from 'node:stream';
+import type { Injection } from '@weft/model/credentials/types';
 import { pino, type Logger } from 'pino';
 import { MetricsRegistry } from '../../telemetry/metrics.ts';
-import type { Credential, Injection, Way } from '../credential.ts';
+import type { Credential, Way } from '../credential.ts';
 import { createCredentialMetrics, type CredentialMetrics } from '../credential-metrics.ts';
 import { CredentialStore } from '../credential-store.ts';
 import { HandOvers } from '../hand-overs.ts';

@@ -4,7 +4,7 @@ import type { Clock } from '@weft/model/clock';
 import { isCredentialKey, isCredentialPath } from '@weft/model/credentials/key-names';
 import { MAX_KEYS } from '@weft/model/credentials/types';
 import { isPlainObject, type PlainObject } from '@weft/model/policy/reader';
-import { startPolling } from '../polling.ts';
+import { createPolledSource } from '../polling.ts';
 import { type CredentialSource, type SourceReading, whyTooLarge } from '../source.ts';
 import type { VaultAnswer } from './vault-http.ts';
 import type { VaultSession } from './vault-session.ts';
@@ -25,29 +25,20 @@ const DEFAULT_POLL_MS = 3_000;
 /** The session is ended with the source. */
 export function createVaultSource(options: VaultSourceOptions): CredentialSource {
   const { session, clock, pollMs = DEFAULT_POLL_MS, random, description } = options;
-  const followed = new Set<Disposable>();
-  return {
+  const polled = createPolledSource({
     description,
-    follow(place, onReading) {
+    readerOf: (place) => {
       const reader = new PlaceReader(options, place);
-      const polling = startPolling({
-        read: (signal) => reader.read(signal),
-        onReading,
-        clock,
-        pollMs,
-        ...(random !== undefined && { random }),
-      });
-      followed.add(polling);
-      return {
-        [Symbol.dispose]() {
-          followed.delete(polling);
-          polling[Symbol.dispose]();
-        },
-      };
+      return (signal) => reader.read(signal);
     },
+    clock,
+    pollMs,
+    random,
+  });
+  return {
+    ...polled,
     async [Symbol.asyncDispose]() {
-      for (const polling of followed) polling[Symbol.dispose]();
-      followed.clear();
+      await polled[Symbol.asyncDispose]();
       await session[Symbol.asyncDispose]();
     },
   };
