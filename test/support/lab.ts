@@ -41,6 +41,7 @@ export interface ControlPlaneSpec {
   /** `10s`; default an hour. */
   readonly svidTtl?: string;
   readonly args?: readonly string[];
+  readonly env?: Readonly<Record<string, string>>;
 }
 
 export interface Addresses {
@@ -203,7 +204,7 @@ export class Lab implements AsyncDisposable {
   /** The same ports again after a restart, so that sidecars find it. */
   spawnControlPlane(spec: ControlPlaneSpec = {}): Daemon {
     const { xds, enrolment, admin } = this.#addresses ?? {};
-    const daemon = this.spawn('control plane', [
+    const args = [
       'control-plane',
       ...flags({
         manifests: this.manifests,
@@ -214,7 +215,8 @@ export class Lab implements AsyncDisposable {
       }),
       ...(spec.svidTtl === undefined ? [] : ['--svid-ttl', spec.svidTtl]),
       ...(spec.args ?? []),
-    ]);
+    ];
+    const daemon = this.spawn('control plane', args, { ...(spec.env && { env: spec.env }) });
     this.#controlPlane = daemon;
     return daemon;
   }
