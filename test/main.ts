@@ -1,8 +1,10 @@
 // Runs the tests: all of them, or the kinds named on the command line (unit, integration, conformance, kubernetes, fuzz).
 import { spawn } from 'node:child_process';
-import { globSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { existsSync, globSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { delimiter, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { differences, readShown, withTable } from './data-planes/table.ts';
 import { buildKubelab } from './support/go-tools.ts';
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
@@ -12,6 +14,7 @@ const PATTERNS = {
     'src/**/*.test.ts',
     'test/*.test.ts',
     'test/docs/*.test.ts',
+    'test/data-planes/*.test.ts',
     'test/golden/**/*.test.ts',
     'test/bench/**/*.test.ts',
   ],
@@ -48,9 +51,42 @@ if (files.length === 0) {
   process.exit(1);
 }
 
+/** Where Go's installer puts it, for machines whose PATH does not name it. */
+const GO = '/usr/local/go/bin';
+if (existsSync(join(GO, 'go'))) {
+  process.env['PATH'] = `${process.env['PATH'] ?? ''}${delimiter}${GO}`;
+}
+
 // Before all tests, not beside them: a compiler on every core makes tests with deadlines fail.
 if (files.some((file) => file.startsWith(join('test', 'kubernetes')))) {
   await buildKubelab((line) => process.stderr.write(`${line}\n`));
+}
+
+const toldFolder = mkdtempSync(join(tmpdir(), 'weft-told-'));
+/** What tests show of data planes, and the names of those that were skipped. */
+const shownFile = join(toldFolder, 'shown.txt');
+const skippedFile = join(toldFolder, 'skipped.txt');
+writeFileSync(shownFile, '');
+
+/** docs/data-planes.md says what all tests together show: a run of some cannot tell. */
+function compareTable(): number {
+  if (named.length > 0 || filters.length > 0) return 0;
+  const file = join(root, 'docs/data-planes.md');
+  const document = readFileSync(file, 'utf8');
+  const shown = readShown(readFileSync(shownFile, 'utf8'));
+  const skipped = readFileSync(skippedFile, 'utf8').split('\n').length - 1;
+  const found = differences(document, shown);
+  if (skipped > 0) {
+    const what = `${skipped} tests were skipped, so docs/data-planes.md is not compared`;
+    process.stderr.write(`${what}${found.map((line) => `\n  ${line}`).join('')}\n`);
+    return 0;
+  }
+  if (process.env['UPDATE_GOLDEN'] === '1') {
+    writeFileSync(file, withTable(document, shown));
+    return 0;
+  }
+  for (const line of found) process.stderr.write(`docs/data-planes.md: ${line}\n`);
+  return found.length === 0 ? 0 : 1;
 }
 
 const child = spawn(
@@ -62,10 +98,15 @@ const child = spawn(
     `--test-timeout=${Math.max(...kinds.map((kind) => TIMEOUT_MS[kind]))}`,
     `--test-reporter=${process.env['WEFT_TEST_REPORTER'] ?? 'spec'}`,
     '--test-reporter-destination=stdout',
+    `--test-reporter=${fileURLToPath(new URL('support/skipped-reporter.ts', import.meta.url))}`,
+    `--test-reporter-destination=${skippedFile}`,
     ...files,
   ],
-  { cwd: root, stdio: 'inherit' },
+  { cwd: root, stdio: 'inherit', env: { ...process.env, WEFT_SHOWN_FILE: shownFile } },
 );
 child.on('exit', (code, signal) => {
-  process.exitCode = signal === null ? (code ?? 1) : 1;
+  const outcome = signal === null ? (code ?? 1) : 1;
+  // What failed shows nothing: the table of such a run would be wrong.
+  process.exitCode = outcome === 0 ? compareTable() : outcome;
+  rmSync(toldFolder, { recursive: true, force: true });
 });

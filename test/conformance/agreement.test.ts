@@ -17,6 +17,7 @@ import { type ConformanceMesh, openConformanceMesh } from '../support/conformanc
 import { runOnSidecars } from '../support/conformance-sidecar.ts';
 import { findEnvoy } from '../support/envoy.ts';
 import { runRedirected, whyNoRedirect } from '../support/redirected-process.ts';
+import { shown } from '../support/shown.ts';
 
 const PLACES = ['evaluator', 'sidecars', 'Envoy, delta', 'Envoy, sotw'] as const;
 type Place = (typeof PLACES)[number];
@@ -44,7 +45,15 @@ const runnable = ({ cases }: WireGroup): number =>
 const NETWORK = `127.${192 + ((process.pid >> 8) & 31)}.${process.pid & 255}`;
 
 describe('recorded decisions in three places', { skip: corpusSkip }, () => {
-  after(printTable);
+  after(() => {
+    printTable();
+    const agrees = (place: Place): boolean => {
+      const { agree = 0, differ = 0 } = tally.get(place) ?? {};
+      return agree > 0 && differ === 0;
+    };
+    if (agrees('sidecars')) shown('weft', 'rules-agree');
+    if (agrees('Envoy, delta') && agrees('Envoy, sotw')) shown('envoy', 'rules-agree');
+  });
 
   test('the evaluator decides all of them as recorded', () => {
     const differing: string[] = [];

@@ -12,6 +12,7 @@ import { GrpcClient, startGrpcApp } from '../support/lab-grpc.ts';
 import { podYaml, serviceYaml } from '../support/lab-manifests.ts';
 import { eventually } from '../support/lab-wait.ts';
 import { type Lab, type LabSidecar, listOf, startLab } from '../support/lab.ts';
+import { shown } from '../support/shown.ts';
 
 let lab: Lab;
 before(async () => {
@@ -76,6 +77,7 @@ test('requests are spread over all endpoints, and the one that is busy gets fewe
   assert.equal(one.requests.length, before, 'two has less to do all the time');
   one.release();
   for (const raw of held) raw[Symbol.dispose]();
+  shown('weft', 'balances');
 });
 
 test('an endpoint at which nobody listens costs no request: another is tried, and it is ejected', async () => {
@@ -216,6 +218,7 @@ test('an address that another workload has taken over is never spoken to as the 
   const { status } = await call(via, '/');
   assert.equal(status, 503);
   assert.deepEqual(impostor.requests, []);
+  shown('weft', 'exact-identity');
 });
 
 test('a service without endpoints is told as such at once', async () => {

@@ -5,6 +5,7 @@ import { call, connectRaw, startHttpApp } from '../support/lab-clients.ts';
 import { policyYaml } from '../support/lab-manifests.ts';
 import { eventually } from '../support/lab-wait.ts';
 import { startLab } from '../support/lab.ts';
+import { shown } from '../support/shown.ts';
 
 const closed = (path: string): string =>
   policyYaml({
@@ -51,6 +52,7 @@ test('after SIGKILL of the control plane calls go on, policies hold, and edits m
   assert.equal((await call(via, '/a')).status, 200);
   app.release();
   await open.reads('released');
+  shown('weft', 'without-control-plane');
 });
 
 test('a control plane that stops cleanly ends in time with its sidecars connected', async () => {

@@ -14,6 +14,7 @@ import { type GrpcApp, GrpcClient, nextText, startGrpcApp, statusOf } from '../s
 import { modeYaml } from '../support/lab-manifests.ts';
 import { eventually } from '../support/lab-wait.ts';
 import { type Lab, type LabSidecar, type SidecarSpec, startLab } from '../support/lab.ts';
+import { shown } from '../support/shown.ts';
 
 let lab: Lab;
 let pods = 0;
@@ -60,6 +61,7 @@ test('SIGTERM: unready at once, the request in flight ends well, idle connection
   await busy.reads(' released');
   await busy.closed();
   assert.equal((await sidecar.daemon.exit()).code, 0);
+  shown('weft', 'drains');
 });
 
 test('an answer that begins while draining says Connection: close', async () => {

@@ -6,6 +6,7 @@ import { call, echoed, startHttpApp } from '../support/lab-clients.ts';
 import { eventually } from '../support/lab-wait.ts';
 import { type Lab, listOf, startLab } from '../support/lab.ts';
 import { connectionsTo } from '../support/open-connections.ts';
+import { shown } from '../support/shown.ts';
 
 const NOT_ACCEPTED = /the join token is not accepted: it may be wrong, used or expired/;
 
@@ -33,6 +34,7 @@ test('a workload enrols with its token and is called over mutual TLS', async () 
   assert.match(String(seen.headers['x-forwarded-client-cert']), /sa\/client/);
   const port = Number(lab.addresses.xds.slice(lab.addresses.xds.lastIndexOf(':') + 1));
   assert.equal(connectionsTo(client.daemon.pid, port), 1, 'all its streams are on one connection');
+  shown('weft', 'enrols');
 });
 
 test('a token that is wrong, used, expired or missing ends the sidecar with status 1 and the reason', async () => {

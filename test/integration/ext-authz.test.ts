@@ -7,6 +7,7 @@ import { startGrpcAuthorizer, startHttpAuthorizer } from '../support/lab-authori
 import { policyYaml } from '../support/lab-manifests.ts';
 import { eventually } from '../support/lab-wait.ts';
 import { type Lab, type LabSidecar, startLab } from '../support/lab.ts';
+import { shown } from '../support/shown.ts';
 
 const HOST = 'authz.shop.svc.cluster.local';
 const CLIENT = 'spiffe://cluster.local/ns/shop/sa/client';
@@ -160,6 +161,7 @@ test('an authorizer over gRPC is told the whole head and who calls, and may chan
   const refused = await call(via, '/asked/b', { method: 'POST' });
   assert.deepEqual([refused.status, refused.body], [402, 'pay']);
   assert.equal(refused.headers['x-why'], 'no token');
+  shown('weft', 'ext-authz');
 });
 
 test('without an answer a request is refused, or let through where failOpen says so, and the log says which', async () => {

@@ -6,6 +6,7 @@ import { type GrpcApp, GrpcClient, nextText, startGrpcApp, statusOf } from '../s
 import { policyYaml } from '../support/lab-manifests.ts';
 import { eventually } from '../support/lab-wait.ts';
 import { type Lab, type LabSidecar, startLab } from '../support/lab.ts';
+import { shown } from '../support/shown.ts';
 
 let lab: Lab;
 let app: GrpcApp;
@@ -39,6 +40,7 @@ test('unary: answer and trailers, binary ones too', async () => {
   assert.equal(text, 'app hello');
   assert.deepEqual(trailers.get('x-count'), ['1']);
   assert.deepEqual(trailers.get('x-bytes-bin'), [Buffer.from([0, 255, 1])]);
+  shown('weft', 'http2-called', 'http2-calls', 'grpc-called', 'grpc-calls');
 });
 
 test('an error keeps its code, its words and its trailers', async () => {

@@ -9,6 +9,7 @@ import { GrpcClient, startGrpcApp } from '../support/lab-grpc.ts';
 import { policyYaml } from '../support/lab-manifests.ts';
 import { eventually } from '../support/lab-wait.ts';
 import { type Lab, type LabSidecar, listOf, startLab } from '../support/lab.ts';
+import { shown } from '../support/shown.ts';
 import { createTestKey, jwksOf, seconds, signToken, type TestKey } from '../support/tokens.ts';
 
 const ISSUER = 'https://issuer.test';
@@ -107,6 +108,7 @@ test('a good token says who a request is from, a bad one is 401, none is nobody;
   for (const token of [good, forged]) {
     assert.ok(!web.daemon.stdout.includes(token.slice(-40)), 'no token is logged');
   }
+  shown('weft', 'jwt');
 });
 
 test('gRPC: a bad token is UNAUTHENTICATED, a good one passes, many at once', async () => {

@@ -5,6 +5,7 @@ import { call, connectRaw, failureOf, startHttpApp } from '../support/lab-client
 import { modeYaml } from '../support/lab-manifests.ts';
 import { eventually } from '../support/lab-wait.ts';
 import { startLab } from '../support/lab.ts';
+import { shown } from '../support/shown.ts';
 
 const SERVICE = [{ name: 'http', port: 80, targetPort: 8080 }];
 
@@ -41,6 +42,7 @@ test('STRICT refuses plaintext, PERMISSIVE takes both, DISABLE takes plaintext; 
     assert.equal(await plain(), expectedPlain, `it stays so under ${mode}`);
   }
   await web.access((line) => line['reasonCode'] === 'plaintext-refused', 'the refusal');
+  shown('weft', 'permissive');
 });
 
 test('a workload without any PeerAuthentication is PERMISSIVE', async () => {

@@ -5,6 +5,7 @@ import { call, startHttpApp } from '../support/lab-clients.ts';
 import { eventually } from '../support/lab-wait.ts';
 import { policyYaml } from '../support/lab-manifests.ts';
 import { startLab, type Lab } from '../support/lab.ts';
+import { shown } from '../support/shown.ts';
 
 async function openWeb(
   lab: Lab,
@@ -70,6 +71,7 @@ test('the preset of an application normalises as it does, so that no spelling ge
   }
   assert.equal((await call(via, '/x//y')).status, 200);
   assert.deepEqual(app.requests, ['GET /x/y'], 'forwarded as it was matched');
+  shown('weft', 'paths');
 });
 
 test("a Pod's own mode holds before the mesh's, and a mesh that refuses is not taken back", async () => {

@@ -12,6 +12,7 @@ import {
 import { policyYaml } from '../support/lab-manifests.ts';
 import { eventually } from '../support/lab-wait.ts';
 import { type Lab, type LabSidecar, listOf, startLab } from '../support/lab.ts';
+import { shown } from '../support/shown.ts';
 
 interface Shop {
   readonly web: LabSidecar;
@@ -73,6 +74,7 @@ test('an edit of a policy is enforced, is shown as enforced, and its refusals na
   });
   assert.deepEqual(listOf(await lab.ask('/v1/policies'), 'policies'), []);
   assert.ok(!app.requests.includes('GET /closed') || app.requests.indexOf('GET /closed') > 1);
+  shown('weft', 'rules-http', 'access-log', 'status');
 });
 
 test('requests and connections that a new policy forbids are cut within a second, others stay', async () => {
@@ -156,6 +158,7 @@ test('an open TCP connection is cut when a policy shuts its client out, that of 
   using again = await connectRaw(client.via('web.shop:7000'));
   await again.closed();
   assert.equal(again.text, '');
+  shown('weft', 'rules-tcp');
 });
 
 test('a mistake in a policy leaves its last good version in force, and says so', async () => {

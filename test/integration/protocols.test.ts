@@ -8,6 +8,7 @@ import { call, connectRaw, failureOf, splitAddress } from '../support/lab-client
 import { type AwkwardApp, startAwkwardApp, writeBytes } from '../support/lab-http-apps.ts';
 import { eventually } from '../support/lab-wait.ts';
 import { type Lab, type LabSidecar, startLab } from '../support/lab.ts';
+import { shown } from '../support/shown.ts';
 
 const MIB = 1_048_576;
 let lab: Lab;
@@ -48,6 +49,7 @@ test('one connection carries request after request, and the application sees few
   }
   assert.equal(agent.opened, 1);
   assert.ok(app.connections - before <= 1, 'and so do its sidecars');
+  shown('weft', 'http1-called', 'http1-calls', 'calls-weft');
 });
 
 class KeptAlive extends http.Agent implements Disposable {
@@ -270,6 +272,7 @@ test('headers of the mesh that a client forges never reach the application, true
   assert.equal(headers['x-weft-peer'], undefined);
   assert.doesNotMatch(headers['x-forwarded-for'] ?? '', /6\.6\.6\.6/);
   assert.equal(headers['x-request-id'], 'mine-1');
+  shown('weft', 'xfcc');
 });
 
 test('smuggling forms are refused by the first sidecar', async () => {

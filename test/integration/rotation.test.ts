@@ -9,6 +9,7 @@ import { runWeft } from '../support/lab-daemon.ts';
 import { modeYaml } from '../support/lab-manifests.ts';
 import { eventually } from '../support/lab-wait.ts';
 import { type LabSidecar, listOf, startLab } from '../support/lab.ts';
+import { shown } from '../support/shown.ts';
 
 const SERVICE = [{ name: 'http', port: 80, targetPort: 8080 }];
 
@@ -93,6 +94,7 @@ test('certificates of ten seconds are renewed before half their life with no fai
     what: 'enrolling again with a new token',
     withinMs: 20_000,
   });
+  shown('weft', 'leaf-rotation');
 });
 
 test('`weft ca rotate` replaces the root while calls and an open TCP connection go on', async () => {
@@ -138,4 +140,5 @@ test('`weft ca rotate` replaces the root while calls and an open TCP connection 
     );
   }
   await lab.startSidecar({ pod: 'late-0' });
+  shown('weft', 'root-rotation');
 });

@@ -18,6 +18,7 @@ import { type GrpcApp, GrpcClient, startGrpcApp } from '../support/lab-grpc.ts';
 import { writeBytes } from '../support/lab-http-apps.ts';
 import { eventually } from '../support/lab-wait.ts';
 import { type Lab, type LabSidecar, startLab } from '../support/lab.ts';
+import { shown } from '../support/shown.ts';
 
 let lab: Lab;
 let client: LabSidecar;
@@ -175,6 +176,7 @@ test('32 MiB come back as they were sent, by a client that reads and writes at i
   socket.end();
   await once(socket, 'close', { signal: AbortSignal.timeout(20_000) });
   assert.equal(received, bytes);
+  shown('weft', 'tcp-called', 'tcp-calls');
 });
 
 test('a server that speaks first is heard at once where its port is known for it', async () => {
@@ -222,6 +224,7 @@ test('the application’s own TLS passes through: its certificate, its names, it
   socket.destroy();
   const line = await server.access((entry) => entry['destinationPort'] === 8443, 'the connection');
   assert.equal(line['source'], 'spiffe://cluster.local/ns/shop/sa/client', 'inside the mesh’s own');
+  shown('weft', 'passthrough');
 });
 
 test('a port of unknown protocol carries HTTP/1.1 and gRPC as what they are', async () => {

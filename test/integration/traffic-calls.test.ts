@@ -6,6 +6,7 @@ import { after, before, test } from 'node:test';
 import { call, type HttpApp, startHttpApp } from '../support/lab-clients.ts';
 import { eventually } from '../support/lab-wait.ts';
 import { type Lab, listOf, type LabSidecar, startLab } from '../support/lab.ts';
+import { shown } from '../support/shown.ts';
 
 let lab: Lab;
 before(async () => {
@@ -83,6 +84,7 @@ test('retries: a GET that fails is sent again and a POST is not, until the polic
   await eventually(async () => (await call(via, `/${Math.random()}`)).status === 503, {
     what: 'no retry',
   });
+  shown('weft', 'retries');
 });
 
 test('limits: requests beyond them are answered with 503 by the caller’s own sidecar, and counted', async () => {
@@ -194,4 +196,5 @@ test('a time limit of whole requests is kept by the caller’s sidecar', async (
   const { status, body } = await call(via, '/x');
   assert.equal(status, 504);
   assert.match(body, /timeout/);
+  shown('weft', 'timeouts');
 });
