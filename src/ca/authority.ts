@@ -10,6 +10,7 @@ import {
   MAX_SVID_TTL_MS,
 } from './authority-options.ts';
 import { type AuditEntry, AuditLedger } from './audit.ts';
+import { BundlePublication } from './bundle-publication.ts';
 import { createGeneration } from './generation.ts';
 import { createGrace, type Grace } from './grace.ts';
 import {
@@ -97,6 +98,7 @@ export class Authority implements AsyncDisposable {
   readonly #kept: KeptState;
   readonly #upkeep: IssuingUpkeep;
   readonly tokens: TokenAuthority;
+  readonly publication: BundlePublication;
   #waitsFor: readonly string[] = [];
 
   /** Use `openAuthority`. */
@@ -134,6 +136,8 @@ export class Authority implements AsyncDisposable {
       ...(heldBack && { heldBack }),
       audit: (entry) => this.audit(entry),
     });
+    const { tokens } = this;
+    this.publication = new BundlePublication({ kept: this.#kept, tokens, clock: this.#clock });
   }
 
   /**

@@ -1,7 +1,7 @@
 // Writes the CA's state as text and reads it back: every field checked, and a checksum over all of them.
 import { createHash } from 'node:crypto';
 import type { RotationState } from '../rotation.ts';
-import type { CaState, Generation, TokenKey } from './store.ts';
+import type { CaState, Generation, Publication, TokenKey } from './store.ts';
 
 const FORMAT = 'weft-ca';
 const VERSION = 1;
@@ -33,6 +33,7 @@ export function encodeState(state: CaState): string {
         createdAtMs,
       })),
     }),
+    ...(state.publication && { publication: state.publication }),
   });
   return `${JSON.stringify({ format: FORMAT, version: VERSION, sha256: digestOf(content), content })}\n`;
 }
@@ -75,8 +76,25 @@ export function decodeState(text: string): StateReading {
     return refused('its content is not what this program writes');
   }
   if (tokenKeys === undefined) return refused('its keys for tokens are damaged');
+  const publication = readPublication(inner?.['publication']);
+  if (publication === 'damaged') return refused('its publication is damaged');
   const state = { trustDomain, generations, rotation };
-  return { ok: true, state: { ...state, ...(tokenKeys.length > 0 && { tokenKeys }) } };
+  return {
+    ok: true,
+    state: {
+      ...state,
+      ...(tokenKeys.length > 0 && { tokenKeys }),
+      ...(publication && { publication }),
+    },
+  };
+}
+
+function readPublication(value: unknown): Publication | 'damaged' | undefined {
+  if (value === undefined) return undefined;
+  const { sequence, publishedAtMs, digest } = isFields(value) ? value : {};
+  if (typeof sequence !== 'number' || !Number.isSafeInteger(sequence)) return 'damaged';
+  if (typeof publishedAtMs !== 'number' || typeof digest !== 'string') return 'damaged';
+  return { sequence, publishedAtMs, digest };
 }
 
 /** @returns none where there are none. */

@@ -27,12 +27,22 @@ export interface TokenKey {
   readonly createdAtMs: number;
 }
 
+/** The number under which keys were published last. */
+export interface Publication {
+  readonly sequence: number;
+  readonly publishedAtMs: number;
+  /** Of the keys. */
+  readonly digest: string;
+}
+
 export interface CaState {
   readonly trustDomain: string;
   readonly generations: readonly Generation[];
   readonly rotation: RotationState;
   /** Oldest first; absent as long as nobody has asked for a token. */
   readonly tokenKeys?: readonly TokenKey[];
+  /** Absent: nothing was ever published. */
+  readonly publication?: Publication;
 }
 
 export type SaveResult =
