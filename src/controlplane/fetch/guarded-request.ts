@@ -2,6 +2,7 @@
 import { lookup } from 'node:dns/promises';
 import http from 'node:http';
 import https from 'node:https';
+import { isIP } from 'node:net';
 import type { HttpUri } from '@weft/model/http-uri';
 
 export type Resolve = (host: string) => Promise<readonly string[]>;
@@ -17,6 +18,11 @@ export interface GuardedOptions {
   readonly resolve?: Resolve;
   /** Further roots for https, PEM; default: Node's own. */
   readonly ca?: string;
+  /**
+   * Looks at the certificate (DER) of who answers, in place of its name.
+   * @returns why it is not the one that is meant
+   */
+  readonly whyNot?: (certificate: Buffer) => string | undefined;
 }
 
 export type GuardedAnswer =
@@ -99,7 +105,13 @@ function call(uri: HttpUri, address: string, options: GuardedOptions): Promise<G
     },
   };
   /** The certificate is checked for the name, though the address is called. */
-  const tls = { servername: host, ...(options.ca !== undefined && { ca: options.ca }) };
+  const { ca, whyNot } = options;
+  const tls = {
+    /** No address is named by SNI; the certificate is still checked for it. */
+    servername: isIP(host) === 0 ? host : '',
+    ...(ca !== undefined && { ca }),
+    ...(whyNot && { checkServerIdentity: judgedBy(whyNot) }),
+  };
   const request = isTls ? https.request({ ...common, ...tls }) : http.request(common);
   request.on('error', reject);
   request.on('response', (response) => {
@@ -110,6 +122,15 @@ function call(uri: HttpUri, address: string, options: GuardedOptions): Promise<G
   request.end();
   return promise;
 }
+
+class NotTheOne extends Error {}
+
+const judgedBy =
+  (whyNot: (certificate: Buffer) => string | undefined) =>
+  (_host: string, { raw }: { readonly raw: Buffer }): Error | undefined => {
+    const reason = whyNot(raw);
+    return reason === undefined ? undefined : new NotTheOne(reason);
+  };
 
 async function readAnswer(
   response: http.IncomingMessage,
@@ -136,6 +157,7 @@ async function readAnswer(
 /** Names of failures, not their texts: those may repeat what was answered. */
 function reasonOf(error: unknown): string {
   if (!(error instanceof Error)) return 'unknown';
+  if (error instanceof NotTheOne) return error.message;
   if (error.name === 'TimeoutError' || error.name === 'AbortError') return 'it takes too long';
   return 'code' in error && typeof error.code === 'string' ? error.code : error.name;
 }
