@@ -14,10 +14,8 @@ import type {
 } from '@weft/xds/resources/listener';
 import type { DnsDiscovery, OriginatedTls } from '@weft/xds/resources/egress';
 import type { Route, RouteConfiguration } from '@weft/xds/resources/route';
-import type { Secret } from '@weft/xds/resources/secret';
 import { type ExtAuthz, extAuthzPrefix, type HttpAuthorizer } from '@weft/xds/resources/ext-authz';
 import { DRY_RUN_PREFIXES, type ShadowRules } from '@weft/xds/resources/shadow-rules';
-import { SecretText } from '@weft/model/secret-text';
 import fc from 'fast-check';
 import {
   balancing,
@@ -26,6 +24,7 @@ import {
   locality,
   retryPolicy,
 } from './traffic-arbitraries.ts';
+import { secret } from './secret-arbitraries.ts';
 import { terminationTls } from './termination-arbitraries.ts';
 import {
   address,
@@ -358,18 +357,6 @@ export const endpoints: fc.Arbitrary<ClusterLoadAssignment> = record({
       }),
     ),
 });
-
-const pem = (label: string): fc.Arbitrary<string> =>
-  fc.base64String().map((body) => `-----BEGIN ${label}-----\n${body}\n-----END ${label}-----\n`);
-
-export const secret: fc.Arbitrary<Secret> = fc.oneof(
-  record({ name: word, trustedCaPem: pem('CERTIFICATE') }),
-  record({
-    name: word.map((name) => `tls/${name}`),
-    certificatePem: pem('CERTIFICATE'),
-    keyPem: pem('PRIVATE KEY').map((text) => new SecretText(text)),
-  }),
-);
 
 export const RESOURCES: { readonly [K in ResourceKind]: fc.Arbitrary<ResourceByKind[K]> } = {
   cluster,

@@ -21,6 +21,7 @@ import {
   requiredText,
   text,
 } from './fields.ts';
+import { encodeTrustDomains, readTrustDomains } from './trust-domains.ts';
 
 const PEM_CERTIFICATE = '-----BEGIN CERTIFICATE-----';
 const PEM_CRL = '-----BEGIN X509 CRL-----';
@@ -51,7 +52,14 @@ export function encodeSecret(secret: Secret): PlainMessage {
   if (!trustedCaPem.includes(PEM_CERTIFICATE))
     throw new TypeError(`Cannot encode secret ${name}: it holds no certificate`);
   const crl = crlPem === undefined ? undefined : { inline_string: crlPem };
-  return { name, validation_context: { trusted_ca: { inline_string: trustedCaPem }, crl } };
+  const { byTrustDomain } = secret;
+  if (byTrustDomain !== undefined && name !== BUNDLE_SECRET)
+    throw new TypeError(
+      `Cannot encode secret ${name}: it is not the mesh's, and has trust domains`,
+    );
+  const trusted_ca = { inline_string: trustedCaPem };
+  const custom_validator_config = byTrustDomain && encodeTrustDomains(byTrustDomain);
+  return { name, validation_context: { trusted_ca, crl, custom_validator_config } };
 }
 
 export const readSecret: Read<Secret> = (fields) => {
@@ -68,8 +76,21 @@ function readAuthorities(fields: Fields, name: string): TrustSecret | undefined 
   const trustedCaPem = pemOf(fields, 'trusted_ca', PEM_CERTIFICATE);
   const hasCrl = isSet(fields, 'crl');
   const crlPem = message(fields, 'crl', (source) => readPem(source, PEM_CRL));
+  const validator = 'custom_validator_config';
+  const hasDomains = name === BUNDLE_SECRET && isSet(fields, validator);
+  const byTrustDomain = hasDomains
+    ? message(fields, validator, (config) =>
+        readTrustDomains(config, (source) => readPem(source, PEM_CERTIFICATE)),
+      )
+    : undefined;
   if (trustedCaPem === undefined || (hasCrl && crlPem === undefined)) return undefined;
-  return { name, trustedCaPem, ...(crlPem !== undefined && { crlPem }) };
+  if (hasDomains && byTrustDomain === undefined) return undefined;
+  return {
+    name,
+    trustedCaPem,
+    ...(crlPem !== undefined && { crlPem }),
+    ...(byTrustDomain && { byTrustDomain }),
+  };
 }
 
 function readKeyPair(fields: Fields, name: string): CertificateSecret | undefined {
