@@ -4,6 +4,7 @@ import { createHash, randomBytes, timingSafeEqual } from 'node:crypto';
 import { join } from 'node:path';
 import { type Clock, systemClock } from '@weft/model/clock';
 import { isDnsLabel, isDnsSubdomain } from '@weft/model/identity';
+import { parseJsonObject } from '@weft/model/parse-json-object';
 import type { WorkloadName } from './issuance.ts';
 import {
   type DiskCalls,
@@ -205,16 +206,7 @@ function isBase64Url(text: string): boolean {
 }
 
 function readKept(text: string): Kept | undefined {
-  let value: unknown;
-  try {
-    value = JSON.parse(text);
-  } catch (error) {
-    if (error instanceof SyntaxError) return undefined;
-    throw error;
-  }
-  if (typeof value !== 'object' || value === null) return undefined;
-  const fields: { readonly [field: string]: unknown } = { ...value };
-  const { namespace, serviceAccount, secretSha256, expiresAtMs } = fields;
+  const { namespace, serviceAccount, secretSha256, expiresAtMs } = parseJsonObject(text) ?? {};
   if (typeof namespace !== 'string' || typeof serviceAccount !== 'string') return undefined;
   if (typeof secretSha256 !== 'string' || typeof expiresAtMs !== 'number') return undefined;
   const hash = Buffer.from(secretSha256, 'hex');

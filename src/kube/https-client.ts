@@ -2,6 +2,7 @@
 import type { IncomingMessage } from 'node:http';
 import { request as httpsRequest } from 'node:https';
 import { errorText } from '@weft/model/error-text';
+import { parseJsonObject } from '@weft/model/parse-json-object';
 import { isPlainObject } from '@weft/model/policy/reader';
 import type { Connection } from './connect.ts';
 import {
@@ -108,16 +109,6 @@ async function readAll(answer: IncomingMessage): Promise<Buffer> {
   return Buffer.concat(chunks, sizeBytes);
 }
 
-function parse(bytes: Buffer): KubeObject | undefined {
-  try {
-    const value: unknown = JSON.parse(bytes.toString('utf8'));
-    return isPlainObject(value) ? value : undefined;
-  } catch (error) {
-    if (error instanceof SyntaxError) return undefined;
-    throw error;
-  }
-}
-
 /** Sends, and gives the answer's head; its body is the caller's to read. */
 async function open(connection: Connection, send: Send): Promise<IncomingMessage> {
   const options = await connection.requestOptions(send.use);
@@ -154,7 +145,7 @@ async function ask(
   try {
     const answer = await open(connection, { ...send, silenceMs: REQUEST_TIMEOUT_MS });
     const code = answer.statusCode ?? 0;
-    const object = parse(await readAll(answer));
+    const object = parseJsonObject((await readAll(answer)).toString('utf8'));
     if (code >= 300) {
       return refused(describe, code, object ?? {}, answer.headers['retry-after']);
     }
@@ -192,7 +183,7 @@ const EVENT_KINDS: ReadonlyMap<unknown, 'added' | 'modified' | 'deleted'> = new 
 ]);
 
 function eventOf(line: Buffer, describe: Describe): WatchEvent | KubeFailure {
-  const event = parse(line);
+  const event = parseJsonObject(line.toString('utf8'));
   const object = event?.['object'];
   if (event === undefined || !isPlainObject(object)) {
     return malformed(describe, 200, 'a watch event is no JSON object');
@@ -330,7 +321,7 @@ async function watch(
     });
     const code = answer.statusCode ?? 0;
     if (code !== 200) {
-      const status = parse(await readAll(answer)) ?? {};
+      const status = parseJsonObject((await readAll(answer)).toString('utf8')) ?? {};
       return refused(describe, code, status, answer.headers['retry-after']);
     }
     onOpen?.();

@@ -3,6 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
+import { parseJsonObject } from '@weft/model/parse-json-object';
 import { type DiskCalls, errorCode, removeIfThere, replaceFile } from './atomic-file.ts';
 
 interface Owner {
@@ -91,16 +92,7 @@ function refuseLiving(path: string, owner: Owner | undefined, mine: Owner): void
 }
 
 function readOwner(text: string): Owner | undefined {
-  let owner: unknown;
-  try {
-    owner = JSON.parse(text);
-  } catch (error) {
-    if (error instanceof SyntaxError) return undefined;
-    throw error;
-  }
-  if (typeof owner !== 'object' || owner === null) return undefined;
-  if (!('host' in owner) || !('pid' in owner) || !('started' in owner)) return undefined;
-  const { host, pid, started } = owner;
+  const { host, pid, started } = parseJsonObject(text) ?? {};
   if (typeof host !== 'string' || typeof pid !== 'number' || typeof started !== 'string') {
     return undefined;
   }

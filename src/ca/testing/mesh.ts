@@ -7,6 +7,7 @@ import {
   Client,
   type ClientDuplexStream,
   credentials,
+  type MethodDefinition,
   Server,
   type ServiceError,
 } from '@grpc/grpc-js';
@@ -115,12 +116,21 @@ export async function enrol(
   );
   const { Enrol } = methods;
   if (Enrol === undefined) throw new TypeError('Cannot enrol: no such method');
+  return askOnce(client, Enrol, request);
+}
+
+/** The client is closed with its answer. @throws ServiceError */
+async function askOnce(
+  client: Client,
+  method: MethodDefinition<object, object>,
+  request: PlainMessage,
+): Promise<PlainMessage> {
   try {
     return await new Promise((resolve, reject) => {
       client.makeUnaryRequest(
-        Enrol.path,
-        Enrol.requestSerialize,
-        Enrol.responseDeserialize,
+        method.path,
+        method.requestSerialize,
+        method.responseDeserialize,
         request,
         { deadline: Date.now() + DEADLINE_MS },
         (error, response) => (error === null ? resolve({ ...response }) : reject(error)),
@@ -165,20 +175,7 @@ export async function askMutual(
   );
   const method = methods[name];
   if (method === undefined) throw new TypeError(`Cannot ask: no method ${name}`);
-  try {
-    return await new Promise((resolve, reject) => {
-      client.makeUnaryRequest(
-        method.path,
-        method.requestSerialize,
-        method.responseDeserialize,
-        request,
-        { deadline: Date.now() + DEADLINE_MS },
-        (error, response) => (error === null ? resolve({ ...response }) : reject(error)),
-      );
-    });
-  } finally {
-    client.close();
-  }
+  return askOnce(client, method, request);
 }
 
 export interface TestStream extends Disposable {

@@ -1,5 +1,6 @@
 // Reads what a transparency log answered when a signature was entered, as cosign keeps it beside the signature.
 import type { TransparencyLogEntry } from '@sigstore/bundle';
+import { parseJsonObject } from '@weft/model/parse-json-object';
 import { isPlainObject, type PlainObject } from '@weft/model/policy/reader';
 
 /** The promise to enter it, and what was promised. @returns `undefined` when it is none. */
@@ -10,6 +11,7 @@ export function readLogEntry(kept: PlainObject | undefined): TransparencyLogEntr
   if (typeof body !== 'string' || typeof promise !== 'string' || typeof logID !== 'string') {
     return undefined;
   }
+  if (!isWritten(integratedTime) || !isWritten(logIndex)) return undefined;
   const canonicalizedBody = Buffer.from(body, 'base64');
   const kindVersion = kindOf(canonicalizedBody);
   return (
@@ -25,12 +27,12 @@ export function readLogEntry(kept: PlainObject | undefined): TransparencyLogEntr
   );
 }
 
+const isWritten = (value: unknown): value is number | string =>
+  typeof value === 'number' || typeof value === 'string';
+
 function kindOf(body: Buffer): { readonly kind: string; readonly version: string } | undefined {
-  try {
-    const value: unknown = JSON.parse(body.toString('utf8'));
-    if (!isPlainObject(value)) return undefined;
-    return { kind: String(value['kind']), version: String(value['apiVersion']) };
-  } catch {
-    return undefined;
-  }
+  const { kind, apiVersion } = parseJsonObject(body.toString('utf8')) ?? {};
+  return typeof kind === 'string' && typeof apiVersion === 'string'
+    ? { kind, version: apiVersion }
+    : undefined;
 }

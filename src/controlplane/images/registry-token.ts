@@ -1,6 +1,6 @@
 // Reads how a registry wants to be logged in to, and the tokens that it gives (the distribution specification's token flow).
 import { type HttpUri, parseHttpUri } from '@weft/model/http-uri';
-import { isPlainObject } from '@weft/model/policy/reader';
+import { parseJsonObject } from '@weft/model/parse-json-object';
 
 export interface Challenge {
   readonly realm: HttpUri;
@@ -50,14 +50,8 @@ function readFields(text: string): ReadonlyMap<string, string> {
 }
 
 export function readToken(body: Buffer): string | undefined {
-  let value: unknown;
-  try {
-    value = JSON.parse(body.toString('utf8'));
-  } catch {
-    return undefined;
-  }
-  if (!isPlainObject(value)) return undefined;
-  const token = value['token'] ?? value['access_token'];
+  const value = parseJsonObject(body.toString('utf8'));
+  const token = value?.['token'] ?? value?.['access_token'];
   const isToken =
     typeof token === 'string' && token.length <= MAX_TOKEN && token !== '' && isVisible(token);
   return isToken ? token : undefined;

@@ -12,6 +12,7 @@ import {
   parseImageReference,
 } from '@weft/model/admission/image-reference';
 import type { WorkloadPolicy } from '@weft/model/admission/types';
+import { parseJsonObject } from '@weft/model/parse-json-object';
 import { isPlainObject, type PlainObject } from '@weft/model/policy/reader';
 import type { Registry } from './registry.ts';
 
@@ -164,14 +165,8 @@ function isAsking(
 }
 
 /** Of the first schema the digest is not that of the bytes, and no runtime of today pulls it. */
-function isManifest(bytes: Buffer): boolean {
-  try {
-    const value: unknown = JSON.parse(bytes.toString('utf8'));
-    return isPlainObject(value) && value['schemaVersion'] === 2;
-  } catch {
-    return false;
-  }
-}
+const isManifest = (bytes: Buffer): boolean =>
+  parseJsonObject(bytes.toString('utf8'))?.['schemaVersion'] === 2;
 
 /** Whether it is what `text` was resolved to once. */
 const isResolved = (old: string | undefined, text: string): boolean =>

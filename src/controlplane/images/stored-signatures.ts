@@ -1,6 +1,7 @@
 // Finds the signatures of an image in its registry: those that cosign keeps under a tag, and bundles that refer to it.
 import type { Bundle } from '@sigstore/bundle';
 import { isSha256 } from '@weft/model/admission/image-reference';
+import { parseJsonObject } from '@weft/model/parse-json-object';
 import { isPlainObject, type PlainObject } from '@weft/model/policy/reader';
 import { readLogEntry } from './log-entry.ts';
 import type { Place, Read, Registry } from './registry.ts';
@@ -87,7 +88,7 @@ async function findAttached(
 
 /** @returns `undefined` for what is no envelope with one signature. */
 async function bundleOf(bytes: Buffer, annotations: PlainObject): Promise<Bundle | undefined> {
-  const { payload, payloadType, signatures } = parsed(bytes.toString('utf8')) ?? {};
+  const { payload, payloadType, signatures } = parseJsonObject(bytes.toString('utf8')) ?? {};
   const [only, ...more]: readonly unknown[] = Array.isArray(signatures) ? signatures : [];
   const signature = isPlainObject(only) ? textIn(only, 'sig') : undefined;
   const isWhole = typeof payload === 'string' && typeof payloadType === 'string';
@@ -100,7 +101,7 @@ async function bundleOf(bytes: Buffer, annotations: PlainObject): Promise<Bundle
     signature: Buffer.from(signature, 'base64'),
     ...(pem !== undefined && { certificate: firstDer(pem) }),
   });
-  const entry = readLogEntry(parsed(textIn(annotations, LOG_ENTRY) ?? ''));
+  const entry = readLogEntry(parseJsonObject(textIn(annotations, LOG_ENTRY) ?? ''));
   if (entry !== undefined) bundle.verificationMaterial.tlogEntries.push(entry);
   return bundle;
 }
@@ -128,7 +129,7 @@ async function findTagged(
       payload: payload.value,
       signature: Buffer.from(signature, 'base64'),
       certificate: pem === undefined ? undefined : firstDer(pem),
-      logEntry: parsed(textIn(layer.annotations, LOG_ENTRY) ?? ''),
+      logEntry: parseJsonObject(textIn(layer.annotations, LOG_ENTRY) ?? ''),
     });
   }
   return { ok: true, value: found };
@@ -149,7 +150,7 @@ async function findReferring(
     if (!tagged.ok) return tagged.kind === 'absent' ? NONE : tagged;
     index = tagged.value.bytes;
   }
-  const manifests = listIn(parsed(index.toString('utf8')), 'manifests');
+  const manifests = listIn(parseJsonObject(index.toString('utf8')), 'manifests');
   const found: StoredSignature[] = [];
   for (const entry of manifests.slice(0, MAX_SIGNATURES)) {
     const of = entry['digest'];
@@ -190,7 +191,7 @@ interface Layer {
 }
 
 const layersOf = (manifest: Buffer): readonly Layer[] =>
-  listIn(parsed(manifest.toString('utf8')), 'layers')
+  listIn(parseJsonObject(manifest.toString('utf8')), 'layers')
     .slice(0, MAX_SIGNATURES)
     .flatMap(({ mediaType, digest, annotations }) =>
       typeof digest === 'string' && isSha256(digest)
@@ -203,15 +204,6 @@ const layersOf = (manifest: Buffer): readonly Layer[] =>
           ]
         : [],
     );
-
-function parsed(text: string): PlainObject | undefined {
-  try {
-    const value: unknown = JSON.parse(text);
-    return isPlainObject(value) ? value : undefined;
-  } catch {
-    return undefined;
-  }
-}
 
 const listIn = (object: PlainObject | undefined, key: string): readonly PlainObject[] => {
   const list = object?.[key];

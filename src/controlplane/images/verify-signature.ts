@@ -14,6 +14,7 @@ import type {
   SignatureRule,
   SignerIdentity,
 } from '@weft/model/admission/image-types';
+import { parseJsonObject } from '@weft/model/parse-json-object';
 import { isPlainObject, type PlainObject } from '@weft/model/policy/reader';
 import { readLogEntry } from './log-entry.ts';
 import type { StoredSignature } from './stored-signatures.ts';
@@ -67,7 +68,7 @@ export function whyNotTrusted(
 /** What was signed names the image; a good signature of something else is none of this. */
 function isOfImage(stored: StoredSignature, digest: string): boolean {
   if (stored.kind === 'simple') {
-    const critical = objectIn(parsed(stored.payload), 'critical');
+    const critical = objectIn(parseJsonObject(stored.payload.toString('utf8')), 'critical');
     const named = objectIn(critical, 'image')?.['docker-manifest-digest'];
     return named === digest && critical?.['type'] === 'cosign container image signature';
   }
@@ -82,7 +83,7 @@ export function statementOf(
   if (content.$case !== 'dsseEnvelope') return undefined;
   const { payload, payloadType } = content.dsseEnvelope;
   if (payloadType !== STATEMENT_TYPE) return undefined;
-  const { subject, predicateType, predicate } = parsed(payload) ?? {};
+  const { subject, predicateType, predicate } = parseJsonObject(payload.toString('utf8')) ?? {};
   const hex = digest.slice('sha256:'.length);
   const isOf =
     Array.isArray(subject) &&
@@ -223,15 +224,6 @@ function attempt(verify: () => Signer): Signer | string {
     return verify();
   } catch (error) {
     return error instanceof Error ? error.message : 'unknown';
-  }
-}
-
-function parsed(bytes: Buffer): PlainObject | undefined {
-  try {
-    const value: unknown = JSON.parse(bytes.toString('utf8'));
-    return isPlainObject(value) ? value : undefined;
-  } catch {
-    return undefined;
   }
 }
 

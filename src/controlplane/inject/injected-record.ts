@@ -1,5 +1,6 @@
 // What injection writes down in a Pod about itself, so that it can be undone exactly and told from an older one.
 import { createHash } from 'node:crypto';
+import { parseJsonObject } from '@weft/model/parse-json-object';
 import { isPlainObject, type PlainObject } from '@weft/model/policy/reader';
 import { INJECTED_ANNOTATION } from './annotations.ts';
 import { annotationsOf } from './pod-shape.ts';
@@ -31,8 +32,8 @@ const isTexts = (value: unknown): value is readonly string[] =>
 export function readRecord(pod: PlainObject): InjectedRecord | 'unreadable' | undefined {
   const text = annotationsOf(pod)[INJECTED_ANNOTATION];
   if (text === undefined) return undefined;
-  const value = typeof text === 'string' ? parsed(text) : undefined;
-  if (!isPlainObject(value)) return 'unreadable';
+  const value = typeof text === 'string' ? parseJsonObject(text) : undefined;
+  if (value === undefined) return 'unreadable';
   const { version, template, containers, volumes, probes } = value;
   if (typeof version !== 'string' || typeof template !== 'string') return 'unreadable';
   if (!isTexts(containers) || !isTexts(volumes)) return 'unreadable';
@@ -43,13 +44,4 @@ export function readRecord(pod: PlainObject): InjectedRecord | 'unreadable' | un
     isPlainObject(kept) ? [[name, kept] as const] : [],
   );
   return { ...read, probes: Object.fromEntries(originals) };
-}
-
-function parsed(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch (error) {
-    if (error instanceof SyntaxError) return undefined;
-    throw error;
-  }
 }

@@ -4,6 +4,7 @@ import { textAt } from '@weft/kube/object-fields';
 import { apiVersionOf, EVENTS, type KubeResource } from '@weft/kube/resource';
 import type { Clock } from '@weft/model/clock';
 import type { Logger } from 'pino';
+import { WriteBudget } from './write-budget.ts';
 
 /** What a Event is about. */
 export interface EventSubject {
@@ -68,15 +69,18 @@ export class EventRecorder implements EventSink, AsyncDisposable {
   readonly #series = new Map<string, Series>();
   readonly #writing = new Set<Promise<void>>();
   readonly #stop = new AbortController();
+  readonly #budget: WriteBudget;
   #timer: Disposable | undefined;
-  #tokens = WRITES_BURST;
-  #tokensAtMs: number;
   #dropped = 0;
   #made = 0;
 
   constructor(options: EventRecorderOptions) {
     this.#options = options;
-    this.#tokensAtMs = options.clock.now();
+    this.#budget = new WriteBudget({
+      perSecond: WRITES_PER_SECOND,
+      burst: WRITES_BURST,
+      nowMs: options.clock.now(),
+    });
   }
 
   /** Events that were not written. */
@@ -97,7 +101,7 @@ export class EventRecorder implements EventSink, AsyncDisposable {
       this.#soon();
       return;
     }
-    if (!this.#takeToken(nowMs)) {
+    if (!this.#budget.take(nowMs)) {
       this.#drop('too many events', event);
       return;
     }
@@ -139,22 +143,13 @@ export class EventRecorder implements EventSink, AsyncDisposable {
       const { name, count, lastMs, writtenCount, isWriting } = series;
       if (nowMs - lastMs >= SERIES_MS && !isWriting) this.#series.delete(key);
       if (name === undefined || isWriting || count === writtenCount) continue;
-      if (!this.#takeToken(nowMs)) {
+      if (!this.#budget.take(nowMs)) {
         this.#soon();
         return;
       }
       series.writtenCount = count;
       this.#write(series, this.#repeat(series, name));
     }
-  }
-
-  #takeToken(nowMs: number): boolean {
-    const grown = ((nowMs - this.#tokensAtMs) / 1_000) * WRITES_PER_SECOND;
-    this.#tokens = Math.min(WRITES_BURST, this.#tokens + Math.max(grown, 0));
-    this.#tokensAtMs = nowMs;
-    if (this.#tokens < 1) return false;
-    this.#tokens--;
-    return true;
   }
 
   async #create(series: Series): Promise<void> {

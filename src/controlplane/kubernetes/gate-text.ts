@@ -1,5 +1,6 @@
 // Writes what holds a rotation up as the text of an annotation, and reads what another replica wrote.
 import type { PhaseGate, RotationPhase } from '@weft/ca/rotation';
+import { parseJsonObject } from '@weft/model/parse-json-object';
 
 /** The few names that a gate gives, each of a kilobyte at most. */
 const MAX_LINES = 16;
@@ -18,16 +19,10 @@ export const gateText = ({ phase, bundleVersion, issuerKeyId, waitsFor }: PhaseG
     waitsFor: waitsFor.slice(0, MAX_LINES).map((line) => line.slice(0, MAX_LINE)),
   });
 
-interface Fields {
-  readonly [field: string]: unknown;
-}
-
-const isFields = (value: unknown): value is Fields => typeof value === 'object' && value !== null;
-
 /** @returns `undefined` for what no replica writes. */
 export function readGateText(text: string | undefined): PhaseGate | undefined {
   if (text === undefined || text.length > MAX_TEXT) return undefined;
-  const read = parse(text);
+  const read = parseJsonObject(text);
   const phase = PHASES.get(read?.['phase']);
   const bundleVersion = read?.['bundleVersion'];
   const issuerKeyId = read?.['issuerKeyId'];
@@ -37,14 +32,4 @@ export function readGateText(text: string | undefined): PhaseGate | undefined {
   const waitsFor = lines.filter((line) => typeof line === 'string');
   if (waitsFor.length !== lines.length) return undefined;
   return { phase, bundleVersion, issuerKeyId, waitsFor: waitsFor.slice(0, MAX_LINES) };
-}
-
-function parse(text: string): Fields | undefined {
-  try {
-    const value: unknown = JSON.parse(text);
-    return isFields(value) ? value : undefined;
-  } catch (error) {
-    if (error instanceof SyntaxError) return undefined;
-    throw error;
-  }
 }

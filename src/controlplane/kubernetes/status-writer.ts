@@ -16,6 +16,7 @@ import type { WorkloadPolicy } from '@weft/model/admission/types';
 import type { PolicyStanding } from '../vulnerabilities/vulnerability-watch.ts';
 import { describeWorkloadPolicy, isWorkloadPolicy } from './workload-conditions.ts';
 import type { Rendering } from './workload-policy-keeper.ts';
+import { WriteBudget } from './write-budget.ts';
 import {
   describePolicyObject,
   enforcedGenerationOf,
@@ -121,13 +122,16 @@ export class StatusWriter implements AsyncDisposable {
   readonly #failures = new Map<string, string>();
   readonly #timer: SoonestTimer;
   #lookedAtMs = Number.NEGATIVE_INFINITY;
-  #tokens = WRITES_BURST;
-  #tokensAtMs: number;
+  readonly #budget: WriteBudget;
 
   constructor(options: StatusWriterOptions) {
     this.#options = options;
     this.#timer = new SoonestTimer(options.clock, () => this.#look());
-    this.#tokensAtMs = options.clock.now();
+    this.#budget = new WriteBudget({
+      perSecond: WRITES_PER_SECOND,
+      burst: WRITES_BURST,
+      nowMs: options.clock.now(),
+    });
     const soon = (): void => this.#soon();
     this.#subscriptions.use(options.source.subscribe(soon));
     this.#subscriptions.use(options.views.subscribe(soon));
@@ -206,7 +210,7 @@ export class StatusWriter implements AsyncDisposable {
       this.#timer.schedule(dueMs - nowMs);
       return;
     }
-    if (this.#writing.size >= WRITES_AT_ONCE || !this.#takeToken(nowMs)) {
+    if (this.#writing.size >= WRITES_AT_ONCE || !this.#budget.take(nowMs)) {
       this.#timer.schedule(1_000 / WRITES_PER_SECOND);
       return;
     }
@@ -218,15 +222,6 @@ export class StatusWriter implements AsyncDisposable {
       this.#soon();
     });
     this.#writing.add(write);
-  }
-
-  #takeToken(nowMs: number): boolean {
-    const grown = ((nowMs - this.#tokensAtMs) / 1_000) * WRITES_PER_SECOND;
-    this.#tokens = Math.min(WRITES_BURST, this.#tokens + Math.max(grown, 0));
-    this.#tokensAtMs = nowMs;
-    if (this.#tokens < 1) return false;
-    this.#tokens--;
-    return true;
   }
 
   async #write(

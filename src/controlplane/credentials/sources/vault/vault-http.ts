@@ -2,7 +2,8 @@
 import http from 'node:http';
 import https from 'node:https';
 import type { HttpUri } from '@weft/model/http-uri';
-import { isPlainObject, type PlainObject } from '@weft/model/policy/reader';
+import { parseJsonObject } from '@weft/model/parse-json-object';
+import type { PlainObject } from '@weft/model/policy/reader';
 
 export interface VaultHttpOptions {
   readonly server: Pick<HttpUri, 'isTls' | 'host' | 'port'>;
@@ -118,22 +119,11 @@ async function read(response: http.IncomingMessage): Promise<VaultAnswer> {
     }
     parts.push(part);
   }
-  const body = parsed(Buffer.concat(parts).toString('utf8'));
+  const text = Buffer.concat(parts).toString('utf8');
+  const body = text.trim() === '' ? {} : parseJsonObject(text);
   // Only good answers have to be sound: errors are told by their status.
   if (body === undefined && status < 300) return { ok: false, reason: 'its answer is no JSON' };
   return { ok: true, status, body: body ?? {} };
-}
-
-/** The parser's own message would repeat what it was given. */
-function parsed(text: string): PlainObject | undefined {
-  if (text.trim() === '') return {};
-  try {
-    const value: unknown = JSON.parse(text);
-    return isPlainObject(value) ? value : undefined;
-  } catch (error) {
-    if (error instanceof SyntaxError) return undefined;
-    throw error;
-  }
 }
 
 /** Names of failures, not their texts: those may repeat what was sent or answered. */
