@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { listenerOfAgent } from '@weft/xds/agent-form';
 import { decodeResource, encodeResource } from '@weft/xds/codec/resource-codec';
 import type { EncodedResource, ResourceKind } from '@weft/xds/resource';
-import type { Listener } from '@weft/xds/resources/listener';
 import { allowWeb, idOf, MeshBench, SHOP } from '../../../test/support/mesh-bench.ts';
 import { peerAuthenticationOf } from '../../../test/support/mesh-objects.ts';
 import { withAgentViews } from './agent-views.ts';
@@ -65,10 +65,36 @@ test('what an Envoy with an agent holds has the digest of the rules that everybo
   assert.ok(read.ok);
   const from = read.value.filterChains.flatMap(({ tls }) => tls?.certificateFrom ?? []);
   assert.ok(from.length > 0 && from.every((one) => one === 'agent'));
-  const canonical: Listener = JSON.parse(
-    JSON.stringify(read.value, (key, value) => (key === 'certificateFrom' ? undefined : value)),
-  );
-  assert.equal(encodeResource('listener', canonical).version, inbound.version);
+  assert.notEqual(encodeResource('listener', read.value).version, inbound.version);
+  const { version } = encodeResource('listener', listenerOfAgent(read.value));
+  assert.equal(version, inbound.version);
+});
+
+test('an Envoy with an agent dials its application at the address of the Pod, proves its interception and logs what it is asked to', () => {
+  using bench = new MeshBench([...SHOP, allowWeb]);
+  const views = withAgentViews(bench.views);
+  const metadata = { WEFT_SDS: 'agent', WEFT_POD_IP: '10.0.0.2', WEFT_ACCESS_LOG: 'errors' };
+  const view = views.viewFor(proxyOf(views, metadata));
+  const cluster = view.get('cluster', 'inbound|8080||');
+  assert.ok(cluster);
+  const read = decodeResource('cluster', cluster.bytes);
+  assert.ok(read.ok);
+  const endpoints = [{ address: '10.0.0.2', port: 8080 }];
+  assert.deepEqual(read.value.discovery, { kind: 'static', endpoints });
+  const inbound = view.get('listener', 'inbound');
+  assert.ok(inbound);
+  const listener = decodeResource('listener', inbound.bytes);
+  assert.ok(listener.ok);
+  const ports = listener.value.filterChains.map(({ match }) => match.destinationPort);
+  assert.deepEqual(ports.slice(0, 2), [15_998, 15_022]);
+  const logs = listener.value.filterChains
+    .slice(2)
+    .flatMap(({ filters }) => filters)
+    .flatMap((filter) => {
+      if (filter.kind === 'http') return filter.http.accessLog;
+      return filter.kind === 'tcpProxy' ? filter.accessLog : [];
+    });
+  assert.ok(logs.length > 0 && logs.every((mode) => mode === 'errors'));
 });
 
 test('a stranger with an agent is refused as every stranger is', () => {

@@ -112,6 +112,10 @@ function take(fields: Fields, name: string): readonly Occurrence[] {
   return found;
 }
 
+/** The bytes of a message as they came, for what is compared as a whole. */
+export const takeRaw = (fields: Fields, name: string): readonly Uint8Array[] =>
+  take(fields, name).flatMap(({ value }) => (typeof value === 'number' ? [] : [value]));
+
 export const missing = (fields: Fields, name: string): undefined =>
   report(fields, name, 'missing', 'is missing');
 

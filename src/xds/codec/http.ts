@@ -28,6 +28,7 @@ import {
   requiredText,
 } from './fields.ts';
 import { encodeJwtAuthentication, readJwtAuthentication } from './jwt-authn.ts';
+import { encodeAccessLog, readAccessLog } from './access-log.ts';
 import { encodeExtAuthz, readExtAuthz } from './ext-authz.ts';
 import { checkHeadLimits, encodeHeadLimits } from './head-limits.ts';
 import { encodeLocalReplies, readLocalReplies } from './local-replies.ts';
@@ -162,6 +163,7 @@ export function encodeHttpConnectionManager(http: HttpConnectionManager): PlainM
       ? { rds: { config_source: ADS_SOURCE, route_config_name: routes.name } }
       : { route_config: encodeRouteConfiguration(routes.config) }),
     http_filters: http.filters.flatMap(encodeHttpFilter),
+    access_log: encodeAccessLog('http', http.accessLog),
     // The application's own Server header passes.
     server_header_transformation: 'PASS_THROUGH',
     // The peer's address is what X-Forwarded-For is judged from, hop by trusted hop.
@@ -230,6 +232,7 @@ export const readHttpConnectionManager: Read<HttpConnectionManager> = (fields) =
     requestHeadersTimeoutMs,
     streamIdleTimeoutMs,
     ...(denials && { denials }),
+    ...readAccessLog(fields, 'http'),
   };
 };
 

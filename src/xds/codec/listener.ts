@@ -7,6 +7,7 @@ import type {
   Listener,
   NetworkFilter,
 } from '../resources/listener.ts';
+import { encodeAccessLog, readAccessLog } from './access-log.ts';
 import { encodeAddress, readAddress } from './address.ts';
 import {
   choose,
@@ -92,7 +93,8 @@ const TCP_PROXY: Extension<NetworkFilter> = {
   read: (fields) => {
     const statPrefix = requiredText(fields, 'stat_prefix');
     if (oneOf(fields, 'cluster_specifier') !== 'cluster') return undefined;
-    return { kind: 'tcpProxy', statPrefix, cluster: requiredText(fields, 'cluster') };
+    const cluster = requiredText(fields, 'cluster');
+    return { kind: 'tcpProxy', statPrefix, cluster, ...readAccessLog(fields, 'tcp') };
   },
 };
 
@@ -165,6 +167,7 @@ function encodeNetworkFilter(filter: NetworkFilter): PlainMessage {
       return encodeExtension(TCP_PROXY, {
         stat_prefix: filter.statPrefix,
         cluster: filter.cluster,
+        access_log: encodeAccessLog('tcp', filter.accessLog),
       });
     default:
       return filter satisfies never;

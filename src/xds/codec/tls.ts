@@ -1,4 +1,5 @@
 // Mutual TLS on the wire: both contexts with TLS 1.3 only, certificates by SDS, and the identities a peer may have.
+import { AGENT_CLUSTERS } from '../agent-form.ts';
 import type { UpstreamTls } from '../resources/cluster.ts';
 import type { DownstreamTls } from '../resources/listener.ts';
 import type { TerminationTls } from '../resources/termination.ts';
@@ -46,13 +47,11 @@ const OWN_SOURCE: PlainMessage = {
   resource_api_version: 'V3',
 };
 
-/** The static cluster of an Envoy's bootstrap that leads to the agent beside it. */
-export const AGENT_CLUSTER = 'weft-agent';
 /** An Envoy with an agent has its certificate of it, by SDS: no key lies on a disk, and a new one is pushed. */
 const AGENT_SOURCE: PlainMessage = {
   api_config_source: {
     api_type: 'DELTA_GRPC',
-    grpc_services: [{ envoy_grpc: { cluster_name: AGENT_CLUSTER } }],
+    grpc_services: [{ envoy_grpc: { cluster_name: AGENT_CLUSTERS.discovery } }],
     set_node_on_first_message_only: true,
     transport_api_version: 'V3',
   },
@@ -147,8 +146,13 @@ const checkAgentSource: Read<true> = (source) => {
   const clusters = messages(source, 'grpc_services', (service) =>
     requiredMessage(service, 'envoy_grpc', (grpc) => requiredText(grpc, 'cluster_name')),
   );
-  if (clusters.length !== 1 || clusters[0] !== AGENT_CLUSTER)
-    report(source, 'grpc_services', 'not-supported', `must be the cluster ${AGENT_CLUSTER}`);
+  if (clusters.length !== 1 || clusters[0] !== AGENT_CLUSTERS.discovery)
+    report(
+      source,
+      'grpc_services',
+      'not-supported',
+      `must be the cluster ${AGENT_CLUSTERS.discovery}`,
+    );
   return true;
 };
 

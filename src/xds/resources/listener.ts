@@ -75,7 +75,15 @@ export type NetworkFilter =
   | { readonly kind: 'rbac'; readonly statPrefix: string; readonly rules: RbacRules }
   | { readonly kind: 'shadowRbac'; readonly statPrefix: string; readonly shadow: ShadowRules }
   | { readonly kind: 'http'; readonly http: HttpConnectionManager }
-  | { readonly kind: 'tcpProxy'; readonly statPrefix: string; readonly cluster: string };
+  | {
+      readonly kind: 'tcpProxy';
+      readonly statPrefix: string;
+      readonly cluster: string;
+      readonly accessLog?: EnvoyAccessLog;
+    };
+
+/** What an Envoy with an agent logs for it; absent: nothing. Weft's sidecar is told so by its options. */
+export type EnvoyAccessLog = 'errors' | 'all';
 
 export type HttpFilter =
   | { readonly kind: 'rbac'; readonly rules: RbacRules }
@@ -120,6 +128,7 @@ export interface HttpConnectionManager {
   readonly streamIdleTimeoutMs: number;
   /** How requests that rules refuse are answered; absent: all alike. */
   readonly denials?: readonly DenialReply[];
+  readonly accessLog?: EnvoyAccessLog;
 }
 
 /** ALPN of the mesh alone: which protocol runs inside its mutual TLS. */
