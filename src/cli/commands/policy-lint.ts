@@ -1,5 +1,6 @@
 // `weft policy lint`: everything that is wrong or doubtful about policies before they are applied, each with a code, a place and a cure.
 import { lintMesh } from '@weft/model/policy/lint';
+import { POLICY_KINDS } from '@weft/model/policy/policy-kinds';
 import type { Problem } from '@weft/model/problem';
 import { Option, type Command } from 'commander';
 import { complain, examples, print, printJson } from '../output.ts';
@@ -17,16 +18,7 @@ interface Flags extends MeshFlags {
 }
 
 /** What a mesh's other objects have to say for themselves is no matter of policies. */
-const KINDS: ReadonlySet<string> = new Set([
-  'AuthorizationPolicy',
-  'PeerAuthentication',
-  'RequestAuthentication',
-  'CredentialBinding',
-  'BasicAuthentication',
-  'TlsTermination',
-  'TrafficPolicy',
-  'MeshConfig',
-]);
+const KINDS: ReadonlySet<string> = new Set([...POLICY_KINDS, 'MeshConfig']);
 /** Secrets are kept out of manifests, and are none of theirs. */
 const IS_ELSEWHERE: ReadonlySet<string> = new Set(['missing-secret']);
 const NEEDS_PODS: ReadonlySet<string> = new Set(['selects-nothing', 'unknown-namespace']);

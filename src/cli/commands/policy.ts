@@ -4,6 +4,7 @@ import { readdir, readFile, stat } from 'node:fs/promises';
 import { extname, join } from 'node:path';
 import { readObjects as readManifests } from '@weft/controlplane/registry/read-objects';
 import { evaluateGroup, type CaseGroup, type CaseResult } from '@weft/model/policy/eval-cases';
+import { POLICY_KINDS } from '@weft/model/policy/policy-kinds';
 import { isPlainObject, type PlainObject } from '@weft/model/policy/reader';
 import { formatProblem, type Problem } from '@weft/model/problem';
 import type { Command } from 'commander';
@@ -78,7 +79,7 @@ async function check(paths: readonly string[]): Promise<void> {
       const read = readManifests(await readText(file), file);
       problems.push(...read.problems);
       for (const { ref, problems: found } of read.objects) {
-        if (!POLICY_KINDS.has(ref.kind)) continue;
+        if (!CHECKED_KINDS.has(ref.kind)) continue;
         checked++;
         problems.push(...found);
       }
@@ -90,15 +91,7 @@ async function check(paths: readonly string[]): Promise<void> {
   if (problems.some(({ severity }) => severity === 'error')) process.exitCode = 1;
 }
 
-const POLICY_KINDS: ReadonlySet<string> = new Set([
-  'AuthorizationPolicy',
-  'PeerAuthentication',
-  'RequestAuthentication',
-  'CredentialBinding',
-  'BasicAuthentication',
-  'TlsTermination',
-  'TrafficPolicy',
-]);
+const CHECKED_KINDS: ReadonlySet<string> = new Set(POLICY_KINDS);
 
 /** A folder means its manifests. */
 async function filesOf(path: string): Promise<readonly string[]> {

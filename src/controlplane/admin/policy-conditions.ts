@@ -2,6 +2,7 @@
 import type { Mesh } from '@weft/model/mesh/mesh';
 import { policyDigest } from '@weft/model/policy/digest';
 import { findShadowed } from '@weft/model/policy/lint';
+import { POLICY_KINDS } from '@weft/model/policy/policy-kinds';
 import { formatProblem, type Problem } from '@weft/model/problem';
 import type { MeshViews } from '../compile/mesh-views.ts';
 import { INBOUND_LISTENER } from '../resources/inbound-listener.ts';
@@ -82,16 +83,7 @@ export function describePolicies(
   return [...described, ...unlisted(problems, new Set(reports.map(keyOf)))];
 }
 
-const POLICY_KINDS: ReadonlySet<string> = new Set([
-  'AuthorizationPolicy',
-  'PeerAuthentication',
-  'RequestAuthentication',
-  'CredentialBinding',
-  'BasicAuthentication',
-  'TlsTermination',
-  'TrafficPolicy',
-  'ExternalService',
-]);
+const LISTED_KINDS: ReadonlySet<string> = new Set([...POLICY_KINDS, 'ExternalService']);
 
 /** Refused ones of which nothing holds, and so no placement tells. */
 function unlisted(
@@ -100,7 +92,7 @@ function unlisted(
 ): readonly (PolicyReport & PolicyCondition)[] {
   return [...problems].flatMap(([key, own]) => {
     const object = own[0]?.object;
-    if (listed.has(key) || object === undefined || !POLICY_KINDS.has(object.kind)) return [];
+    if (listed.has(key) || object === undefined || !LISTED_KINDS.has(object.kind)) return [];
     if (!own.some(({ severity }) => severity === 'error')) return [];
     const { kind, namespace = '', name } = object;
     const named = { kind, namespace, name, enforced: '0/0', isEnforced: false, since: '' };
