@@ -13,6 +13,8 @@ import type { TokenIssuance } from './token-authority.ts';
 
 export interface TokenDeps {
   readonly authority: Authority;
+  /** JWK sets of federated trust domains, by name; absent: there are none. */
+  readonly federated?: () => ReadonlyMap<string, string>;
   readonly clock?: Clock;
   readonly log?: Logger;
   readonly limits?: { readonly total: Rate; readonly perAddress: Rate };
@@ -64,7 +66,11 @@ export function addTokenService(server: Server, deps: TokenDeps): void {
   server.addService(enrolmentMethod('GetTokenKeys'), {
     GetTokenKeys: respondWith(async () => {
       const keys = await authority.tokens.freshKeys();
-      if (keys !== undefined) return { ok: true, response: { jwks: JSON.stringify({ keys }) } };
+      if (keys !== undefined) {
+        const federated = Object.fromEntries(deps.federated?.() ?? []);
+        const response = { jwks: JSON.stringify({ keys }), federated_jwks: federated };
+        return { ok: true, response };
+      }
       const details = 'the keys for tokens cannot be kept';
       return { ok: false, code: status.UNAVAILABLE, details };
     }),

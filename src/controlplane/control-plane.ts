@@ -6,6 +6,7 @@ import { openJoinTokens } from '@weft/ca/join-tokens';
 import { openFileStore } from '@weft/ca/store/file';
 import { systemClock } from '@weft/model/clock';
 import { type Core, type CoreOptions, openCore } from './core/open-core.ts';
+import { keepBundlesIn } from './federation/kept-bundles.ts';
 import { openFileSource } from './registry/file/file-source.ts';
 import type { Source } from './registry/source.ts';
 
@@ -56,6 +57,7 @@ export async function openControlPlane(options: ControlPlaneOptions): Promise<Co
       {
         source,
         store,
+        keptBundles: keepBundlesIn(stateDir),
         attestors: [joinTokenAttestor(tokens)],
         adminSocketPath: join(stateDir, ADMIN_SOCKET),
       },

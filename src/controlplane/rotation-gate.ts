@@ -3,6 +3,7 @@ import type { RenewalService } from '@weft/ca/enrolment-service';
 import type { ConnectedProxy } from '@weft/ca/rotation';
 import { encodeResource } from '@weft/xds/codec/resource-codec';
 import { BUNDLE_SECRET } from '@weft/xds/resources/secret';
+import { type TrustBundle, trustSecretOf } from './resources/trust-secret.ts';
 import type { AdsServer } from './serve/ads-server.ts';
 
 /**
@@ -12,13 +13,14 @@ import type { AdsServer } from './serve/ads-server.ts';
 export function connectedProxies(parts: {
   readonly renewal: Pick<RenewalService, 'connected'>;
   readonly ads: Pick<AdsServer, 'proxies' | 'statusOf'>;
-  readonly bundle: { readonly version: string; readonly pem: string };
+  readonly bundle: TrustBundle;
   /** Whether a proxy may renew at another control plane than the one that it has its configuration from; default false. */
   readonly hasOthers?: boolean;
 }): readonly ConnectedProxy[] {
   const { renewal, ads, bundle, hasOthers = false } = parts;
   const renewing = renewal.connected();
-  const secret = encodeResource('secret', { name: BUNDLE_SECRET, trustedCaPem: bundle.pem });
+  const secret = encodeResource('secret', trustSecretOf(bundle));
+  const { ownVersion = bundle.version } = bundle;
   const acked = new Map(
     ads.statusOf('secret', BUNDLE_SECRET).map((status) => [status.proxyId, status.acked]),
   );
@@ -32,7 +34,7 @@ export function connectedProxies(parts: {
     ...ads.proxies().map(({ proxyId, identity }) => ({
       proxyId,
       hasBundle: (version: string) =>
-        version === bundle.version && acked.get(proxyId) === secret.version,
+        version === ownVersion && acked.get(proxyId) === secret.version,
       issuerKeyId: issuers.get(identity),
       renewsElsewhere: hasOthers && !issuers.has(identity),
     })),

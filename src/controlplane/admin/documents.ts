@@ -6,6 +6,7 @@ import type { AuthorizationPolicy } from '@weft/model/policy/types';
 import { formatProblem } from '@weft/model/problem';
 import type { CredentialPart } from '../credentials/credential-part.ts';
 import type { MeshViews } from '../compile/mesh-views.ts';
+import type { FederationPart } from '../federation/federation-part.ts';
 import type { AdsServer } from '../serve/ads-server.ts';
 import type { SourceState } from '../registry/source.ts';
 import { countCurrent, describePolicies } from './policy-conditions.ts';
@@ -23,6 +24,7 @@ export interface DocumentSources {
   readonly edges: EdgeLedger;
   readonly replay: Pick<ReplayWatch, 'reports'>;
   readonly credentials: Pick<CredentialPart, 'state' | 'audit' | 'reports'>;
+  readonly federation: Pick<FederationPart, 'document'>;
   readonly source: () => SourceState;
   readonly ca: () => AuthorityStatus;
 }
@@ -77,6 +79,7 @@ export function createDocuments(sources: DocumentSources): ReadonlyMap<string, (
         };
       },
     ],
+    ['/v1/federation', () => sources.federation.document()],
     ['/v1/credentials/audit', () => ({ lines: sources.credentials.audit() })],
     ['/v1/replay', () => ({ changes: sources.replay.reports() })],
     ['/v1/rules', () => ({ rules: rulesOf(views.mesh().policies.authorization) })],

@@ -1,7 +1,9 @@
 // What the control plane counts, for Prometheus.
 import { Counter, Gauge, Histogram, Registry, collectDefaultMetrics } from 'prom-client';
 import type { CredentialState } from '../credentials/credential-part.ts';
+import type { FederationScrape } from '../federation/federation-part.ts';
 import type { XdsMetrics } from '../serve/metrics.ts';
+import { addFederationMetrics } from './federation-metrics.ts';
 
 /** Seconds: compiling and pushing are between a tenth of a millisecond and a few seconds. */
 const SECONDS = [0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5];
@@ -19,6 +21,7 @@ export interface ScrapedState {
   readonly isLeader: boolean;
   readonly policies: { readonly total: number; readonly enforced: number };
   readonly credentials: CredentialState;
+  readonly federation: FederationScrape;
   readonly rootExpiryUnixSeconds: number;
 }
 
@@ -201,6 +204,8 @@ function addScraped(registry: Registry): (now: ScrapedState) => void {
     'When the first of the trusted roots ends',
     (now) => now.rootExpiryUnixSeconds,
   );
+  const setFederation = addFederationMetrics(registry);
+  setters.push(({ federation }) => setFederation(federation));
   return (now) => {
     for (const set of setters) set(now);
   };

@@ -1,6 +1,7 @@
 // Keeps the mesh compiled from its source, and answers who a proxy is, what it sees, and which policies reach it.
 import { systemClock, type Clock } from '@weft/model/clock';
 import { errorText } from '@weft/model/error-text';
+import type { FederatedTrustDomain } from '@weft/model/federation/types';
 import type { SpiffeId, TrustDomain } from '@weft/model/identity';
 import type { InboundSpec, Mesh, Workload } from '@weft/model/mesh/mesh';
 import type { Snapshot } from '@weft/model/mesh/objects';
@@ -67,6 +68,8 @@ export interface MeshViewsOptions {
   readonly onBundleChange: (listener: () => void) => Disposable;
   /** Keys of token issuers; absent: none are ever fetched. */
   readonly keys?: KeySource;
+  /** Fetches the roots of others, which then come with `bundle`; absent: nobody is federated with. */
+  readonly federations?: FederationSource;
   readonly clock?: Clock;
   /** Milliseconds, for measuring how long compiling takes; default the process's own. */
   readonly elapsedMs?: () => number;
@@ -83,6 +86,12 @@ export interface KeySource {
   readonly keys: FetchedKeys;
   want(policies: readonly RequestAuthentication[], allowedNetworks: readonly string[]): void;
   subscribe(listener: () => void): Disposable;
+  problems(): readonly Problem[];
+}
+
+/** Fetches what FederatedTrustDomains ask for. */
+export interface FederationSource {
+  want(federations: readonly FederatedTrustDomain[], allowedNetworks: readonly string[]): void;
   problems(): readonly Problem[];
 }
 
@@ -174,6 +183,7 @@ class Views implements MeshViews {
       ...this.#options.source.state.problems,
       ...this.#mesh.problems,
       ...(this.#options.keys?.problems() ?? []),
+      ...(this.#options.federations?.problems() ?? []),
       ...this.#unencodable.problems(),
       ...(this.#options.moreProblems?.() ?? []),
       ...(this.#failure === undefined ? [] : [this.#failure]),
@@ -327,7 +337,8 @@ class Views implements MeshViews {
       narrowing: nowMs + Math.min(durationMs, MAX_NARROWING_REST_MS),
     };
     onCompiled?.(durationMs);
-    const { policies, settings } = mesh;
+    const { policies, settings, federations = [] } = mesh;
+    this.#options.federations?.want(federations, settings.jwksAllowedNetworks);
     this.#options.keys?.want(policies.requestAuthentication, settings.jwksAllowedNetworks);
     return mesh;
   }

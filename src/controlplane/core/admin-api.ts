@@ -7,6 +7,7 @@ import type { ControlPlaneMetrics, ScrapedState } from '../admin/metrics.ts';
 import { tokenDocuments } from '../admin/token-documents.ts';
 import type { CredentialPart } from '../credentials/credential-part.ts';
 import type { MeshViews } from '../compile/mesh-views.ts';
+import type { FederationPart } from '../federation/federation-part.ts';
 import type { Source } from '../registry/source.ts';
 import type { EdgeLedger } from '../report/edge-ledger.ts';
 import type { AdsServer } from '../serve/ads-server.ts';
@@ -17,6 +18,7 @@ interface Parts {
   readonly views: MeshViews;
   readonly ads: AdsServer;
   readonly authority: Authority;
+  readonly federation: Pick<FederationPart, 'document' | 'scraped'>;
   readonly policies: Pick<PolicyStatus, 'reports'>;
   readonly credentials: Pick<CredentialPart, 'state'>;
   readonly isLeader: () => boolean;
@@ -27,6 +29,7 @@ export function scrapedState({
   views,
   ads,
   authority,
+  federation,
   policies: status,
   credentials,
   isLeader,
@@ -50,6 +53,7 @@ export function scrapedState({
       enforced: policies.filter(({ isEnforced }) => isEnforced).length,
     },
     credentials: credentials.state(),
+    federation: federation.scraped(),
     rootExpiryUnixSeconds: Math.min(...roots.map(({ notAfter }) => notAfter.getTime())) / 1_000,
   };
 }
@@ -94,6 +98,7 @@ export function createApi(
       edges,
       replay,
       credentials,
+      federation: parts.federation,
       source: () => parts.source.state,
       ca: () => authority.status(),
     }),

@@ -4,6 +4,7 @@ import type { RenewalService } from '@weft/ca/enrolment-service';
 import type { PhaseGate } from '@weft/ca/rotation';
 import type { Clock } from '@weft/model/clock';
 import type { Logger } from 'pino';
+import type { FederationPart } from '../federation/federation-part.ts';
 import { connectedProxies } from '../rotation-gate.ts';
 import type { AdsServer } from '../serve/ads-server.ts';
 
@@ -16,6 +17,7 @@ export function driveRotation(parts: {
   readonly authority: Authority;
   readonly renewal: RenewalService;
   readonly ads: AdsServer;
+  readonly federation: Pick<FederationPart, 'bundle' | 'waitsFor'>;
   readonly clock: Clock;
   readonly log: Logger;
   /** Of several control planes one alone takes the steps. */
@@ -24,14 +26,18 @@ export function driveRotation(parts: {
   readonly elsewhere?: (gate: PhaseGate) => readonly string[];
   readonly hasOthers?: () => boolean;
 }): Disposable {
-  const { authority, renewal, ads, clock, log } = parts;
+  const { authority, renewal, ads, federation, clock, log } = parts;
   const advance = (): void => {
     if (!parts.isLeader()) return;
     const hasOthers = parts.hasOthers?.() ?? false;
     authority
       .advance(
-        () => connectedProxies({ renewal, ads, bundle: authority.bundle(), hasOthers }),
-        parts.elsewhere,
+        () => connectedProxies({ renewal, ads, bundle: federation.bundle(), hasOthers }),
+        (gate) => [
+          ...(parts.elsewhere?.(gate) ?? []),
+          // A certificate of a root that others do not know yet would be refused there.
+          ...(gate.phase === 'distribute' ? federation.waitsFor() : []),
+        ],
       )
       .catch((error: unknown) => log.error({ error: String(error) }, 'rotation did not advance'));
   };

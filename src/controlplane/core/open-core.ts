@@ -1,34 +1,25 @@
 // The control plane whatever it runs on: CA, mesh, streams and admin joined over a source, a store and attestors that are given.
 import { type ChannelOptions, Server, type ServerCredentials } from '@grpc/grpc-js';
-import type { Attestor } from '@weft/ca/attest/attestor';
-import { type Authority, type AuthorityOptions, openAuthority } from '@weft/ca/authority';
-import type { BroughtCa } from '@weft/ca/brought';
+import { type Authority, openAuthority } from '@weft/ca/authority';
 import {
   addEnrolmentService,
   addRenewalService,
   type RenewalService,
 } from '@weft/ca/enrolment-service';
-import type { PhaseGate } from '@weft/ca/rotation';
 import { createServerCredentials, peerOf } from '@weft/ca/server-credentials';
-import type { CaStore } from '@weft/ca/store/store';
 import { addTokenService } from '@weft/ca/token-service';
-import { type Clock, systemClock } from '@weft/model/clock';
+import { systemClock } from '@weft/model/clock';
 import { formatHostPort } from '@weft/model/host-port';
-import type { TrustDomain } from '@weft/model/identity';
-import type { Logger } from 'pino';
 import { openAdminServers } from '../admin/http-server.ts';
 import {
   type ControlPlaneMetrics,
   createControlPlaneMetrics,
   type ScrapedState,
 } from '../admin/metrics.ts';
-import type { Membership } from '../compile/mesh-settings.ts';
 import { createMeshViews, type MeshViews } from '../compile/mesh-views.ts';
 import { CredentialPart } from '../credentials/credential-part.ts';
-import type { CredentialSource } from '../credentials/sources/source.ts';
-import type { SourceConfig } from '../credentials/sources/source-config.ts';
+import { FederationPart } from '../federation/federation-part.ts';
 import { KeySets } from '../jwks/key-sets.ts';
-import type { Source } from '../registry/source.ts';
 import { EdgeLedger } from '../report/edge-ledger.ts';
 import { joinEvaluations, ReplicaService } from '../replicas/replica-service.ts';
 import { ReportService } from '../report/report-service.ts';
@@ -40,67 +31,12 @@ import { findCallers } from '../status/callers.ts';
 import { PolicyStatus } from '../status/policy-status.ts';
 import { ReplayWatch } from '../status/replay-watch.ts';
 import { createApi, scrapedState } from './admin-api.ts';
+import type { CoreOptions, CoreParts, ListenAddress } from './core-options.ts';
 import { driveRotation } from './drive-rotation.ts';
 import { joinSubscriptions } from './join-subscriptions.ts';
 import { logProblems } from './log-problems.ts';
 
-export interface ListenAddress {
-  readonly host: string;
-  readonly port: number;
-}
-
-/** What every control plane is told, whatever it runs on. */
-export interface CoreOptions {
-  readonly trustDomain: TrustDomain;
-  readonly rootNamespace: string;
-  /** Port 0 takes a free one, here and below. */
-  readonly xds: ListenAddress;
-  readonly enrolment: ListenAddress;
-  /** Health, metrics and documents, for callers on this machine; absent: over the Unix socket alone. */
-  readonly admin?: ListenAddress;
-  /** Health and metrics alone, for callers from outside. */
-  readonly health?: ListenAddress;
-  readonly svidTtlMs: number;
-  /** How often proxies report who called whom; whole seconds, default 10 s. */
-  readonly reportIntervalMs?: number;
-  /** How long requests on older connections may take before a previous root is retired. */
-  readonly rotationGraceMs?: number;
-  /** Where credentials are, besides the Secrets of a cluster; absent: nowhere. */
-  readonly credentialSources?: readonly SourceConfig[];
-  /** `https://...`: what tokens name as their issuer, and where others find their keys. */
-  readonly tokenIssuer?: string;
-  /** Further names at which clients dial, for their TLS. */
-  readonly dnsNames: readonly string[];
-  readonly ipAddresses: readonly string[];
-  readonly version: string;
-  readonly log: Logger;
-  readonly clock?: Clock;
-}
-
-/** What differs with where it runs. Disposing of them is their opener's. */
-export interface CoreParts {
-  readonly source: Source;
-  readonly store: CaStore;
-  /** Issues in place of a CA of our own. */
-  readonly brought?: BroughtCa;
-  readonly attestors: readonly Attestor[];
-  /** Whom nothing is issued any more, and why; absent: nobody. */
-  readonly heldBack?: AuthorityOptions['heldBack'];
-  /** Of a cluster, for credentials; opened when somebody is granted any. */
-  readonly secrets?: () => Promise<CredentialSource>;
-  /** The admin endpoints that may change things, mode 0600. */
-  readonly adminSocketPath: string;
-  /** Which Pods have a sidecar; default: all. */
-  readonly membership?: Membership;
-  /** Whether this one takes the steps of a rotation; absent: it is alone. */
-  readonly isLeader?: () => boolean;
-  /** What other control planes of this mesh hold a rotation up with; absent: there are none. */
-  readonly elsewhere?: (gate: PhaseGate) => readonly string[];
-  /** Whether there are any that may have issued what is still valid. */
-  readonly hasOthers?: () => boolean;
-  /** Why it should get no traffic now; absent: it always may. */
-  readonly unready?: () => readonly string[];
-}
+export type { CoreOptions, CoreParts, ListenAddress } from './core-options.ts';
 
 export interface Core extends AsyncDisposable {
   readonly addresses: {
@@ -108,9 +44,11 @@ export interface Core extends AsyncDisposable {
     readonly enrolment: string;
     readonly admin?: string;
     readonly health?: string;
+    readonly bundleEndpoint?: string;
   };
   readonly authority: Authority;
   readonly renewal: RenewalService;
+  readonly federation: FederationPart;
   readonly views: MeshViews;
   readonly ads: AdsServer;
   readonly reports: ReportService;
@@ -161,6 +99,7 @@ export async function openCore(parts: CoreParts, options: CoreOptions): Promise<
     return scrape();
   });
   const keys = stack.use(new KeySets({ clock }));
+  const federation = stack.use(createFederation(parts, options, authority));
   let credentials: CredentialPart | undefined;
   let replicas: ReplicaService | undefined;
   const views = stack.use(
@@ -170,8 +109,9 @@ export async function openCore(parts: CoreParts, options: CoreOptions): Promise<
       trustDomain,
       rootNamespace,
       ...(parts.membership && { membership: parts.membership }),
-      bundle: () => authority.bundle(),
-      onBundleChange: (listener) => authority.onBundleChange(() => listener()),
+      bundle: () => federation.bundle(),
+      onBundleChange: (listener) => federation.onBundleChange(listener),
+      federations: federation.source,
       clock,
       onCompiled: (durationMs) => metrics.compiled(durationMs),
       moreProblems: () => credentials?.problems() ?? [],
@@ -188,7 +128,12 @@ export async function openCore(parts: CoreParts, options: CoreOptions): Promise<
 
   const xdsServer = stack.adopt(new Server(serverOptions), shutDown);
   const renewal = stack.use(addRenewalService(xdsServer, { authority, clock }));
-  addTokenService(xdsServer, { authority, clock, log: log.child({ component: 'tokens' }) });
+  addTokenService(xdsServer, {
+    authority,
+    federated: () => federation.tokenKeys(),
+    clock,
+    log: log.child({ component: 'tokens' }),
+  });
   const ads = stack.use(
     new AdsServer({
       server: xdsServer,
@@ -206,6 +151,7 @@ export async function openCore(parts: CoreParts, options: CoreOptions): Promise<
       authority,
       renewal,
       ads,
+      federation,
       clock,
       log,
       isLeader,
@@ -226,7 +172,7 @@ export async function openCore(parts: CoreParts, options: CoreOptions): Promise<
     }),
   );
   await credentials.openConfigured();
-  logProblems([source, views, keys, credentials], views, log, stack);
+  logProblems([source, views, keys, federation, credentials], views, log, stack);
   const edges = new EdgeLedger(clock);
   const reports = stack.use(
     new ReportService(xdsServer, {
@@ -275,8 +221,10 @@ export async function openCore(parts: CoreParts, options: CoreOptions): Promise<
 
   const policies = withCredentials(policyStatus, credentials);
   const ports = await serve({ authority, enrolmentServer, xdsServer }, options, stack);
+  await federation.serve(options.bundleEndpoint, options);
   const startedAtMs = clock.now();
-  scrape = () => scrapedState({ views, ads, authority, policies, credentials: served, isLeader });
+  scrape = () =>
+    scrapedState({ views, ads, authority, federation, policies, credentials: served, isLeader });
   const admin = stack.use(
     await openAdminServers({
       ...(options.admin && { admin: options.admin }),
@@ -286,6 +234,7 @@ export async function openCore(parts: CoreParts, options: CoreOptions): Promise<
         views,
         ads,
         authority,
+        federation,
         policies,
         isLeader,
         edges,
@@ -301,6 +250,7 @@ export async function openCore(parts: CoreParts, options: CoreOptions): Promise<
   );
   const owned = stack.move();
   const { admin: own, health } = admin.addresses;
+  const { address: bundleEndpoint } = federation;
   return {
     addresses: {
       xds: formatHostPort({ host: options.xds.host, port: ports.xds }),
@@ -311,9 +261,11 @@ export async function openCore(parts: CoreParts, options: CoreOptions): Promise<
         options.health && {
           health: formatHostPort({ host: options.health.host, port: health.port }),
         }),
+      ...(bundleEndpoint !== undefined && { bundleEndpoint }),
     },
     authority,
     renewal,
+    federation,
     views,
     ads,
     reports,
@@ -325,6 +277,15 @@ export async function openCore(parts: CoreParts, options: CoreOptions): Promise<
     metrics,
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
   };
+}
+
+function createFederation(
+  { keptBundles: kept }: CoreParts,
+  { clock = systemClock, log }: CoreOptions,
+  authority: Authority,
+): FederationPart {
+  const options = { authority, clock, log: log.child({ component: 'federation' }) };
+  return new FederationPart({ ...options, ...(kept && { kept }) });
 }
 
 /** Bindings are reported as policies are: where they are in force, and where not yet. */

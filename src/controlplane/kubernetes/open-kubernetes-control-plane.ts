@@ -200,7 +200,7 @@ function openBrought(options: KubernetesControlPlaneOptions): BroughtSecret | un
 
 /** In a Pod its Lease goes with it; elsewhere there is no Pod of the name. */
 async function openGates(
-  { authority, renewal, ads }: Core,
+  { authority, renewal, ads, federation }: Core,
   options: KubernetesControlPlaneOptions,
 ): Promise<ReplicaGates> {
   const { client, rootNamespace: namespace, podName, log, clock = systemClock } = options;
@@ -213,7 +213,7 @@ async function openGates(
     ...(podUid !== undefined && { podUid }),
     authority,
     connected: () =>
-      connectedProxies({ renewal, ads, bundle: authority.bundle(), hasOthers: true }),
+      connectedProxies({ renewal, ads, bundle: federation.bundle(), hasOthers: true }),
     clock,
     log: log.child({ component: 'replicas' }),
   });

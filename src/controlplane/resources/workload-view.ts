@@ -28,13 +28,11 @@ import {
   VIRTUAL_OUTBOUND,
 } from './outbound.ts';
 import type { ResourceCache } from './resource-cache.ts';
+import { type TrustBundle, trustSecretOf } from './trust-secret.ts';
 import { findTerminationSecret, namesOf } from './termination-secrets.ts';
 import { buildRuledRoute } from './ruled-route.ts';
 
-export interface TrustBundle {
-  readonly pem: string;
-  readonly version: string;
-}
+export type { TrustBundle } from './trust-secret.ts';
 
 export interface ViewOptions {
   readonly revision: number;
@@ -165,7 +163,7 @@ const secretOf = ({ bundle, cache }: ViewOptions): Found =>
   cache.get('secret', {
     from: bundle,
     name: BUNDLE_SECRET,
-    build: () => ({ name: BUNDLE_SECRET, trustedCaPem: bundle.pem }),
+    build: () => trustSecretOf(bundle),
   });
 
 /** Of the workload's own ports; nobody else's. */
