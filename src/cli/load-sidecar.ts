@@ -1,4 +1,4 @@
-// Which of the two commands called `weft sidecar` is meant: that of a mesh, or that of a file of its own.
+// Which of the commands called `weft sidecar` is meant: that of a mesh, of gRPC without a proxy, or of a file of its own.
 import type { Register } from './program.ts';
 
 /** Loads what is needed: neither pays for the other at its start. */
@@ -6,7 +6,15 @@ export async function loadSidecarCommand(argv: readonly string[]): Promise<Regis
   const end = argv.indexOf('--');
   const options = end === -1 ? argv : argv.slice(0, end);
   const isAlone = options.some((word) => word === '--config' || word.startsWith('--config='));
-  return isAlone
-    ? (await import('./static/static-command.ts')).addStaticSidecarCommand
-    : (await import('./commands/sidecar.ts')).addSidecarCommand;
+  if (isAlone) return (await import('./static/static-command.ts')).addStaticSidecarCommand;
+  if (proxyOf(options) === 'none')
+    return (await import('./proxyless/proxyless-command.ts')).addProxylessCommand;
+  return (await import('./commands/sidecar.ts')).addSidecarCommand;
+}
+
+/** `--proxy KIND` or `--proxy=KIND`. */
+function proxyOf(options: readonly string[]): string | undefined {
+  const at = options.lastIndexOf('--proxy');
+  if (at !== -1) return options[at + 1];
+  return options.findLast((word) => word.startsWith('--proxy='))?.slice('--proxy='.length);
 }

@@ -37,6 +37,8 @@ import {
 } from './workload-api-options.ts';
 
 export interface SidecarFlags extends CredentialsFlags, WorkloadApiFlags {
+  /** Absent: this sidecar's own. */
+  readonly proxy?: string;
   readonly pod: string;
   readonly namespace: string;
   readonly podIp: string;
@@ -222,7 +224,7 @@ export async function sidecarOptionsOf(
       `--pod-ip "${flags.podIp}" is no IP address; write the one in the Pod's status.podIP`,
     );
   const isTransparent = flags.transparent === true;
-  if (!isTransparent && (flags.inbound ?? []).length === 0) {
+  if (flags.proxy !== 'none' && !isTransparent && (flags.inbound ?? []).length === 0) {
     log.warn('no --inbound and no --transparent: nobody can call this workload');
   }
   const bundlePem = await readBundle(flags.bundle);

@@ -37,6 +37,8 @@ export interface IdentityKeeperOptions {
   readonly log: Logger;
   /** New certificate or bundle; `undefined` when the certificate has expired. */
   readonly onChange: (svid: Svid | undefined) => void;
+  /** Where others go by the bundle too: a new one is acknowledged only when they do. Rejected: not at all. */
+  readonly whenBundleIsUsed?: () => Promise<void>;
 }
 
 const ENROL_BACKOFF = { baseMs: 500, maxMs: 30_000 } as const;
@@ -58,6 +60,8 @@ export class IdentityKeeper implements Disposable {
   /** The newest roots; kept when the certificate expires, for the pinned ones may be retired by then. */
   #bundlePem: string;
   #bundleVersion = '';
+  /** What is known to be in use. */
+  #ackedVersion = '';
   /** What `readBundle` gave last: only a change there is news. */
   #bundleText: string;
   #failure: string | undefined;
@@ -135,6 +139,7 @@ export class IdentityKeeper implements Disposable {
       if (this.#svid !== undefined) return 'enrolled';
       if (outcome.ok) {
         this.#bundleVersion = outcome.bundleVersion;
+        this.#ackedVersion = outcome.bundleVersion;
         this.#adopt(outcome.svid);
         return 'enrolled';
       }
@@ -233,7 +238,7 @@ export class IdentityKeeper implements Disposable {
   }
 
   #onOpen(send: (request: PlainMessage) => void): void {
-    if (this.#bundleVersion !== '') send({ bundle_ack: this.#bundleVersion });
+    if (this.#ackedVersion !== '') send({ bundle_ack: this.#ackedVersion });
     if (this.#pending !== undefined) send({ csr_der: this.#pending.csrDer });
   }
 
@@ -258,8 +263,24 @@ export class IdentityKeeper implements Disposable {
       this.#options.log.error('refused a bundle without usable roots; the old one stays in force');
       return;
     }
-    this.setBundle(bundle.pem, bundle.version);
-    this.#stream?.send({ bundle_ack: bundle.version });
+    const { version } = bundle;
+    this.setBundle(bundle.pem, version);
+    const { whenBundleIsUsed, log } = this.#options;
+    if (whenBundleIsUsed === undefined) {
+      this.#acknowledge(version);
+      return;
+    }
+    whenBundleIsUsed().then(
+      () => this.#acknowledge(version),
+      (error: unknown) => log.error({ reason: String(error) }, 'a bundle is not acknowledged'),
+    );
+  }
+
+  #acknowledge(version: string): void {
+    // Another may have come meanwhile, which is acknowledged in its turn.
+    if (version !== this.#bundleVersion) return;
+    this.#ackedVersion = version;
+    this.#stream?.send({ bundle_ack: version });
   }
 
   /**

@@ -73,15 +73,15 @@ const UNAVAILABLE_STATUSES: ReadonlySet<number> = new Set([429, 502, 503, 504]);
 const UNAVAILABLE_STATUS = 'unavailable';
 
 /**
- * What has not reached a server is tried again by gRPC itself, whatever is said here. A policy for other methods than
- * POST is none for gRPC; a time for one try is not known to it.
+ * As of every call of gRPC in the mesh: statuses that its server says itself, whatever the methods; and where a route
+ * asks for any method (it names none), what is UNAVAILABLE to gRPC. What has not reached a server is tried again by gRPC
+ * itself, whatever is said here. A time for one try is not known to it.
  */
 function encodeGrpcRetry(retry: RetryPolicy): PlainMessage | undefined {
   const { methods, on, statusCodes, retries, backOff } = retry;
-  if (methods.length > 0 && !methods.includes(METHOD)) return undefined;
   const isUnavailable =
-    on.some((one) => UNAVAILABLE.has(one)) ||
-    (on.includes('retriable-status-codes') &&
+    methods.length === 0 &&
+    (on.some((one) => UNAVAILABLE.has(one)) ||
       statusCodes.some((one) => UNAVAILABLE_STATUSES.has(one)));
   const named = on.filter((one) => STATUSES.has(one));
   const statuses = new Set(isUnavailable ? [...named, UNAVAILABLE_STATUS] : named);

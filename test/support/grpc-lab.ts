@@ -1,0 +1,57 @@
+// Workloads of a lab that have no proxy: an agent each, and the gRPC programs that go by its bootstrap.
+import { join } from 'node:path';
+import type { Lab, LabSidecar } from './lab.ts';
+import { appOf, podYaml, type ServicePortSpec, serviceYaml } from './lab-manifests.ts';
+import { type ClientKind, GrpcClient, GrpcServer } from './grpc-programs.ts';
+
+export interface ProxylessSpec {
+  readonly pod: string;
+  /** Where its server listens; default none. */
+  readonly port?: number;
+  readonly podIp?: string;
+  readonly serviceAccount?: string;
+  /** Default: one of the app's name, port 80, where it has a port. Empty: none. */
+  readonly service?: readonly ServicePortSpec[];
+  readonly args?: readonly string[];
+}
+
+/** One that is in the mesh by its agent alone. */
+export interface ProxylessPod {
+  readonly pod: string;
+  readonly podIp: string;
+  readonly bootstrap: string;
+  readonly agent: LabSidecar;
+}
+
+export const PORT = 8_080;
+export const targetOf = (service: string): string => `xds:///${service}.shop.svc.cluster.local:80`;
+export const principalOf = (app: string): string => `cluster.local/ns/shop/sa/${app}`;
+
+export async function startProxyless(lab: Lab, spec: ProxylessSpec): Promise<ProxylessPod> {
+  const { pod, port, podIp = lab.nextIp(), args = [] } = spec;
+  const { serviceAccount = appOf(pod) } = spec;
+  const service = spec.service ?? [{ name: 'grpc', port: 80, targetPort: port ?? PORT }];
+  await lab.write(
+    `pod-${pod}.yaml`,
+    podYaml({ name: pod, ip: podIp, ports: port === undefined ? [] : [port], serviceAccount }),
+    ...(port === undefined || service.length === 0
+      ? []
+      : [serviceYaml({ name: appOf(pod), ports: service })]),
+  );
+  const bootstrap = join(lab.root, `${pod}.json`);
+  const agent = await lab.startSidecar({
+    pod,
+    podIp,
+    serviceAccount,
+    manifest: false,
+    args: ['--proxy', 'none', '--grpc-bootstrap', bootstrap, ...args],
+  });
+  return { pod, podIp, bootstrap, agent };
+}
+
+/** A server of grpc-go at the Pod's address. */
+export const startServer = (at: ProxylessPod, port = PORT): Promise<GrpcServer> =>
+  GrpcServer.start({ listen: `${at.podIp}:${port}`, name: at.pod, bootstrap: at.bootstrap });
+
+export const startClient = (kind: ClientKind, at: ProxylessPod): Promise<GrpcClient> =>
+  GrpcClient.start(kind, at.bootstrap);
