@@ -1,4 +1,4 @@
-// What must hold of an installed control plane: kinds, replicas, leader, certificates, webhooks.
+// What must hold of an installed control plane: kinds, replicas, leader, certificates, the bundle.
 import { X509Certificate } from 'node:crypto';
 import { CA_SECRET } from '@weft/ca/store/kubernetes-secret';
 import { numberAt, textAt } from '@weft/kube/object-fields';
@@ -6,11 +6,9 @@ import {
   CONFIG_MAPS,
   CUSTOM_RESOURCE_DEFINITIONS,
   LEASES,
-  MUTATING_WEBHOOKS,
   NAMESPACES,
   SECRETS,
   TRUST_BUNDLES,
-  VALIDATING_WEBHOOKS,
 } from '@weft/kube/resource';
 import { CUSTOM_KINDS, customResourceDefinition } from '@weft/controlplane/schema/custom-resources';
 import { VERSION } from '../../version.ts';
@@ -19,9 +17,9 @@ import { DEPLOYMENTS } from '../manifest-objects.ts';
 import { conditionOf, CONTROL_PLANE, itemsAt, rolloutOf, whyPodsWait } from '../wait-until.ts';
 import { absent, bad, type Check, type Finding, listAll, ok, unread, warn } from './finding.ts';
 
-const BUNDLE = 'weft-trust-bundle';
-const BUNDLE_KEY = 'bundle.pem';
-const INSTALL = 'run: weft install (or: weft upgrade)';
+export const BUNDLE = 'weft-trust-bundle';
+export const BUNDLE_KEY = 'bundle.pem';
+export const INSTALL = 'run: weft install (or: weft upgrade)';
 /** A root is replaced long before: one that is this near to its end is not being rotated. */
 const ROOT_LEFT_MS = 30 * 24 * 3_600_000;
 /** Leaders renew every 2 s, and are replaced after 15. */
@@ -195,42 +193,4 @@ export const checkBundles: Check = async ({ client, namespace }) => {
     ];
   }
   return [ok('bundles', `the bundle is in ${names.length} namespaces with injection`)];
-};
-
-export const checkWebhooks: Check = async ({ client, namespace }) => {
-  const own = await client.get(CONFIG_MAPS, { namespace, name: BUNDLE });
-  const bundle = own.ok ? (textAt(own.value, 'data', BUNDLE_KEY) ?? '').trim() : undefined;
-  const findings: Finding[] = [];
-  for (const [resource, name, effect] of [
-    [MUTATING_WEBHOOKS, 'weft-injector', 'no Pod gets a sidecar'],
-    [VALIDATING_WEBHOOKS, 'weft-validator', 'policies are not reviewed before they are kept'],
-  ] as const) {
-    const found = await client.get(resource, { name });
-    if (!found.ok && found.code === 404) {
-      findings.push(warn('webhooks', `${name} is not there: ${effect}`, INSTALL));
-      continue;
-    }
-    if (!found.ok) {
-      findings.push(unread('webhooks', found));
-      continue;
-    }
-    const bundles = itemsAt(found.value, 'webhooks').map((webhook) =>
-      Buffer.from(textAt(webhook, 'clientConfig', 'caBundle') ?? '', 'base64')
-        .toString('utf8')
-        .trim(),
-    );
-    const why = bundles.includes('') ? 'has no caBundle' : 'does not trust what is issued now';
-    if (bundles.every((one) => one !== '' && (bundle === undefined || one === bundle))) {
-      findings.push(ok('webhooks', `${name} is trusted by the API server`));
-    } else {
-      findings.push(
-        bad(
-          'webhooks',
-          `${name} ${why}: the API server cannot call it`,
-          `the leader writes it; look: kubectl -n ${namespace} logs deployment/${CONTROL_PLANE} | grep admission`,
-        ),
-      );
-    }
-  }
-  return findings;
 };

@@ -5,11 +5,11 @@ import {
   checkKinds,
   checkLeader,
   checkReplicas,
-  checkWebhooks,
 } from './control-plane.ts';
 import type { Check, CheckContext, Finding } from './finding.ts';
 import { checkClock, checkOtherMeshes, checkPermissions, checkVersion } from './prerequisites.ts';
 import { checkRights } from './rights.ts';
+import { checkWebhooks } from './webhooks.ts';
 import { checkWorkloads } from './workloads.ts';
 
 const BEFORE: readonly Check[] = [checkPermissions, checkClock, checkOtherMeshes];
