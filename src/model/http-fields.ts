@@ -14,22 +14,17 @@ export function isToken(text: string): boolean {
   return text.length > 0;
 }
 
-/** They say where a message ends, to whom it goes and how it goes on. */
-export const FRAMING_FIELDS = [
+/** They say where a message ends and how it goes on, or the mesh speaks in them: no rule, credential or authorizer sets any. */
+export const RESERVED_FIELDS = [
   'connection',
   'content-length',
   'host',
   'keep-alive',
+  'proxy-connection',
   'te',
   'trailer',
   'transfer-encoding',
   'upgrade',
-] as const;
-
-/** And those in which the mesh speaks: no rule, no credential and no authorizer sets any of them. */
-export const RESERVED_FIELDS = [
-  ...FRAMING_FIELDS,
-  'proxy-connection',
   'x-forwarded-client-cert',
   'x-request-id',
 ] as const;

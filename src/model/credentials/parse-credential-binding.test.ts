@@ -153,6 +153,12 @@ const REFUSED: readonly (readonly [string, PlainObject, string, string])[] = [
     'reserved-header',
   ],
   [
+    'a header that the sidecar sets no credential in',
+    inject({ bearer: undefined, header: { name: 'X-Request-Id', key: 'k' } }),
+    'spec.credentials[0].inject[0].header.name',
+    'reserved-header',
+  ],
+  [
     'a header whose name is of ASCII only in lower case',
     inject({ bearer: undefined, header: { name: 'x-\u212aey', key: 'k' } }),
     'spec.credentials[0].inject[0].header.name',

@@ -1,6 +1,6 @@
 // Reads where and how a credential is put into outbound requests: hosts, and a header, Basic or Bearer authorization.
 import { isIP } from 'node:net';
-import { FRAMING_FIELDS, isToken } from '../http-fields.ts';
+import { RESERVED_FIELDS, isToken } from '../http-fields.ts';
 import { isDnsSubdomain } from '../identity.ts';
 import { type PlainObject, type Reader, shown } from '../policy/reader.ts';
 import { checkKey } from './key-names.ts';
@@ -14,7 +14,7 @@ const SCHEMES = ['header', 'basic', 'bearer'] as const;
 const FIELDS = ['hosts', ...SCHEMES, 'allowPlaintext'];
 /** They say where a message ends, whose it is, or how it goes on: none of them carries a credential. */
 const RESERVED_HEADERS: ReadonlySet<string> = new Set([
-  ...FRAMING_FIELDS,
+  ...RESERVED_FIELDS,
   'expect',
   'forwarded',
   '__proto__',
