@@ -2,7 +2,8 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import net from 'node:net';
 import { test } from 'node:test';
-import { ServerCredentials } from '@grpc/grpc-js';
+import { Client, credentials, Server, ServerCredentials } from '@grpc/grpc-js';
+import { serviceDefinition } from '@weft/xds/registry';
 import { openGrpcPort } from './grpc-port.ts';
 
 const CONNECTIONS = 60;
@@ -121,4 +122,40 @@ test('openGrpcPort() lets go of those that wait when it is disposed', async () =
   await closed;
   assert.ok(given.length < CONNECTIONS);
   for (const socket of [...clients, ...given]) socket.destroy();
+});
+
+test('openGrpcPort() serves plaintext: nothing is read of who waits, and all of it when his turn has come', async () => {
+  const method = serviceDefinition('weft.enrolment.v1.Enrolment')['GetTokenKeys'];
+  assert.ok(method !== undefined);
+  const server = new Server();
+  server.addService(
+    { GetTokenKeys: method },
+    {
+      GetTokenKeys: (_call: unknown, answer: (error: null, value: object) => void) =>
+        answer(null, { jwks: '{}' }),
+    },
+  );
+  using opened = await openGrpcPort({
+    server,
+    credentials: ServerCredentials.createInsecure(),
+    listen: { host: HOST, port: 0 },
+    onRefused,
+  });
+  const client = new Client(`${HOST}:${opened.port}`, credentials.createInsecure());
+  try {
+    const answer = await new Promise((resolve, reject) => {
+      client.makeUnaryRequest(
+        method.path,
+        method.requestSerialize,
+        method.responseDeserialize,
+        {},
+        { deadline: Date.now() + 3_000 },
+        (error, value) => (error === null ? resolve(value) : reject(error)),
+      );
+    });
+    assert.deepEqual(answer, { jwks: '{}' });
+  } finally {
+    client.close();
+    server.forceShutdown();
+  }
 });

@@ -34,7 +34,12 @@ export async function openGrpcPort(options: {
 }): Promise<GrpcPort> {
   const { server, credentials, listen, onRefused } = options;
   const injector = server.createConnectionInjector(credentials);
-  const queue = new ConnectionQueue((socket) => injector.injectConnection(socket));
+  const isSecure = credentials._isSecure();
+  const queue = new ConnectionQueue((socket) => {
+    injector.injectConnection(socket);
+    // A TLS socket reads by itself from the one that it wraps; plaintext is read only by this one.
+    if (!isSecure) socket.resume();
+  });
   const listener = net.createServer({ pauseOnConnect: true, noDelay: true }, (socket) => {
     if (queue.add(socket)) return;
     socket.destroy();
