@@ -1,13 +1,13 @@
 // Keeps one delta stream to the control plane: asks for what is wanted, puts in force what comes, and answers for it.
 import type { MethodDefinition } from '@grpc/grpc-js';
 import type { Clock } from '@weft/model/clock';
-import { type PlainMessage, serviceDefinition } from '@weft/xds/registry';
+import type { PlainMessage } from '@weft/xds/registry';
 import type { ResourceKind } from '@weft/xds/resource';
 import type { Logger } from 'pino';
 import { LastingStream } from '../control-plane/lasting-stream.ts';
 import type { ChannelLease } from '../control-plane/shared-channel.ts';
 import type { ResourceUpdate, Subscriptions } from '../state/config-store.ts';
-import { readResponse } from './read-response.ts';
+import { deltaMethod, readResponse } from './read-response.ts';
 import { DeltaSubscriptions } from './subscriptions.ts';
 
 export interface XdsClientOptions {
@@ -27,8 +27,6 @@ export interface XdsClientOptions {
 /** 200 ms: a restarted control plane is found again before anybody notices. 10 s: and is not besieged while it is away. */
 const BACKOFF = { baseMs: 200, maxMs: 10_000 } as const;
 
-const METHOD_SERVICE = 'envoy.service.discovery.v3.AggregatedDiscoveryService';
-
 export class XdsClient implements Subscriptions, Disposable {
   readonly #options: XdsClientOptions;
   readonly #subscriptions = new DeltaSubscriptions();
@@ -39,10 +37,7 @@ export class XdsClient implements Subscriptions, Disposable {
 
   constructor(options: XdsClientOptions) {
     this.#options = options;
-    const method = serviceDefinition(METHOD_SERVICE)['DeltaAggregatedResources'];
-    if (method === undefined)
-      throw new TypeError(`Cannot find the delta method of ${METHOD_SERVICE}`);
-    this.#method = method;
+    this.#method = deltaMethod();
   }
 
   /** Before this nothing is sent: there is no certificate yet. */

@@ -1,8 +1,15 @@
 // Reads a delta response strictly: what of it can be put in force, and what is wrong with the rest.
+import type { MethodDefinition } from '@grpc/grpc-js';
 import { decodeResource } from '@weft/xds/codec/resource-codec';
 import { bytesOf, messageOf, messagesOf, textOf, textsOf } from '@weft/xds/protocol/fields';
-import type { PlainMessage } from '@weft/xds/registry';
+import { type PlainMessage, serviceDefinition } from '@weft/xds/registry';
 import { type ResourceByKind, type ResourceKind, TYPE_URLS } from '@weft/xds/resource';
+import {
+  describeUnknown,
+  noticingUnknown,
+  type UnknownField,
+  unknownIn,
+} from '@weft/xds/unknown-fields';
 import { formatProblem } from '@weft/model/problem';
 import type { ResourceUpdate, UpdateOf } from '../state/config-store.ts';
 
@@ -27,6 +34,16 @@ const KIND_BY_TYPE_URL: ReadonlyMap<string, ResourceKind> = new Map<string, Reso
 /** Problems of one resource that are told to the control plane; more say nothing new. */
 const MAX_PROBLEMS = 5;
 
+const SERVICE = 'envoy.service.discovery.v3.AggregatedDiscoveryService';
+const RESPONSE = 'envoy.service.discovery.v3.DeltaDiscoveryResponse';
+
+/** How the responses come that {@link readResponse} reads. */
+export function deltaMethod(): MethodDefinition<PlainMessage, PlainMessage> {
+  const method = serviceDefinition(SERVICE)['DeltaAggregatedResources'];
+  if (method === undefined) throw new TypeError(`Cannot find the delta method of ${SERVICE}`);
+  return noticingUnknown(method, RESPONSE);
+}
+
 /** @returns `undefined` when the response is of a type that nobody here asked for. */
 export function readResponse(message: PlainMessage): ReadResponse | undefined {
   const kind = KIND_BY_TYPE_URL.get(textOf(message, 'type_url'));
@@ -35,11 +52,15 @@ export function readResponse(message: PlainMessage): ReadResponse | undefined {
   const errors: string[] = [];
   const removed = new Set(textsOf(message, 'removed_resources'));
   const resources = messagesOf(message, 'resources');
+  const unknown = unknownIn(message);
+  const ofAll = unknown.find(({ place }) => place === '');
+  if (ofAll !== undefined && resources.length === 0)
+    errors.push(`the response: ${describeUnknown(ofAll)}`);
   const read = <K extends ResourceKind>(of: K): UpdateOf<K> => {
     const changed = new Map<string, ResourceByKind[K]>();
-    for (const resource of resources) {
+    for (const [index, resource] of resources.entries()) {
       const name = textOf(resource, 'name');
-      const value = readOne(of, resource, errors);
+      const value = readOne(of, resource, { errors, unknown: ofAll ?? unknownOf(unknown, index) });
       if (value === undefined) continue;
       changed.set(name, value);
       versions.set(name, textOf(resource, 'version'));
@@ -76,12 +97,22 @@ function readAs(
   }
 }
 
+/** What is said around a resource may be how long it holds, or for whom: without it, it would be another one. */
+const unknownOf = (unknown: readonly UnknownField[], index: number): UnknownField | undefined =>
+  unknown.find(
+    ({ place }) => place === `resources[${index}]` || place.startsWith(`resources[${index}].`),
+  );
+
 function readOne<K extends ResourceKind>(
   kind: K,
   resource: PlainMessage,
-  errors: string[],
+  { errors, unknown }: { readonly errors: string[]; readonly unknown: UnknownField | undefined },
 ): ResourceByKind[K] | undefined {
   const name = textOf(resource, 'name');
+  if (unknown !== undefined) {
+    errors.push(`${name}: ${describeUnknown(unknown)}`);
+    return undefined;
+  }
   const any = messageOf(resource, 'resource');
   if (textOf(any, 'type_url') !== TYPE_URLS[kind]) {
     errors.push(`${name}: is no ${kind}`);
