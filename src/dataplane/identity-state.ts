@@ -24,7 +24,8 @@ export class IdentityState {
 
   /** @returns whether the roots changed: connections must then be judged again. */
   set(svid: Svid | undefined): boolean {
-    const isOtherTrust = svid?.bundlePem !== this.#svid?.bundlePem;
+    const isOtherTrust =
+      svid?.bundlePem !== this.#svid?.bundlePem || svid?.federated !== this.#svid?.federated;
     this.#contexts = svid === undefined ? undefined : createMeshContexts(svid);
     this.#svid = svid;
     this.#spiffeId = svid?.spiffeId ?? this.#spiffeId;
@@ -35,6 +36,7 @@ export class IdentityState {
   report(): unknown {
     const svid = this.#svid;
     if (svid === undefined) return { certificate: null, roots: [] };
+    const { federated } = svid;
     return {
       certificate: {
         spiffeId: svid.spiffeId,
@@ -44,6 +46,12 @@ export class IdentityState {
         chain: splitPem(svid.chainPem).map(describe),
       },
       roots: splitPem(svid.bundlePem).map(describe),
+      ...(federated && {
+        federated: federated.map(({ trustDomain, trustedCaPem }) => ({
+          trustDomain,
+          roots: splitPem(trustedCaPem).map(describe),
+        })),
+      }),
     };
   }
 }

@@ -1,11 +1,13 @@
 // What a sidecar of a mesh has its identity and configuration from: enrolment, the xDS stream, and the reports beside it.
 import { spiffeIdOf } from '@weft/model/identity';
 import type { ResourceKind } from '@weft/xds/resource';
+import type { TrustSecret } from '@weft/xds/resources/secret';
 import type { ChannelLease } from './control-plane/shared-channel.ts';
 import { IdentityKeeper } from './enrol/identity-keeper.ts';
 import type { MeshSidecarOptions } from './options.ts';
 import type { Origin, OriginHooks } from './origin.ts';
 import { Reporter } from './report/reporter.ts';
+import { federatedOf } from './tls/federated-of.ts';
 import type { WorkloadApi } from './workload-api/workload-api.ts';
 import { XdsClient } from './xds/client.ts';
 
@@ -103,8 +105,10 @@ export class MeshOrigin implements Origin {
 
   readonly connect = (): ChannelLease => this.#keeper.connect();
 
-  setBundle(pem: string): void {
-    this.#keeper.setBundle(pem);
+  setBundle(bundle: TrustSecret): void {
+    const federated = federatedOf(bundle, this.#keeper.svid?.spiffeId);
+    this.#keeper.setBundle(bundle.trustedCaPem);
+    this.#keeper.setFederated(federated);
   }
 
   rulesChanged(): void {

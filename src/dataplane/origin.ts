@@ -1,5 +1,6 @@
 // Where a sidecar has its identity and its configuration from: the mesh that it is part of, or a source in its own process.
 import type { ResourceKind } from '@weft/xds/resource';
+import type { TrustSecret } from '@weft/xds/resources/secret';
 import type { ChannelLease } from './control-plane/shared-channel.ts';
 import type { Svid } from './enrol/check-svid.ts';
 import type { EdgeCounts } from './report/edge-counts.ts';
@@ -19,7 +20,7 @@ export interface Origin extends Subscriptions, Disposable {
   readonly reasons: readonly string[];
   readonly isConnected: boolean;
   /** @throws Error for a bundle that cannot be trusted by. */
-  setBundle(pem: string): void;
+  setBundle(bundle: TrustSecret): void;
   /** The rules in force are others by now. */
   rulesChanged(): void;
   /** A channel to the control plane, with the certificate of now; absent where there is none. */

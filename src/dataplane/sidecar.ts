@@ -236,7 +236,7 @@ export class Sidecar implements AsyncDisposable {
   #onBundle(secret: Secret): string | undefined {
     if (!('trustedCaPem' in secret)) return 'is a certificate, and no bundle';
     try {
-      this.#origin.setBundle(secret.trustedCaPem);
+      this.#origin.setBundle(secret);
       return undefined;
     } catch (error) {
       return error instanceof Error ? error.message : String(error);

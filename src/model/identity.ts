@@ -54,6 +54,14 @@ function isSpiffeId(text: string): text is SpiffeId {
 export const parseTrustDomain = (text: string): TrustDomain | undefined =>
   isTrustDomain(text) ? text : undefined;
 
+/** Of any id, whatever its path. */
+export function trustDomainOf(id: SpiffeId): TrustDomain {
+  const [domain = ''] = id.slice(SCHEME.length).split('/');
+  const trustDomain = parseTrustDomain(domain);
+  if (trustDomain === undefined) throw new TypeError(`Cannot read ${id}: it is no SPIFFE id`);
+  return trustDomain;
+}
+
 /** A workload's id: a trust domain and a path. @returns `undefined` for anything else. */
 export const parseSpiffeId = (text: string): SpiffeId | undefined =>
   isSpiffeId(text) ? text : undefined;

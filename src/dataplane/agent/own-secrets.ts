@@ -1,9 +1,14 @@
 // What the agent serves to the proxy beside it: the workload's certificate with its key, and the bundle. Never on a disk.
 import { createHash } from 'node:crypto';
+import { trustDomainOf } from '@weft/model/identity';
 import { encodeMessage } from '@weft/xds/registry';
 import { encodeResource, typeNameOf } from '@weft/xds/codec/resource-codec';
 import type { EncodedResource, ResourceView } from '@weft/xds/resource';
-import { BUNDLE_SECRET, OWN_CERTIFICATE_SECRET } from '@weft/xds/resources/secret';
+import {
+  BUNDLE_SECRET,
+  OWN_CERTIFICATE_SECRET,
+  type TrustSecret,
+} from '@weft/xds/resources/secret';
 import type { Svid } from '../enrol/check-svid.ts';
 
 /** @param svid absent: there is nothing to be had. */
@@ -13,10 +18,7 @@ export function viewOfSecrets(svid: Svid | undefined, revision: number): Resourc
       ? []
       : [
           [OWN_CERTIFICATE_SECRET, ownCertificate(svid)],
-          [
-            BUNDLE_SECRET,
-            encodeResource('secret', { name: BUNDLE_SECRET, trustedCaPem: svid.bundlePem }),
-          ],
+          [BUNDLE_SECRET, encodeResource('secret', trustOf(svid))],
         ],
   );
   return {
@@ -24,6 +26,13 @@ export function viewOfSecrets(svid: Svid | undefined, revision: number): Resourc
     get: (kind, name) => (kind === 'secret' ? secrets.get(name) : undefined),
     list: (kind) => (kind === 'secret' ? secrets.values() : []),
   };
+}
+
+/** Other trust domains are believed by the proxy as by a sidecar: each root for its own identities. */
+function trustOf({ spiffeId, bundlePem: trustedCaPem, federated }: Svid): TrustSecret {
+  const own = { trustDomain: trustDomainOf(spiffeId), trustedCaPem };
+  const byTrustDomain = federated && [own, ...federated];
+  return { name: BUNDLE_SECRET, trustedCaPem, ...(byTrustDomain && { byTrustDomain }) };
 }
 
 function ownCertificate({ chainPem, keyPem }: Svid): EncodedResource {

@@ -3,6 +3,7 @@ import { X509Certificate } from 'node:crypto';
 import type { Clock } from '@weft/model/clock';
 import type { SpiffeId } from '@weft/model/identity';
 import type { PlainMessage } from '@weft/xds/registry';
+import type { TrustDomainRoots } from '@weft/xds/resources/secret';
 import type { Logger } from 'pino';
 import { Backoff } from '../control-plane/backoff.ts';
 import { openChannel } from '../control-plane/link.ts';
@@ -57,6 +58,8 @@ export class IdentityKeeper implements Disposable {
   #svid: Svid | undefined;
   /** Whom we are: known from the first certificate on, and kept when that expires. */
   #spiffeId: SpiffeId | undefined;
+  /** Roots of other trust domains; kept as the bundle is. */
+  #federated: readonly TrustDomainRoots[] | undefined;
   /** The newest roots; kept when the certificate expires, for the pinned ones may be retired by then. */
   #bundlePem: string;
   #bundleVersion = '';
@@ -203,9 +206,10 @@ export class IdentityKeeper implements Disposable {
     this.#timers.set(name, this.#options.clock.setTimeout(run, delayMs));
   }
 
-  #adopt(svid: Svid): void {
+  #adopt(issued: Svid): void {
     const { clock, random, log, onChange } = this.#options;
     const now = clock.now();
+    const svid = { ...issued, ...(this.#federated && { federated: this.#federated }) };
     this.#svid = svid;
     this.#spiffeId = svid.spiffeId;
     this.#bundlePem = svid.bundlePem;
@@ -297,6 +301,25 @@ export class IdentityKeeper implements Disposable {
     this.#options.log.info({ version }, 'trust bundle in use');
     if (this.#svid === undefined) return;
     this.#svid = { ...this.#svid, bundlePem: pem };
+    this.#options.onChange(this.#svid);
+  }
+
+  /**
+   * Roots of other trust domains, each for its own identities.
+   * @throws Error when they cannot be trusted by; those before stay in force then.
+   */
+  setFederated(federated: readonly TrustDomainRoots[] | undefined): void {
+    if (JSON.stringify(federated) === JSON.stringify(this.#federated)) return;
+    for (const { trustDomain, trustedCaPem } of federated ?? []) {
+      const roots = splitPem(trustedCaPem).map((part) => new X509Certificate(part));
+      if (roots.length === 0) throw new Error(`Cannot trust ${trustDomain}: it has no roots`);
+    }
+    this.#federated = federated;
+    const trustDomains = federated?.map(({ trustDomain }) => trustDomain) ?? [];
+    this.#options.log.info({ trustDomains }, 'federated trust domains in use');
+    if (this.#svid === undefined) return;
+    const { federated: _, ...own } = this.#svid;
+    this.#svid = { ...own, ...(federated && { federated }) };
     this.#options.onChange(this.#svid);
   }
 

@@ -374,7 +374,8 @@ class Attempt {
     if (peer === undefined || chain.tls === undefined) return undefined;
     const contexts = this.#options.contexts();
     if (contexts === undefined) return 'no-certificate';
-    if (trustEndMs(peer.chain, contexts.roots) < this.#options.now()) return 'peer-not-trusted';
+    const roots = contexts.rootsOf(peer.spiffeId);
+    if (trustEndMs(peer.chain, roots) < this.#options.now()) return 'peer-not-trusted';
     return isExpectedBy(chain.tls.peerUris)(peer.spiffeId) ? undefined : 'peer-identity-unexpected';
   }
 

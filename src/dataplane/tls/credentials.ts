@@ -1,8 +1,13 @@
 // The sidecar's own certificate and the bundle it trusts, as secure contexts that can be replaced while connections live.
 import { X509Certificate } from 'node:crypto';
 import tls from 'node:tls';
-import type { SpiffeId } from '@weft/model/identity';
+import { type SpiffeId, trustDomainOf } from '@weft/model/identity';
+import type { TrustDomainRoots } from '@weft/xds/resources/secret';
+import { createAnchors } from './anchors.ts';
 import { KnownPeers } from './known-peers.ts';
+import { splitPem } from './pem.ts';
+
+export { splitPem } from './pem.ts';
 
 /** What enrolment and the SDS stream provide. The key never leaves the process. */
 export interface MeshMaterial {
@@ -11,6 +16,8 @@ export interface MeshMaterial {
   /** Leaf first, then the issuing certificates. */
   readonly chainPem: string;
   readonly bundlePem: string;
+  /** Roots of other trust domains, for their identities alone; absent: nobody else is believed. */
+  readonly federated?: readonly TrustDomainRoots[];
 }
 
 /** One generation of material, ready for handshakes. */
@@ -18,7 +25,8 @@ export interface MeshContexts {
   readonly spiffeId: SpiffeId;
   readonly server: tls.SecureContextOptions;
   readonly client: tls.SecureContext;
-  readonly roots: readonly X509Certificate[];
+  /** Who vouches for that identity. The same array for as long as these contexts live. */
+  readonly rootsOf: (id: SpiffeId) => readonly X509Certificate[];
   /** Peers that were verified under this generation. */
   readonly known: KnownPeers;
 }
@@ -30,31 +38,23 @@ export interface MeshContexts {
 export function createMeshContexts(material: MeshMaterial): MeshContexts {
   const roots = splitPem(material.bundlePem).map((pem) => new X509Certificate(pem));
   if (roots.length === 0) throw new Error('Cannot trust anybody: the bundle is empty');
+  const { spiffeId, federated = [] } = material;
+  const own = { trustDomain: trustDomainOf(spiffeId), roots };
+  const anchors = federated.length === 0 ? undefined : createAnchors(own, federated);
   const options: tls.SecureContextOptions = {
     key: material.keyPem,
     cert: material.chainPem,
-    ca: material.bundlePem,
+    ca: [material.bundlePem, ...federated.map((one) => one.trustedCaPem)].join(''),
     minVersion: 'TLSv1.3',
     maxVersion: 'TLSv1.3',
   };
   return {
-    spiffeId: material.spiffeId,
+    spiffeId,
     server: options,
     client: tls.createSecureContext(options),
-    roots,
-    known: new KnownPeers(),
+    rootsOf: anchors?.rootsOf ?? (() => roots),
+    known: new KnownPeers({ ...(anchors && { anchors }) }),
   };
-}
-
-const PEM_END = '-----END CERTIFICATE-----';
-
-/** The certificates of a concatenated PEM text, each as its own text. */
-export function splitPem(pem: string): readonly string[] {
-  return pem
-    .split(PEM_END)
-    .map((part) => part.trim())
-    .filter((part) => part.length > 0)
-    .map((part) => `${part}\n${PEM_END}\n`);
 }
 
 const NEVER = Number.NEGATIVE_INFINITY;

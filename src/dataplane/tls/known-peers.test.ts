@@ -42,7 +42,7 @@ test('KnownPeers keeps purposes apart from the decision on them, and bad names b
 });
 
 test('KnownPeers holds no more than so many, and reads whom it forgot anew', () => {
-  const known = new KnownPeers(2);
+  const known = new KnownPeers({ limit: 2 });
   const [a, b, c] = ['a', 'b', 'c'].map((name) =>
     leafOf(selfSigned({ uris: [idOf(`shop/${name}`)] }).chainPem),
   );

@@ -2,6 +2,7 @@
 import type { X509Certificate } from 'node:crypto';
 import type { SpiffeId } from '@weft/model/identity';
 import { peerIdentity } from '@weft/model/x509';
+import type { Anchors } from './anchors.ts';
 import { presentedChain } from './presented-chain.ts';
 
 /** One for all connections of a peer that shows the same certificate. */
@@ -19,7 +20,12 @@ export type PeerReading =
       readonly clientAuth: boolean;
       readonly serverAuth: boolean;
     }
-  | { readonly ok: false; readonly reason: string };
+  | {
+      readonly ok: false;
+      /** It is an identity, and the roots are of somebody else. */
+      readonly isNotVouchedFor?: true;
+      readonly reason: string;
+    };
 
 /** Longer chains than root, issuer and leaf with one cross-signed between are not Weft's. */
 const MAX_CHAIN = 5;
@@ -28,14 +34,17 @@ const MAX_PEERS = 1_024;
 
 /**
  * Made with the contexts of one generation and gone with them. Holds only what follows from the bytes: the key is the
- * whole certificate, and no decision is kept. Only certificates that OpenSSL has verified are to be asked for.
+ * whole certificate, and no decision is kept but whose roots vouch for it, which are these contexts' own. Only certificates that OpenSSL has verified are to be asked for.
  */
 export class KnownPeers {
   readonly #byLeaf = new Map<string, PeerReading>();
   readonly #limit: number;
+  readonly #anchors: Anchors | undefined;
 
-  constructor(limit: number = MAX_PEERS) {
-    this.#limit = limit;
+  /** @param options.anchors where several trust domains are believed: who vouches for whom. */
+  constructor(options: { readonly limit?: number; readonly anchors?: Anchors } = {}) {
+    this.#limit = options.limit ?? MAX_PEERS;
+    this.#anchors = options.anchors;
   }
 
   get size(): number {
@@ -47,13 +56,21 @@ export class KnownPeers {
     const key = raw.toString('latin1');
     const known = this.#byLeaf.get(key);
     if (known !== undefined) return known;
-    const reading = readPeer(leaf, raw);
+    const reading = this.#vouchedFor(readPeer(leaf, raw));
     for (const oldest of this.#byLeaf.keys()) {
       if (this.#byLeaf.size < this.#limit) break;
       this.#byLeaf.delete(oldest);
     }
     this.#byLeaf.set(key, reading);
     return reading;
+  }
+
+  #vouchedFor(reading: PeerReading): PeerReading {
+    if (!reading.ok || this.#anchors === undefined) return reading;
+    const { spiffeId, chain } = reading.peer;
+    const reason = this.#anchors.whyNot(spiffeId, chain);
+    if (reason === undefined) return reading;
+    return { ok: false, isNotVouchedFor: true, reason: `peer claims ${spiffeId}: ${reason}` };
   }
 }
 

@@ -14,6 +14,7 @@ export type PeerRefusal =
   | 'peer-without-certificate'
   | 'peer-session-resumed'
   | 'peer-identity-invalid'
+  | 'peer-not-vouched-for'
   | 'peer-eku-missing'
   | 'peer-identity-unexpected';
 
@@ -45,7 +46,10 @@ export function checkPeer(socket: TLSSocket, { role, isExpected, known }: PeerDe
   const leaf = socket.getPeerX509Certificate();
   if (leaf === undefined) return refuse('peer-without-certificate', 'no certificate was presented');
   const reading = known.read(leaf);
-  if (!reading.ok) return refuse('peer-identity-invalid', reading.reason);
+  if (!reading.ok) {
+    const isForeign = reading.isNotVouchedFor === true;
+    return refuse(isForeign ? 'peer-not-vouched-for' : 'peer-identity-invalid', reading.reason);
+  }
   const { peer, clientAuth, serverAuth } = reading;
   if (role === 'client' ? !clientAuth : !serverAuth) {
     return refuse('peer-eku-missing', `certificate may not be used as TLS ${role}`);

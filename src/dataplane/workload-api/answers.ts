@@ -26,9 +26,22 @@ export const x509SvidAnswer = (material: MeshMaterial): Uint8Array =>
         bundle: derOf(material.bundlePem),
       },
     ],
+    federated_bundles: federatedDer(material),
   });
 
-export const x509BundlesAnswer = ({ spiffeId, bundlePem }: MeshMaterial): Uint8Array =>
+export const x509BundlesAnswer = (material: MeshMaterial): Uint8Array =>
   encodeMessage('X509BundlesResponse', {
-    bundles: { [trustDomainIdOf(spiffeId)]: derOf(bundlePem) },
+    bundles: {
+      [trustDomainIdOf(material.spiffeId)]: derOf(material.bundlePem),
+      ...federatedDer(material),
+    },
   });
+
+/** Of trust domains that are believed besides; none where there are none. */
+const federatedDer = ({ federated = [] }: MeshMaterial): Readonly<Record<string, Buffer>> =>
+  Object.fromEntries(
+    federated.map(({ trustDomain, trustedCaPem }) => [
+      `spiffe://${trustDomain}`,
+      derOf(trustedCaPem),
+    ]),
+  );

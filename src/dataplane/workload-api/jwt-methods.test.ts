@@ -6,7 +6,7 @@ import { parseTrustDomain } from '@weft/model/identity';
 import { type PlainMessage, serviceDefinition } from '@weft/xds/registry';
 import { pino } from 'pino';
 import { CallFailure, STATUS } from '../control-plane/grpc/status.ts';
-import { judgeToken } from './judge-token.ts';
+import { judgeByItsKeys, judgeToken } from './judge-token.ts';
 import { structOf } from './struct.ts';
 import { TokenClient } from './token-client.ts';
 
@@ -79,6 +79,31 @@ test('judgeToken() refuses what is no token, and an audience that is empty', asy
     assert.ok(!(await judge(text)).ok);
   }
   assert.ok(!(await judge(tokenOf({ claims: { aud: [''] } }), '')).ok);
+});
+
+test('judgeByItsKeys() judges a token by the keys of the trust domain that it claims, and by no other’s', async () => {
+  const theirs = JSON.stringify({
+    keys: [{ ...other.publicKey.export({ format: 'jwk' }), kid: 'k1', alg: 'ES256', use: 'sig' }],
+  });
+  const keys = { own: jwks, federated: new Map([['partner.test', theirs]]) };
+  const options = { audience: 'vault', trustDomain, nowMs: NOW_MS };
+  const judgeOf = (key: KeyObject, sub: string) =>
+    judgeByItsKeys(tokenOf({ key, claims: { sub } }), keys, options);
+  const partner = 'spiffe://partner.test/any/path';
+  const rows = [
+    [own.privateKey, WEB, true],
+    [other.privateKey, partner, true],
+    [other.privateKey, WEB, false],
+    [own.privateKey, partner, false],
+    [other.privateKey, 'spiffe://stranger.test/a', false],
+    [own.privateKey, 'spiffe://stranger.test/a', false],
+  ] as const;
+  for (const [key, sub, isGood] of rows) {
+    const judged = await judgeOf(key, sub);
+    assert.equal(judged.ok, isGood, sub);
+    if (judged.ok) assert.equal(judged.spiffeId, sub);
+  }
+  assert.equal((await judgeByItsKeys('a.b.c', keys, options)).ok, false);
 });
 
 test('structOf() writes every kind of claim', () => {
@@ -160,17 +185,22 @@ test('a token that cannot be had is refused with the word of the control plane',
 test('keys are kept for five minutes, told to followers when they change, and outlive a control plane that is away', async () => {
   using rig = createRig();
   rig.answerWith(() => ({ jwks: 'one' }));
-  assert.equal(await rig.tokens.keys(), 'one');
+  assert.equal((await rig.tokens.keys()).own, 'one');
   const told: string[] = [];
-  using _ = rig.tokens.onKeys((keys) => told.push(keys));
+  using _ = rig.tokens.onKeys((keys) => told.push(keys.own, ...keys.federated.values()));
   rig.answerWith(() => ({ jwks: 'two' }));
-  assert.equal(await rig.tokens.keys(), 'one');
+  assert.equal((await rig.tokens.keys()).own, 'one');
   rig.clock.turn(301_000);
-  assert.equal(await rig.tokens.keys(), 'two');
+  assert.equal((await rig.tokens.keys()).own, 'two');
   assert.deepEqual(told, ['two']);
+  rig.answerWith(() => ({ jwks: 'two', federated_jwks: { 'partner.test': 'theirs' } }));
+  rig.clock.turn(301_000);
+  assert.deepEqual(told, ['two', 'two', 'theirs'].slice(0, told.length));
+  assert.equal((await rig.tokens.keys()).federated.get('partner.test'), 'theirs');
+  assert.deepEqual(told, ['two', 'two', 'theirs']);
   rig.answerWith(away);
   rig.clock.turn(301_000);
-  assert.equal(await rig.tokens.keys(), 'two');
+  assert.equal((await rig.tokens.keys()).own, 'two');
 });
 
 test('an unknown key is a reason to ask again, once in ten seconds', async () => {
@@ -180,6 +210,6 @@ test('an unknown key is a reason to ask again, once in ten seconds', async () =>
   assert.equal(await rig.tokens.keysAgain(), undefined);
   rig.clock.turn(10_000);
   rig.answerWith(() => ({ jwks: 'two' }));
-  assert.equal(await rig.tokens.keysAgain(), 'two');
+  assert.equal((await rig.tokens.keysAgain())?.own, 'two');
   assert.equal(await rig.tokens.keysAgain(), undefined);
 });

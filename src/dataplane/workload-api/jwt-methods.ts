@@ -7,10 +7,10 @@ import type { Logger } from 'pino';
 import { STATUS } from '../control-plane/grpc/status.ts';
 import type { ApiCall } from './api-call.ts';
 import { type Method, Refused } from './api-server.ts';
-import { judgeToken, type TokenJudgement } from './judge-token.ts';
+import { judgeByItsKeys, type TokenJudgement } from './judge-token.ts';
 import type { WorkloadApiMetrics } from './metrics.ts';
 import { structOf } from './struct.ts';
-import type { TokenClient } from './token-client.ts';
+import type { TokenClient, TokenKeySets } from './token-client.ts';
 
 export interface JwtMethodsOptions {
   readonly tokens: TokenClient;
@@ -73,8 +73,12 @@ async function fetchToken(
 
 async function followKeys(options: JwtMethodsOptions, call: ApiCall): Promise<void> {
   const { tokens, trustDomain, metrics } = options;
-  const tell = (jwks: string): void => {
-    const bundles = { [`spiffe://${trustDomain}`]: Buffer.from(jwks) };
+  const tell = ({ own, federated }: TokenKeySets): void => {
+    const others = [...federated].map(([name, jwks]) => [`spiffe://${name}`, Buffer.from(jwks)]);
+    const bundles = {
+      ...Object.fromEntries(others),
+      [`spiffe://${trustDomain}`]: Buffer.from(own),
+    };
     call.sendLatest(encodeMessage('JWTBundlesResponse', { bundles }));
     metrics.handed('jwt-bundles');
   };
@@ -106,8 +110,8 @@ async function judge(
   token: string,
   audience: string,
 ): Promise<TokenJudgement> {
-  const by = (jwks: string): Promise<TokenJudgement> =>
-    judgeToken(token, { jwks, audience, trustDomain, nowMs: clock.now() });
+  const by = (keys: TokenKeySets): Promise<TokenJudgement> =>
+    judgeByItsKeys(token, keys, { audience, trustDomain, nowMs: clock.now() });
   const first = await by(await tokens.keys());
   if (first.ok || !first.isUnknownKey) return first;
   const newer = await tokens.keysAgain();

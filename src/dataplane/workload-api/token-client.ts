@@ -19,6 +19,13 @@ export interface TokenClientOptions {
   readonly log: Logger;
 }
 
+/** JWK sets that tokens are verified with. */
+export interface TokenKeySets {
+  readonly own: string;
+  /** Of federated trust domains, by name. */
+  readonly federated: ReadonlyMap<string, string>;
+}
+
 interface Kept {
   readonly token: string;
   readonly renewAtMs: number;
@@ -36,10 +43,10 @@ const MAX_KEPT = 64;
 export class TokenClient implements Disposable {
   readonly #options: TokenClientOptions;
   readonly #kept = new Map<string, Kept>();
-  readonly #listeners = new Set<(jwks: string) => void>();
-  #jwks: string | undefined;
+  readonly #listeners = new Set<(keys: TokenKeySets) => void>();
+  #keys: TokenKeySets | undefined;
   #askedAtMs = Number.NEGATIVE_INFINITY;
-  #asking: Promise<string> | undefined;
+  #asking: Promise<TokenKeySets> | undefined;
   #timer: Disposable | undefined;
   #isDisposed = false;
 
@@ -73,41 +80,42 @@ export class TokenClient implements Disposable {
   }
 
   /** The keys, at most some minutes old. @throws CallFailure when there are none and none can be had. */
-  async keys(): Promise<string> {
-    const jwks = this.#jwks;
-    if (jwks !== undefined && this.#options.clock.now() < this.#askedAtMs + KEYS_MS) return jwks;
+  async keys(): Promise<TokenKeySets> {
+    const keys = this.#keys;
+    if (keys !== undefined && this.#options.clock.now() < this.#askedAtMs + KEYS_MS) return keys;
     try {
       return await this.#fetchKeys();
     } catch (error) {
       /** Older ones are good as long as nobody says otherwise: keys are added, and not taken back. */
-      if (jwks !== undefined && error instanceof CallFailure) return jwks;
+      if (keys !== undefined && error instanceof CallFailure) return keys;
       throw error;
     }
   }
 
   /** After a token of a key that is not known. @returns the keys as they are now, where it is time to ask. */
-  async keysAgain(): Promise<string | undefined> {
+  async keysAgain(): Promise<TokenKeySets | undefined> {
     if (this.#options.clock.now() < this.#askedAtMs + ASK_AGAIN_MS) return undefined;
     return this.#fetchKeys();
   }
 
-  #fetchKeys(): Promise<string> {
+  #fetchKeys(): Promise<TokenKeySets> {
     this.#asking ??= this.#ask('GetTokenKeys', {})
       .then((answer) => {
-        const jwks = textOf(answer, 'jwks');
-        if (jwks === '') throw new CallFailure(STATUS.INTERNAL, 'the answer has no keys');
+        const own = textOf(answer, 'jwks');
+        if (own === '') throw new CallFailure(STATUS.INTERNAL, 'the answer has no keys');
         this.#askedAtMs = this.#options.clock.now();
-        if (jwks === this.#jwks) return jwks;
-        this.#jwks = jwks;
-        for (const tell of this.#listeners) tell(jwks);
-        return jwks;
+        const keys = { own, federated: textMapOf(answer, 'federated_jwks') };
+        if (this.#keys !== undefined && isSame(keys, this.#keys)) return this.#keys;
+        this.#keys = keys;
+        for (const tell of this.#listeners) tell(keys);
+        return keys;
       })
       .finally(() => (this.#asking = undefined));
     return this.#asking;
   }
 
   /** Told at every change; as long as somebody listens the keys are asked for now and then. */
-  onKeys(listener: (jwks: string) => void): Disposable {
+  onKeys(listener: (keys: TokenKeySets) => void): Disposable {
     this.#listeners.add(listener);
     this.#timer ??= this.#askLater();
     return { [Symbol.dispose]: () => this.#listeners.delete(listener) };
@@ -158,4 +166,20 @@ export class TokenClient implements Disposable {
     this.#timer?.[Symbol.dispose]();
     this.#kept.clear();
   }
+}
+
+function isSame(a: TokenKeySets, b: TokenKeySets): boolean {
+  const isAlike = a.own === b.own && a.federated.size === b.federated.size;
+  return isAlike && [...a.federated].every(([name, jwks]) => b.federated.get(name) === jwks);
+}
+
+/** Names are of our control plane's choosing, and still no keys of an object. */
+function textMapOf(message: PlainMessage, field: string): ReadonlyMap<string, string> {
+  const value = message[field];
+  if (typeof value !== 'object' || value === null) return new Map();
+  return new Map(
+    Object.entries(value).filter(
+      (entry): entry is [string, string] => typeof entry[1] === 'string',
+    ),
+  );
 }

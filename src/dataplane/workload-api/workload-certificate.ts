@@ -56,8 +56,10 @@ export class WorkloadCertificate implements Disposable {
     const before = this.#own;
     this.#own = own;
     if (own === undefined || this.#isDisposed) return;
-    if (this.#svid !== undefined && this.#svid.bundlePem !== own.bundlePem) {
-      this.#svid = { ...this.#svid, bundlePem: own.bundlePem };
+    const isOtherTrust =
+      this.#svid?.bundlePem !== own.bundlePem || this.#svid.federated !== own.federated;
+    if (this.#svid !== undefined && isOtherTrust) {
+      this.#svid = withTrustOf(this.#svid, own);
       this.#options.onChange(this.#svid);
     }
     if (before?.serialHex === own.serialHex) return;
@@ -132,7 +134,7 @@ export class WorkloadCertificate implements Disposable {
     const { clock, log, onChange } = this.#options;
     this.#failure = undefined;
     /** The bundle may have changed while the answer was on its way. */
-    this.#svid = { ...svid, bundlePem: this.#own?.bundlePem ?? svid.bundlePem };
+    this.#svid = this.#own === undefined ? svid : withTrustOf(svid, this.#own);
     this.#expiry?.[Symbol.dispose]();
     this.#expiry = clock.setTimeout(() => this.#onExpired(), svid.notAfterMs - clock.now());
     const { spiffeId, serialHex, notAfterMs } = svid;
@@ -154,6 +156,11 @@ export class WorkloadCertificate implements Disposable {
     this.#asking.abort();
     this.#expiry?.[Symbol.dispose]();
   }
+}
+
+function withTrustOf(before: Svid, { bundlePem, federated }: Svid): Svid {
+  const { federated: _, ...svid } = before;
+  return { ...svid, bundlePem, ...(federated && { federated }) };
 }
 
 function svidOf(
