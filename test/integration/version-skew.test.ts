@@ -143,7 +143,7 @@ const throttle = JSON.stringify({
   },
 });
 
-test('a sidecar of the release before refuses what it does not know: what it had stays, why is told, and a new one serves nobody', {
+test('CVE-2022-21679: a sidecar of the release before refuses what it does not know: what it had stays, why is told, and a new one serves nobody', {
   skip,
 }, async () => {
   await using lab = await openLab();

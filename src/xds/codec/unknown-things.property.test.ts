@@ -20,7 +20,7 @@ const named = (what: string): string => {
 const LEAST_PLACES = { cluster: 50, endpoints: 8, listener: 150, route: 10, secret: 4 } as const;
 
 for (const kind of RESOURCE_ORDER) {
-  test(`a ${kind} that says anywhere what is not known, a field, a type or a value, is refused with what and where`, () => {
+  test(`CVE-2022-21679: a ${kind} that says anywhere what is not known, a field, a type or a value, is refused with what and where`, () => {
     const places = new Set<string>();
     fc.assert(
       fc.property(RESOURCES[kind], (value) => {
