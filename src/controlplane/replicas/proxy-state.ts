@@ -13,6 +13,8 @@ export interface ProxyState {
   readonly identity: SpiffeId;
   /** Of the inbound listener; absent when it has acknowledged none. */
   readonly acked: string | undefined;
+  /** The version that it refused last, unless it has accepted one since, and what it said. */
+  readonly refused?: { readonly version: string; readonly words: string };
   readonly evaluation: Evaluation;
   /** Names of credentials that are in force there as they are now; absent: it watches none here. */
   readonly credentials?: readonly string[];
@@ -30,13 +32,15 @@ export function localStates(
   watched: Pick<CredentialPart, 'inForceAt'>,
 ): ReadonlyMap<string, ProxyState> {
   const states = new Map<string, ProxyState>();
-  for (const { proxyId, identity, acked } of ads.statusOf('listener', INBOUND_LISTENER)) {
+  for (const status of ads.statusOf('listener', INBOUND_LISTENER)) {
+    const { proxyId, identity, acked, refused: version, refusal: words = '' } = status;
     const evaluation = reports.evaluationOf(proxyId, INBOUND_LISTENER);
     const credentials = watched.inForceAt(proxyId);
     states.set(proxyId, {
       proxyId,
       identity,
       acked,
+      ...(version !== undefined && { refused: { version, words } }),
       evaluation,
       ...(credentials && { credentials }),
     });
@@ -45,11 +49,12 @@ export function localStates(
 }
 
 export function encodeState(state: ProxyState): PlainMessage {
-  const { proxyId, identity, acked, evaluation, credentials } = state;
+  const { proxyId, identity, acked, refused, evaluation, credentials } = state;
   return {
     proxy: proxyId,
     identity,
     acked: acked ?? '',
+    ...(refused && { refused: refused.version, refusal: refused.words.slice(0, MAX_TEXT) }),
     is_reporting: evaluation.isReporting,
     digests: evaluation.isReporting ? [...evaluation.digests] : [],
     watches_credentials: credentials !== undefined,
@@ -63,12 +68,15 @@ function readState(message: PlainMessage): ProxyState | undefined {
   const identity = parseSpiffeId(textOf(message, 'identity'));
   if (proxyId === '' || proxyId.length > MAX_TEXT || identity === undefined) return undefined;
   const acked = textOf(message, 'acked').slice(0, MAX_TEXT);
+  const version = textOf(message, 'refused').slice(0, MAX_TEXT);
+  const words = textOf(message, 'refusal').slice(0, MAX_TEXT);
   const digests = listOfTexts(message['digests'], MAX_DIGESTS);
   const credentials = listOfTexts(message['credentials'], MAX_CREDENTIALS);
   return {
     proxyId,
     identity,
     acked: acked === '' ? undefined : acked,
+    ...(version !== '' && { refused: { version, words } }),
     evaluation:
       message['is_reporting'] === true ? { isReporting: true, digests } : { isReporting: false },
     ...(message['watches_credentials'] === true && { credentials }),
@@ -103,6 +111,8 @@ export function readReport(message: PlainMessage): ReplicaReport {
 /** Whether two states say the same. */
 export function isSameState(a: ProxyState, b: ProxyState): boolean {
   if (a.acked !== b.acked || a.identity !== b.identity) return false;
+  if (a.refused?.version !== b.refused?.version || a.refused?.words !== b.refused?.words)
+    return false;
   if (a.credentials?.join() !== b.credentials?.join()) return false;
   if (!a.evaluation.isReporting || !b.evaluation.isReporting) {
     return a.evaluation.isReporting === b.evaluation.isReporting;

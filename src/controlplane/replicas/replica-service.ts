@@ -110,11 +110,12 @@ export class ReplicaService implements Disposable {
   statusOf(kind: ResourceKind, name: string): readonly ResourceStatus[] {
     if (kind !== 'listener' || name !== INBOUND_LISTENER) return [];
     return [...this.#replicas].flatMap(({ states }) =>
-      [...states.values()].map(({ proxyId, identity, acked }) => ({
+      [...states.values()].map(({ proxyId, identity, acked, refused }) => ({
         proxyId,
         identity,
         acked,
-        refused: undefined,
+        refused: refused?.version,
+        refusal: refused?.words,
       })),
     );
   }

@@ -94,6 +94,25 @@ test('what proxies of another control plane enforce is known to the leader, and 
   assert.deepEqual(rig.ackedBy('web-2.shop'), [], 'it is connected no more');
 });
 
+test('what a proxy of another control plane refused is known with its words, until it accepts', async () => {
+  await using rig = await openRig();
+  const refusal = () => {
+    const [one] = rig.service.statusOf('listener', INBOUND_LISTENER);
+    return one && [one.acked, one.refused, one.refusal];
+  };
+  const refusing = (words: string) =>
+    rig.set({ ...state('web-1.shop', 'v1'), refused: { version: 'v2', words } });
+  refusing('x'.repeat(10_000));
+  using _link = rig.follow('cp-b');
+  await eventually(() => refusal()?.[1] === 'v2', { what: 'the leader hears it' });
+  assert.deepEqual(refusal(), ['v1', 'v2', 'x'.repeat(512)]);
+  refusing('no');
+  await eventually(() => refusal()?.[2] === 'no', { what: 'the leader hears other words' });
+  rig.set(state('web-1.shop', 'v2'));
+  await eventually(() => refusal()?.[0] === 'v2', { what: 'the leader hears of the acceptance' });
+  assert.deepEqual(refusal(), ['v2', undefined, undefined]);
+});
+
 test('a control plane that ends takes its word with it, and one that connects anew replaces it', async () => {
   await using rig = await openRig();
   rig.set(state('web-1.shop', 'v1'));

@@ -38,6 +38,14 @@ export interface AnswerEvent {
   readonly answer: Answer;
 }
 
+/** Whom a stream serves. */
+export interface ServedProxy {
+  readonly proxyId: string;
+  readonly identity: SpiffeId;
+  /** A gRPC library and no proxy: it has its trust from files. */
+  readonly isGrpc?: boolean;
+}
+
 /** What one connected proxy has of a resource that it asked for. */
 export interface ResourceStatus {
   readonly proxyId: string;
@@ -46,7 +54,7 @@ export interface ResourceStatus {
   readonly acked: string | undefined;
   /** The version that it refused last, unless it has accepted one since. */
   readonly refused: string | undefined;
-  /** What it said when it did; absent where another control plane knows it. */
+  /** What it said when it did. */
   readonly refusal?: string | undefined;
 }
 
@@ -171,10 +179,12 @@ export class AdsServer implements Disposable {
   }
 
   /** Whom the streams serve that have said it; a proxy may appear once for each of its streams. */
-  proxies(): readonly { readonly proxyId: string; readonly identity: SpiffeId }[] {
-    const found: { readonly proxyId: string; readonly identity: SpiffeId }[] = [];
+  proxies(): readonly ServedProxy[] {
+    const found: ServedProxy[] = [];
     for (const { proxy, identity } of this.#live()) {
-      if (proxy !== undefined) found.push({ proxyId: proxy.id, identity });
+      if (proxy === undefined) continue;
+      const isGrpc = proxy.grpc !== undefined;
+      found.push({ proxyId: proxy.id, identity, ...(isGrpc && { isGrpc }) });
     }
     return found;
   }
