@@ -21,6 +21,8 @@ const renewingOf = (acked: string | undefined, issuerKeyId: string | undefined) 
 });
 
 function gate(parts: {
+  readonly isGrpc?: boolean;
+  readonly hasOthers?: boolean;
   readonly renewing?: ReturnType<Parts['renewal']['connected']>;
   readonly sessions?: readonly string[];
   readonly acked?: readonly (readonly [string, string | undefined])[];
@@ -28,9 +30,13 @@ function gate(parts: {
   const asked: (readonly [string, string])[] = [];
   const proxies = connectedProxies({
     bundle,
+    ...(parts.hasOthers === true && { hasOthers: true }),
     renewal: { connected: () => parts.renewing ?? [] },
     ads: {
-      proxies: () => (parts.sessions ?? []).map((proxyId) => ({ proxyId, identity: web })),
+      proxies: () => {
+        const { sessions = [], isGrpc = false } = parts;
+        return sessions.map((proxyId) => ({ proxyId, identity: web, isGrpc }));
+      },
       statusOf(kind, name) {
         asked.push([kind, name]);
         return (parts.acked ?? []).map(([proxyId, version]) => ({
@@ -95,4 +101,15 @@ test('connectedProxies() knows no issuer of a proxy without renewal stream: it h
 
 test('connectedProxies() is empty when nobody is connected', () => {
   assert.deepEqual(gate({}), []);
+});
+
+test('connectedProxies() believes a gRPC program to have the bundle that its agent has acknowledged, and no other', () => {
+  const has = (acked: string | undefined): boolean | undefined =>
+    read(gate({ isGrpc: true, sessions: ['a.shop'], renewing: [renewingOf(acked, 'old')] })).find(
+      ({ id }) => id === 'a.shop',
+    )?.has;
+  assert.deepEqual([has(undefined), has('v1'), has('v2')], [false, false, true]);
+  const lone = { isGrpc: true, sessions: ['a.shop'] };
+  assert.deepEqual(read(gate(lone))[0]?.has, false);
+  assert.deepEqual(read(gate({ ...lone, hasOthers: true }))[0]?.has, true);
 });

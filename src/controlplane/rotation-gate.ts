@@ -31,12 +31,16 @@ export function connectedProxies(parts: {
       hasBundle: (version: string) => ackedBundleVersion === version,
       issuerKeyId,
     })),
-    ...ads.proxies().map(({ proxyId, identity }) => ({
-      proxyId,
-      hasBundle: (version: string) =>
-        version === ownVersion && acked.get(proxyId) === secret.version,
-      issuerKeyId: issuers.get(identity),
-      renewsElsewhere: hasOthers && !issuers.has(identity),
-    })),
+    ...ads.proxies().map(({ proxyId, identity, isGrpc = false }) => {
+      const renewsElsewhere = hasOthers && !issuers.has(identity);
+      // Its agent writes the bundle to files, and acknowledges it where it renews when the program goes by them.
+      const hasFiles = (version: string): boolean =>
+        renewsElsewhere ||
+        renewing.some((one) => one.identity === identity && one.ackedBundleVersion === version);
+      const hasSecret = (version: string): boolean =>
+        version === ownVersion && acked.get(proxyId) === secret.version;
+      const hasBundle = isGrpc ? hasFiles : hasSecret;
+      return { proxyId, hasBundle, issuerKeyId: issuers.get(identity), renewsElsewhere };
+    }),
   ];
 }

@@ -1,5 +1,5 @@
 // Builds the listener of a gRPC server without a proxy: mutual TLS with its own certificate, and the rules that judge every call.
-import type { InboundSpec } from '@weft/model/mesh/mesh';
+import type { InboundSpec, MeshSettings } from '@weft/model/mesh/mesh';
 import { ambiguousPathRules } from '@weft/model/policy/ambiguous-path';
 import { compileCustom, compilePolicies } from '@weft/model/policy/compile';
 import type { Permission, RbacRules } from '@weft/model/policy/rbac';
@@ -35,7 +35,7 @@ export function buildServerListener({ name, at, inbound, library }: ServerSpec):
   const mode = inbound.ports.find(({ port }) => port === at.port)?.mode ?? inbound.mode;
   const { sets } = serverRules(inbound, library);
   const isPlain = mode === 'DISABLE';
-  const rules = isPlain ? sets.map(rulesWithoutPeers) : sets;
+  const rules = isPlain ? sets.map(rulesWithoutPeers) : [ofTheMesh(inbound.settings), ...sets];
   const filters = [
     ...rules.map((set, index) =>
       encodeExtension(
@@ -63,6 +63,21 @@ export function buildServerListener({ name, at, inbound, library }: ServerSpec):
     ],
   };
 }
+
+/** Its TLS takes every certificate of the bundle: whose roots issue others too, those are nobody of the mesh. */
+const ofTheMesh = ({ trustDomain, trustDomainAliases }: MeshSettings): RbacRules => ({
+  action: 'ALLOW',
+  policies: [
+    {
+      name: 'weft-mesh',
+      permissions: [{ kind: 'any' }],
+      principals: [trustDomain, ...trustDomainAliases].map((one) => ({
+        kind: 'authenticated',
+        name: { kind: 'prefix', value: `spiffe://${one}/`, ignoreCase: false },
+      })),
+    },
+  ],
+});
 
 const OWN_HOST: PlainMessage = {
   name: 'inbound',
