@@ -9,6 +9,7 @@ const COMMANDS: ReadonlyMap<string, () => Promise<Register>> = new Map([
     async () => (await import('./commands/control-plane.ts')).addControlPlaneCommand,
   ],
   ['sidecar', () => loadSidecarCommand(process.argv)],
+  ['guard', async () => (await import('./envoy/guard.ts')).addGuardCommand],
   ['htpasswd', async () => (await import('./commands/htpasswd.ts')).addHtpasswdCommand],
   ['run', async () => (await import('./commands/run.ts')).addRunCommand],
   ['demo', async () => (await import('./commands/demo.ts')).addDemoCommand],

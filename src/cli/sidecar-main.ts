@@ -5,6 +5,7 @@ import { startWithoutBaselineCode } from './start-memory.ts';
 
 const COMMANDS: ReadonlyMap<string, () => Promise<Register>> = new Map([
   ['sidecar', () => loadSidecarCommand(process.argv)],
+  ['guard', async () => (await import('./envoy/guard.ts')).addGuardCommand],
   ['htpasswd', async () => (await import('./commands/htpasswd.ts')).addHtpasswdCommand],
   ['capture', async () => (await import('./commands/capture.ts')).addCaptureCommands],
   ['ready', async () => (await import('./commands/inspect.ts')).addInspectCommands],

@@ -32,7 +32,7 @@ export const AGENT_CLUSTERS = {
 export const PROOF_PORTS = { inbound: 15_998, outbound: 15_999, arrival: 15_022 } as const;
 
 export interface AgentForm {
-  readonly accessLog: EnvoyAccessLog | undefined;
+  readonly accessLog: EnvoyAccessLog['what'] | undefined;
   readonly podIp: string | undefined;
 }
 
@@ -57,7 +57,8 @@ const ownChains = (): readonly FilterChain[] =>
 
 const OWN_NAMES: ReadonlySet<string> = new Set(OWN_PORTS.map(([, cluster]) => cluster));
 
-export function listenerForAgent(listener: Listener, { accessLog }: AgentForm): Listener {
+export function listenerForAgent(listener: Listener, { accessLog: what }: AgentForm): Listener {
+  const accessLog = what && { what, direction: listener.direction };
   const chainOf = (chain: FilterChain): FilterChain => ({
     ...chain,
     ...(chain.tls && { tls: { ...chain.tls, certificateFrom: 'agent' } }),
@@ -91,8 +92,9 @@ function plainChain({ tls, filters, ...chain }: FilterChain): FilterChain {
   };
 }
 
-function plainTls({ certificateFrom: _, ...tls }: DownstreamTls): DownstreamTls {
-  return tls;
+function plainTls(tls: DownstreamTls): DownstreamTls {
+  const { certificateFrom: _, ...plain } = tls;
+  return plain;
 }
 
 function logged(filter: NetworkFilter, accessLog: EnvoyAccessLog | undefined): NetworkFilter {

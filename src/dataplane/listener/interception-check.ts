@@ -30,6 +30,12 @@ interface Call {
   readonly arrived: () => void;
 }
 
+/** Of a connection that arrived: the port that it was made from. */
+export interface Arrived {
+  readonly remotePort?: number | undefined;
+  destroy(): unknown;
+}
+
 export interface InterceptionCheckOptions {
   /** Of the addresses that the workload has. */
   readonly families: () => readonly Family[];
@@ -94,7 +100,7 @@ export class InterceptionCheck implements Disposable {
    * To be asked of every redirected connection first.
    * @returns whether it was made to the address of the proofs; then it has been dealt with, whoever made it.
    */
-  arrived(direction: Direction, socket: Socket, destination: Destination): boolean {
+  arrived(direction: Direction, socket: Arrived, destination: Destination): boolean {
     if (destination.port !== PROOF_PORT[direction]) return false;
     if (destination.address !== PROOF_ADDRESS[4] && destination.address !== PROOF_ADDRESS[6]) {
       return false;

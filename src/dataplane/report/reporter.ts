@@ -12,7 +12,7 @@ export interface ReporterOptions {
   readonly connect: () => ChannelLease;
   readonly nodeId: string;
   /** The listener of which traffic is being judged, as it is held now. */
-  readonly inbound: () => ListenerRuntime | undefined;
+  readonly inbound: () => HeldListener | undefined;
   readonly edges: EdgeCounts;
   /** The control plane says that credentials are granted to this identity. */
   readonly onCredentials: () => void;
@@ -20,6 +20,9 @@ export interface ReporterOptions {
   readonly random: () => number;
   readonly log: Logger;
 }
+
+/** A listener as it is held by what judges. */
+export type HeldListener = Pick<ListenerRuntime, 'listener'>;
 
 const SERVICE = 'weft.report.v1.Reports';
 const BACKOFF = { baseMs: 500, maxMs: 30_000 } as const;
@@ -32,7 +35,7 @@ const MAX_INTERVAL_MS = 600_000;
  * Hash of a listener as it is held by what judges. It is made of the decoded rules, not copied from what came: a proxy
  * that acknowledged rules and then lost or changed them reports another.
  */
-export const digestOf = (runtime: ListenerRuntime): string =>
+export const digestOf = (runtime: HeldListener): string =>
   encodeResource('listener', runtime.listener).version;
 
 export class Reporter implements Disposable {

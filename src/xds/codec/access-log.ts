@@ -9,7 +9,6 @@ type Protocol = 'http' | 'tcp';
 /** By the names that the agent knows them by. Of a path what precedes the query: that may hold secrets. */
 const TCP_FIELDS = {
   weft: 'access',
-  direction: '%TRAFFIC_DIRECTION%',
   source: '%DOWNSTREAM_PEER_URI_SAN%',
   sourceIp: '%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%',
   port: '%DOWNSTREAM_LOCAL_PORT%',
@@ -83,9 +82,9 @@ const ERRORS: { readonly [P in Protocol]: PlainMessage } = {
 
 export const encodeAccessLog = (
   protocol: Protocol,
-  mode: EnvoyAccessLog | undefined,
+  log: EnvoyAccessLog | undefined,
 ): readonly PlainMessage[] =>
-  mode === undefined
+  log === undefined
     ? []
     : [
         {
@@ -94,11 +93,20 @@ export const encodeAccessLog = (
               name: 'envoy.access_loggers.stdout',
               typeName: 'envoy.extensions.access_loggers.stream.v3.StdoutAccessLog',
             },
-            { log_format: { json_format: encodeTexts(FORMATS[protocol]) } },
+            {
+              log_format: {
+                json_format: encodeTexts({ ...FORMATS[protocol], direction: log.direction }),
+              },
+            },
           ),
-          ...(mode === 'errors' && { filter: ERRORS[protocol] }),
+          ...(log.what === 'errors' && { filter: ERRORS[protocol] }),
         },
       ];
+
+const ALL: readonly EnvoyAccessLog[] = (['errors', 'all'] as const).flatMap((what) => [
+  { what, direction: 'inbound' },
+  { what, direction: 'outbound' },
+]);
 
 /** Exactly one of those that are written here, or none: another might put secrets anywhere. */
 export function readAccessLog(
@@ -107,7 +115,7 @@ export function readAccessLog(
 ): { readonly accessLog?: EnvoyAccessLog } {
   const [first, second] = takeRaw(fields, 'access_log');
   if (first === undefined) return {};
-  for (const accessLog of ['errors', 'all'] as const) {
+  for (const accessLog of ALL) {
     const [known = {}] = encodeAccessLog(protocol, accessLog);
     const bytes = encodeMessage('envoy.config.accesslog.v3.AccessLog', known);
     if (second === undefined && Buffer.compare(first, bytes) === 0) return { accessLog };

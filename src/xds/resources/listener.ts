@@ -83,7 +83,10 @@ export type NetworkFilter =
     };
 
 /** What an Envoy with an agent logs for it; absent: nothing. Weft's sidecar is told so by its options. */
-export type EnvoyAccessLog = 'errors' | 'all';
+export interface EnvoyAccessLog {
+  readonly what: 'errors' | 'all';
+  readonly direction: Listener['direction'];
+}
 
 export type HttpFilter =
   | { readonly kind: 'rbac'; readonly rules: RbacRules }

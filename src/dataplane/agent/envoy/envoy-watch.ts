@@ -1,0 +1,106 @@
+// Asks an Envoy again and again how it is: whether it is live, and which listener of the workload it judges by.
+import type { Clock } from '@weft/model/clock';
+import { isPlainObject } from '@weft/model/policy/reader';
+import type { EnvoyAdmin } from './envoy-admin.ts';
+
+export interface EnvoyWatchOptions {
+  readonly admin: EnvoyAdmin;
+  readonly clock: Clock;
+  /** It is running at all. */
+  readonly isRunning: () => boolean;
+  /** Something is expected to be other soon. */
+  readonly isWaiting: () => boolean;
+  readonly onLive: (isLive: boolean, state: string) => void;
+  readonly onActive: (version: string | undefined) => void;
+}
+
+/** While something is expected, and while nothing is. */
+const SOON_MS = 20;
+const LATER_MS = 1_000;
+const ASK_MS = 2_000;
+const ACTIVE =
+  '/config_dump?resource=dynamic_listeners&name_regex=%5Einbound%24&mask=name,active_state.version_info';
+const LIVE = 'LIVE';
+
+export class EnvoyWatch implements Disposable {
+  readonly #options: EnvoyWatchOptions;
+  #timer: Disposable | undefined;
+  #isAsking = false;
+  #isNewsMeanwhile = false;
+  #isDisposed = false;
+  #isLive = false;
+
+  constructor(options: EnvoyWatchOptions) {
+    this.#options = options;
+  }
+
+  /** Ask now: it was started, has ended, or has answered. */
+  now(): void {
+    if (this.#isAsking) {
+      this.#isNewsMeanwhile = true;
+      return;
+    }
+    this.#timer?.[Symbol.dispose]();
+    void this.#ask();
+  }
+
+  async #ask(): Promise<void> {
+    if (this.#isDisposed) return;
+    this.#isAsking = true;
+    const { isRunning, onLive, onActive } = this.#options;
+    const state = isRunning() ? await this.#state() : 'not running';
+    const isLive = state === LIVE;
+    const version = isRunning() ? await this.#activeVersion() : undefined;
+    this.#isAsking = false;
+    if (this.#isDisposed) return;
+    this.#isLive = isLive;
+    onActive(version);
+    onLive(isLive, state);
+    this.#again();
+  }
+
+  #again(): void {
+    const { clock, isWaiting } = this.#options;
+    if (this.#isNewsMeanwhile) {
+      this.#isNewsMeanwhile = false;
+      void this.#ask();
+      return;
+    }
+    const isSoon = !this.#isLive || isWaiting();
+    this.#timer = clock.setTimeout(() => void this.#ask(), isSoon ? SOON_MS : LATER_MS);
+  }
+
+  /** `LIVE`, `PRE_INITIALIZING`, `INITIALIZING`, `DRAINING`, or why nobody answers. */
+  async #state(): Promise<string> {
+    try {
+      const { body } = await this.#options.admin.ask('/ready', { timeoutMs: ASK_MS });
+      return body.toString('utf8').trim();
+    } catch (error) {
+      return error instanceof Error ? error.message : String(error);
+    }
+  }
+
+  /** What cannot be asked is in force nowhere. */
+  async #activeVersion(): Promise<string | undefined> {
+    try {
+      const { body } = await this.#options.admin.ask(ACTIVE, { timeoutMs: ASK_MS });
+      return activeVersionOf(JSON.parse(body.toString('utf8')));
+    } catch {
+      /** It is starting or going: `#state` says so. */
+      return undefined;
+    }
+  }
+
+  [Symbol.dispose](): void {
+    this.#isDisposed = true;
+    this.#timer?.[Symbol.dispose]();
+  }
+}
+
+function activeVersionOf(dump: unknown): string | undefined {
+  const configs = isPlainObject(dump) ? dump['configs'] : undefined;
+  const [first] = Array.isArray(configs) ? configs : [];
+  const active = isPlainObject(first) ? first['active_state'] : undefined;
+  const version = isPlainObject(active) ? active['version_info'] : undefined;
+  return typeof version === 'string' && version !== '' ? version : undefined;
+}
