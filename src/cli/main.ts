@@ -21,6 +21,7 @@ const COMMANDS: ReadonlyMap<string, () => Promise<Register>> = new Map([
   ['ready', async () => (await import('./commands/inspect.ts')).addInspectCommands],
   ['policy', async () => (await import('./commands/policy.ts')).addPolicyCommands],
   ['admission', async () => (await import('./commands/admission.ts')).addAdmissionCommands],
+  ['trust', async () => (await import('./commands/trust.ts')).addTrustCommands],
   ['credentials', async () => (await import('./commands/credentials.ts')).addCredentialsCommands],
   ['capture', async () => (await import('./commands/capture.ts')).addCaptureCommands],
   ['inject', async () => (await import('./commands/inject.ts')).addInjectCommands],

@@ -5,6 +5,7 @@ package main
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -13,6 +14,8 @@ import (
 	"os"
 	"time"
 
+	"github.com/spiffe/go-spiffe/v2/bundle/spiffebundle"
+	"github.com/spiffe/go-spiffe/v2/federation"
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
 	"github.com/spiffe/go-spiffe/v2/spiffetls/tlsconfig"
 	"github.com/spiffe/go-spiffe/v2/svid/jwtsvid"
@@ -147,6 +150,46 @@ func token(audience string) {
 	say(map[string]any{"token": made.Marshal(), "own": own.ID.String(), "judged": judged.ID.String()})
 }
 
+// Judges a token of whatever trust domain: by the keys that are fetched here, and by who has them.
+func judge(text, audience string) {
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	defer cancel()
+	bundles, err := workloadapi.FetchJWTBundles(ctx)
+	check(err)
+	own, err := jwtsvid.ParseAndValidate(text, bundles, []string{audience})
+	check(err)
+	judged, err := workloadapi.ValidateJWTSVID(ctx, text, audience)
+	check(err)
+	say(map[string]any{"own": own.ID.String(), "judged": judged.ID.String(), "bundles": bundles.Len()})
+}
+
+// Fetches a bundle from a bundle endpoint, as another trust domain would.
+// @param file the bundle of that trust domain to begin with; of a PEM file, the roots of the endpoint's name.
+func federate(url, server, file string) {
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	defer cancel()
+	id := spiffeid.RequireFromString(server)
+	known, err := spiffebundle.Load(id.TrustDomain(), file)
+	option := federation.WithSPIFFEAuth(known, id)
+	if err != nil {
+		text, err := os.ReadFile(file)
+		check(err)
+		roots := x509.NewCertPool()
+		roots.AppendCertsFromPEM(text)
+		option = federation.WithWebPKIRoots(roots)
+	}
+	bundle, err := federation.FetchBundle(ctx, id.TrustDomain(), url, option)
+	check(err)
+	sequence, _ := bundle.SequenceNumber()
+	hint, _ := bundle.RefreshHint()
+	say(map[string]any{
+		"roots":    len(bundle.X509Authorities()),
+		"keys":     len(bundle.JWTAuthorities()),
+		"sequence": sequence,
+		"hint":     hint.Seconds(),
+	})
+}
+
 func main() {
 	arguments := append(os.Args[1:], "", "", "", "")
 	switch arguments[0] {
@@ -160,7 +203,11 @@ func main() {
 		call(arguments[1], arguments[2], arguments[3])
 	case "token":
 		token(arguments[1])
+	case "judge":
+		judge(arguments[1], arguments[2])
+	case "federate":
+		federate(arguments[1], arguments[2], arguments[3])
 	default:
-		check(fmt.Errorf("write fetch, watch, serve ID [ADDRESS ALPN], call ADDRESS ID ALPN, or token AUDIENCE"))
+		check(fmt.Errorf("write fetch, watch, serve ID [ADDRESS ALPN], call ADDRESS ID ALPN, token AUDIENCE, judge TOKEN AUDIENCE, or federate URL ID FILE"))
 	}
 }

@@ -6,6 +6,11 @@ import { WEBHOOK_NAMES, type WebhookName } from '@weft/controlplane/kubernetes/k
 import { parseTrustDomain } from '@weft/model/identity';
 import { Option, type Command } from 'commander';
 import type { Logger } from 'pino';
+import {
+  addFederationOptions,
+  bundleEndpointOf,
+  type FederationFlags,
+} from '../federation-options.ts';
 import { failLoudly, onStop, printReady } from '../daemon.ts';
 import {
   addInjectionOptions,
@@ -16,7 +21,7 @@ import { addLogOptions, createLogger, type LogFlags } from '../logger.ts';
 import { type HostPort, parseDuration, parseHostPort, parseIp, parseIssuer } from '../parse.ts';
 import { VERSION } from '../version.ts';
 
-interface Flags extends LogFlags, InjectionFlags {
+interface Flags extends LogFlags, InjectionFlags, FederationFlags {
   readonly manifests?: string;
   readonly kubernetes?: boolean;
   readonly kubeconfig?: string;
@@ -102,6 +107,7 @@ function coreOptionsOf(flags: Flags, log: Logger): CoreOptions {
     rotationGraceMs: flags.rotationGrace,
     reportIntervalMs: flags.reportInterval,
     ...(flags.tokenIssuer !== undefined && { tokenIssuer: flags.tokenIssuer }),
+    ...bundleEndpointOf(flags),
     dnsNames: ['weft-control-plane', 'localhost', ...(flags.dnsName ?? [])],
     ipAddresses: flags.ipAddress ?? [LOOPBACK],
     version: VERSION,
@@ -149,7 +155,7 @@ async function openInCluster(
 }
 
 export function addControlPlaneCommand(program: Command): void {
-  addInjectionOptions(addLogOptions(program.command('control-plane')))
+  addFederationOptions(addInjectionOptions(addLogOptions(program.command('control-plane'))))
     .description(
       'watches a cluster or a folder of manifests, issues identities, and tells every sidecar what to enforce',
     )

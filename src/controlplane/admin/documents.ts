@@ -24,7 +24,7 @@ export interface DocumentSources {
   readonly edges: EdgeLedger;
   readonly replay: Pick<ReplayWatch, 'reports'>;
   readonly credentials: Pick<CredentialPart, 'state' | 'audit' | 'reports'>;
-  readonly federation: Pick<FederationPart, 'document'>;
+  readonly federation: Pick<FederationPart, 'document' | 'bundleDocument'>;
   readonly source: () => SourceState;
   readonly ca: () => AuthorityStatus;
 }
@@ -80,6 +80,7 @@ export function createDocuments(sources: DocumentSources): ReadonlyMap<string, (
       },
     ],
     ['/v1/federation', () => sources.federation.document()],
+    ['/v1/federation/bundle', () => sources.federation.bundleDocument()],
     ['/v1/credentials/audit', () => ({ lines: sources.credentials.audit() })],
     ['/v1/replay', () => ({ changes: sources.replay.reports() })],
     ['/v1/rules', () => ({ rules: rulesOf(views.mesh().policies.authorization) })],

@@ -18,7 +18,7 @@ interface Parts {
   readonly views: MeshViews;
   readonly ads: AdsServer;
   readonly authority: Authority;
-  readonly federation: Pick<FederationPart, 'document' | 'scraped'>;
+  readonly federation: Pick<FederationPart, 'document' | 'bundleDocument' | 'scraped'>;
   readonly policies: Pick<PolicyStatus, 'reports'>;
   readonly credentials: Pick<CredentialPart, 'state'>;
   readonly isLeader: () => boolean;

@@ -1,6 +1,7 @@
 // The control plane's part in federation: what it believes of others, what it publishes of itself, and what people are told of both.
 import type { Authority } from '@weft/ca/authority';
 import type { Clock } from '@weft/model/clock';
+import { formatBundleDocument } from '@weft/model/federation/bundle-document';
 import { formatJwks } from '@weft/model/policy/jwks';
 import type { Logger } from 'pino';
 import type { FederationSource } from '../compile/mesh-views.ts';
@@ -112,6 +113,16 @@ export class FederationPart implements AsyncDisposable {
       }),
       federations: this.states().map(describeFederation),
     };
+  }
+
+  /** Ours, as another trust domain's operators are given it to begin with; it has no number, as it is no publication. */
+  bundleDocument(): unknown {
+    const { authority } = this.#options;
+    const document = formatBundleDocument({
+      x509Authorities: authority.bundle().rootsDer,
+      jwtAuthorities: authority.tokens.keys(),
+    });
+    return JSON.parse(document);
   }
 
   /** For metrics; one series for each federation at the most. */

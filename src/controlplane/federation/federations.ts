@@ -42,8 +42,8 @@ export interface FederationsOptions {
   ) => Promise<FetchedBundle>;
 }
 
-/** 30 s: whoever asks for more has all his consumers call twice a minute. */
-export const MIN_REFRESH_MS = 30_000;
+/** 10 s: whoever asks for more has all his consumers call six times a minute. */
+export const MIN_REFRESH_MS = 10_000;
 /** 1 h, whatever the publisher asks for: a key that it takes back is believed for so long. */
 export const MAX_REFRESH_MS = 3_600_000;
 /** 5 min, where it says nothing. */
