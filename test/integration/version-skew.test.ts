@@ -94,12 +94,12 @@ const NEEDED: readonly (readonly [string, (folder: string) => readonly string[],
   [
     'credentials',
     (folder) => ['--credentials-socket', join(folder, 'credentials.sock')],
-    /UNIMPLEMENTED.*weft\.credentials\.v1/,
+    /UNIMPLEMENTED.*weft\.credentials\.v1.*of an older release/,
   ],
   [
     'certificates for its application',
     (folder) => ['--workload-api', `unix:${join(folder, 'api.sock')}`],
-    /INVALID_ARGUMENT: not a RenewRequest/,
+    /not a RenewRequest; is the control plane of an older release/,
   ],
 ];
 for (const [what, args, reason] of NEEDED) {

@@ -2,6 +2,7 @@
 import type { MethodDefinition } from '@grpc/grpc-js';
 import type { Clock } from '@weft/model/clock';
 import type { PlainMessage } from '@weft/xds/registry';
+import { describeUnknown, unknownIn } from '@weft/xds/unknown-fields';
 import type { Logger } from 'pino';
 import { Backoff } from './backoff.ts';
 import type { Call } from './grpc/call.ts';
@@ -26,6 +27,8 @@ export interface LastingStreamOptions {
   readonly onState?: (isConnected: boolean) => void;
 }
 
+/** Kinds of fields that are not known; a control plane that is newer by more than that is told of all the same. */
+const MAX_TOLD = 16;
 /** A stream that lived so long was a good one: the next failure counts as the first. */
 const GOOD_STREAM_MS = 10_000;
 
@@ -35,6 +38,7 @@ export class LastingStream implements Disposable {
   #call: Call | undefined;
   #lease: ChannelLease | undefined;
   #retry: Disposable | undefined;
+  readonly #told = new Set<string>();
   #isDisposed = false;
 
   /** Opens the first one. */
@@ -96,7 +100,21 @@ export class LastingStream implements Disposable {
       call.giveUp(new CallFailure(STATUS.INTERNAL, `a message cannot be read: ${String(error)}`));
       return;
     }
+    this.#tellUnknown(message);
     onMessage(message);
+  }
+
+  /** Once for each: a newer control plane says it again and again. What becomes of it is for whoever reads the message. */
+  #tellUnknown(message: PlainMessage): void {
+    for (const field of unknownIn(message)) {
+      const what = describeUnknown(field);
+      if (this.#told.has(what) || this.#told.size >= MAX_TOLD) continue;
+      this.#told.add(what);
+      this.#options.log.warn(
+        { what },
+        'the control plane is newer: it says what is not known here',
+      );
+    }
   }
 
   #again(reason: string): void {

@@ -36,6 +36,12 @@ for (const [what, text, expected] of [
     '12 UNIMPLEMENTED: The server does not implement the method /weft.report.v1.Reports/Report',
     /xDS is at 15012/,
   ],
+  [
+    'a control plane of an older release',
+    '12 UNIMPLEMENTED: The server does not implement the method /weft.credentials.v1.Credentials/Watch',
+    /of an older release/,
+  ],
+  ['an older CA', '3 INVALID_ARGUMENT: not a RenewRequest', /is the control plane of an older rel/],
   ['an address that answers nothing', CLOSED_EARLY, /^nothing answered there in time/],
 ] as const) {
   test(`whyNoAnswer() says in words what ${what} means`, () => {

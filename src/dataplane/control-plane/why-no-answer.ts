@@ -21,7 +21,11 @@ export function whyNoAnswer(said: string): string {
     return `${said}: by the clock of this node its end is past; is the clock ahead, or the control plane's certificate old?`;
   }
   if (said.includes('UNIMPLEMENTED')) {
-    return `${said}; is this another port of the control plane? xDS is at 15012 by default`;
+    return `${said}; is the control plane of an older release, or this another port of it? xDS is at 15012 by default`;
+  }
+  // A CA of an older release sees no request in what it does not know.
+  if (said.includes('not a RenewRequest')) {
+    return `${said}; is the control plane of an older release, which issues no certificates for applications?`;
   }
   return said;
 }

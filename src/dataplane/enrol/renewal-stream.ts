@@ -1,6 +1,7 @@
 // Keeps the renewal stream open: sends requests for certificates, takes certificates, bundles and calls to renew.
 import type { Clock } from '@weft/model/clock';
 import { type PlainMessage, serviceDefinition } from '@weft/xds/registry';
+import { noticingUnknown } from '@weft/xds/unknown-fields';
 import type { Logger } from 'pino';
 import { LastingStream } from '../control-plane/lasting-stream.ts';
 import type { ChannelLease } from '../control-plane/shared-channel.ts';
@@ -22,6 +23,7 @@ export interface RenewalStreamOptions {
 }
 
 const SERVICE = 'weft.enrolment.v1.Enrolment';
+const RESPONSE = 'weft.enrolment.v1.RenewResponse';
 const BACKOFF = { baseMs: 500, maxMs: 30_000 } as const;
 
 const isMessage = (value: unknown): value is PlainMessage =>
@@ -36,7 +38,7 @@ export class RenewalStream implements Disposable {
     if (method === undefined) throw new TypeError(`Cannot find Renew of ${SERVICE}`);
     this.#stream = new LastingStream({
       connect,
-      method,
+      method: noticingUnknown(method, RESPONSE),
       backoff: BACKOFF,
       clock,
       random,

@@ -7,6 +7,7 @@ import type { Logger } from 'pino';
 import { Backoff } from '../control-plane/backoff.ts';
 import { CallFailure, STATUS } from '../control-plane/grpc/status.ts';
 import type { ChannelLease } from '../control-plane/shared-channel.ts';
+import { whyNoAnswer } from '../control-plane/why-no-answer.ts';
 import { checkSvid, type ExpectedIdentity, type Svid } from '../enrol/check-svid.ts';
 import { createKeyAndRequest } from '../enrol/csr.ts';
 import { splitPem } from '../tls/credentials.ts';
@@ -78,7 +79,7 @@ export class WorkloadCertificate implements Disposable {
         return;
       } catch (error) {
         if (signal.aborted) return;
-        this.#failure = error instanceof Error ? error.message : String(error);
+        this.#failure = whyNoAnswer(error instanceof Error ? error.message : String(error));
         const delayMs = backoff.next();
         log.warn(
           { reason: this.#failure, retryInMs: Math.round(delayMs) },
