@@ -2,6 +2,7 @@
 import type { Clock } from '@weft/model/clock';
 import { encodeResource } from '@weft/xds/codec/resource-codec';
 import { type PlainMessage, serviceDefinition } from '@weft/xds/registry';
+import { noticingUnknown } from '@weft/xds/unknown-fields';
 import type { Logger } from 'pino';
 import { LastingStream } from '../control-plane/lasting-stream.ts';
 import type { ChannelLease } from '../control-plane/shared-channel.ts';
@@ -25,6 +26,7 @@ export interface ReporterOptions {
 export type HeldListener = Pick<ListenerRuntime, 'listener'>;
 
 const SERVICE = 'weft.report.v1.Reports';
+const REPLY = 'weft.report.v1.ReportReply';
 const BACKOFF = { baseMs: 500, maxMs: 30_000 } as const;
 /** 10 s, until the control plane says otherwise. */
 const DEFAULT_INTERVAL_MS = 10_000;
@@ -53,7 +55,7 @@ export class Reporter implements Disposable {
     const { connect, clock, random, log, nodeId } = options;
     this.#stream = new LastingStream({
       connect,
-      method,
+      method: noticingUnknown(method, REPLY),
       backoff: BACKOFF,
       clock,
       random,
