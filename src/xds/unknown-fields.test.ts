@@ -1,6 +1,8 @@
 // What a newer peer says and this program does not know is found, wherever it stands.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import fc from 'fast-check';
+import protobuf from 'protobufjs';
 import { encodeMessage } from './registry.ts';
 import { describeUnknown, unknownFieldsOf } from './unknown-fields.ts';
 
@@ -63,4 +65,42 @@ test('unknownFieldsOf() tells a few of many, and throws on bytes that are no mes
   assert.equal(unknownFieldsOf(REPLY, many).length, 16);
   for (const bytes of [[0x80], [0x0a, 5, 0], [0x0a, 0xff, 0xff, 0xff, 0xff, 0x0f]])
     assert.throws(() => unknownFieldsOf(REPLY, Buffer.from(bytes)), RangeError, String(bytes));
+});
+
+test('unknownFieldsOf() ends on whatever bytes come, and throws nothing but errors', () => {
+  const judge = (bytes: Uint8Array): void => {
+    try {
+      unknownFieldsOf(REPLY, bytes);
+    } catch (error) {
+      assert.ok(error instanceof Error, String(error));
+    }
+  };
+  fc.assert(fc.property(fc.uint8Array({ maxLength: 200 }), judge), { numRuns: 2_000 });
+  // Groups in groups, which proto3 has no use for.
+  judge(Buffer.alloc(1_000_000, Buffer.from([0x9b, 0x06])));
+});
+
+test('unknownFieldsOf() finds the one credential that says more, among any', () => {
+  const credential = fc.record({
+    name: fc.string(),
+    version: fc.string(),
+    values: fc.dictionary(fc.string(), fc.uint8Array({ maxLength: 8 })),
+    ways: fc.array(fc.constantFrom('WAY_URL', 'WAY_FILES', 'WAY_INJECTED')),
+  });
+  fc.assert(
+    fc.property(fc.array(credential, { maxLength: 4 }), fc.nat(3), (credentials, at) => {
+      const known = encodeMessage(REPLY, { credentials });
+      assert.deepEqual(unknownFieldsOf(REPLY, known), []);
+      const parts = credentials.map((one, index) => {
+        const bytes = encodeMessage(CREDENTIAL, one);
+        return index === at
+          ? Buffer.concat([bytes, Buffer.from([0x98, 0x06, 0x01])])
+          : Buffer.from(bytes);
+      });
+      const writer = protobuf.Writer.create();
+      for (const part of parts) writer.uint32(10).bytes(part);
+      const places = unknownFieldsOf(REPLY, writer.finish()).map(({ place }) => place);
+      assert.deepEqual(places, at < credentials.length ? [`credentials[${at}]`] : []);
+    }),
+  );
 });
