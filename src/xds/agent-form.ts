@@ -42,10 +42,16 @@ const OWN_PORTS: readonly (readonly [number, string])[] = [
   [PROOF_PORTS.arrival, AGENT_CLUSTERS.probes],
 ];
 
-/** Of the workload's own listener; answered to anybody, as a sidecar answers them. */
-const ownChains = (): readonly FilterChain[] =>
+/** Between a chain's name and the version of the listener that it is part of. */
+const AT = '@';
+
+/**
+ * Of the workload's own listener; answered to anybody, as a sidecar answers them. Their names say which version of the
+ * listener is active: Envoy's own word for it stays the old one where it changes filter chains in place.
+ */
+const ownChains = (version: string): readonly FilterChain[] =>
   OWN_PORTS.map(([destinationPort, cluster]) => ({
-    name: cluster,
+    name: cluster + AT + version,
     match: {
       destinationPort,
       destinationRanges: [],
@@ -55,9 +61,19 @@ const ownChains = (): readonly FilterChain[] =>
     filters: [{ kind: 'tcpProxy', statPrefix: cluster, cluster }],
   }));
 
-const OWN_NAMES: ReadonlySet<string> = new Set(OWN_PORTS.map(([, cluster]) => cluster));
+const isOwn = (name: string): boolean =>
+  OWN_PORTS.some(([, cluster]) => name.startsWith(cluster + AT));
 
-export function listenerForAgent(listener: Listener, { accessLog: what }: AgentForm): Listener {
+/** @returns the version of a listener by the name of one of its filter chains; `undefined` for other chains. */
+export const versionOfChain = (name: string): string | undefined =>
+  isOwn(name) ? name.slice(name.lastIndexOf(AT) + AT.length) : undefined;
+
+/** @param version of the listener as everybody else is told it. */
+export function listenerForAgent(
+  listener: Listener,
+  version: string,
+  { accessLog: what }: AgentForm,
+): Listener {
   const accessLog = what && { what, direction: listener.direction };
   const chainOf = (chain: FilterChain): FilterChain => ({
     ...chain,
@@ -65,7 +81,7 @@ export function listenerForAgent(listener: Listener, { accessLog: what }: AgentF
     filters: chain.filters.map((filter) => logged(filter, accessLog)),
   });
   const { filterChains, defaultFilterChain } = listener;
-  const own = listener.name === INBOUND ? ownChains() : [];
+  const own = listener.name === INBOUND ? ownChains(version) : [];
   return {
     ...listener,
     filterChains: [...own, ...filterChains.map(chainOf)],
@@ -76,7 +92,7 @@ export function listenerForAgent(listener: Listener, { accessLog: what }: AgentF
 /** The listener as everybody else is told it: its digest says which rules it carries. */
 export function listenerOfAgent(listener: Listener): Listener {
   const { filterChains, defaultFilterChain } = listener;
-  const chains = filterChains.filter(({ name }) => !OWN_NAMES.has(name));
+  const chains = filterChains.filter(({ name }) => !isOwn(name));
   return {
     ...listener,
     filterChains: chains.map(plainChain),

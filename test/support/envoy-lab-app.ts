@@ -70,6 +70,9 @@ function listen(): Promise<unknown> {
     request.resume();
     request.on('end', () => {
       response.setHeader('x-app', name);
+      /** An authorizer, where it is asked as one. */
+      const isAsked = request.url?.startsWith('/check/') === true;
+      if (isAsked && request.headers['x-token'] !== 'good') response.statusCode = 401;
       response.end(echo(request.httpVersion, request.url ?? '', request.headers));
     });
   });

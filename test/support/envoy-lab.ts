@@ -135,12 +135,18 @@ export class EnvoyLab implements PodPlace, AsyncDisposable {
 
   /** Waits until all whom the policy selects enforce it. */
   enforced(name: string): Promise<PlainObject> {
+    let policy: PlainObject | undefined;
     return eventually(
       async () => {
-        const policy = await this.policy(name);
+        policy = await this.policy(name);
         return policy?.['isEnforced'] === true && policy['enforced'] !== '0/0' ? policy : undefined;
       },
-      { what: `policy ${name} in force`, withinMs: 15_000, everyMs: 50 },
+      {
+        what: `policy ${name} in force`,
+        withinMs: 15_000,
+        everyMs: 50,
+        told: () => JSON.stringify(policy),
+      },
     );
   }
 

@@ -1,5 +1,6 @@
 // The view of an Envoy with an agent beside it: listeners and clusters in that form, everything else as everybody has it.
 import { isIP } from 'node:net';
+import type { Mesh } from '@weft/model/mesh/mesh';
 import {
   AGENT_METADATA,
   type AgentForm,
@@ -9,6 +10,7 @@ import {
 } from '@weft/xds/agent-form';
 import { decodeResource, encodeResource } from '@weft/xds/codec/resource-codec';
 import type { EncodedResource, ResourceView } from '@weft/xds/resource';
+import { endpointClusterName } from './cluster-names.ts';
 
 /** What the node says of itself; `undefined` when there is no agent beside it. */
 export function agentFormOf(metadata: ReadonlyMap<string, string>): AgentForm | undefined {
@@ -21,6 +23,30 @@ export function agentFormOf(metadata: ReadonlyMap<string, string>): AgentForm | 
   };
 }
 
+interface Members {
+  readonly listener: ReadonlySet<string>;
+  readonly cluster: ReadonlySet<string>;
+}
+
+const membersByMesh = new WeakMap<Mesh, Members>();
+
+function membersOf(mesh: Mesh): Members {
+  const known = membersByMesh.get(mesh);
+  if (known !== undefined) return known;
+  const listener = new Set<string>();
+  const cluster = new Set<string>();
+  for (const { target, endpoints } of mesh.destinations.values()) {
+    if (target.vips.length > 0) continue;
+    for (const { address, port } of endpoints.endpoints) {
+      listener.add(`${address}_${port}`);
+      cluster.add(endpointClusterName(port, address));
+    }
+  }
+  const members = { listener, cluster };
+  membersByMesh.set(mesh, members);
+  return members;
+}
+
 /** Made once of each resource, for as long as that lives. */
 type Made = WeakMap<EncodedResource, EncodedResource>;
 const madeByLog = new Map<AgentForm['accessLog'], Made>([
@@ -29,7 +55,11 @@ const madeByLog = new Map<AgentForm['accessLog'], Made>([
   ['all', new WeakMap()],
 ]);
 
-export function createAgentView(view: ResourceView, form: AgentForm): ResourceView {
+/**
+ * Beside what it lists for everybody, the members of Services without a cluster IP: a sidecar asks for the address
+ * that is called, an Envoy has to have it before.
+ */
+export function createAgentView(view: ResourceView, form: AgentForm, mesh: Mesh): ResourceView {
   return {
     ...view,
     get: (kind, name) => {
@@ -38,6 +68,11 @@ export function createAgentView(view: ResourceView, form: AgentForm): ResourceVi
     },
     list: function* (kind) {
       for (const one of view.list(kind)) yield withForm(one, form);
+      if (kind !== 'listener' && kind !== 'cluster') return;
+      for (const name of membersOf(mesh)[kind]) {
+        const found = view.get(kind, name);
+        if (found !== undefined) yield withForm(found, form);
+      }
     },
   };
 }
@@ -59,10 +94,10 @@ function withForm(resource: EncodedResource, form: AgentForm): EncodedResource {
   return result;
 }
 
-function listenerOf({ name, bytes }: EncodedResource, form: AgentForm): EncodedResource {
+function listenerOf({ name, version, bytes }: EncodedResource, form: AgentForm): EncodedResource {
   const read = decodeResource('listener', bytes);
   if (!read.ok) throw new TypeError(`Cannot read listener ${name}, which was written here`);
-  return encodeResource('listener', listenerForAgent(read.value, form));
+  return encodeResource('listener', listenerForAgent(read.value, version, form));
 }
 
 function clusterOf({ name, bytes }: EncodedResource, form: AgentForm): EncodedResource {

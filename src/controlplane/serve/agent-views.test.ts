@@ -37,10 +37,9 @@ test('an Envoy with an agent is told to have its certificate of it, at the same 
   const all = (kind: ResourceKind) => [...with_.list(kind)];
   assert.deepEqual([...without.list('cluster')], [...plain.list('cluster')]);
   for (const kind of ['listener', 'cluster'] as const) {
-    assert.deepEqual(
-      all(kind).map(({ name, version }) => [name, version]),
-      [...plain.list(kind)].map(({ name, version }) => [name, version]),
-    );
+    const versions = new Map(all(kind).map(({ name, version }) => [name, version]));
+    for (const { name, version } of plain.list(kind)) assert.equal(versions.get(name), version);
+    assert.equal(versions.size, all(kind).length);
   }
   for (const kind of ['endpoints', 'route', 'secret'] as const)
     assert.deepEqual(all(kind), [...plain.list(kind)]);
@@ -94,7 +93,9 @@ test('an Envoy with an agent dials its application at the address of the Pod, pr
       if (filter.kind === 'http') return filter.http.accessLog;
       return filter.kind === 'tcpProxy' ? filter.accessLog : [];
     });
-  assert.ok(logs.length > 0 && logs.every((log) => log?.what === 'errors' && log.direction === 'inbound'));
+  assert.ok(
+    logs.length > 0 && logs.every((log) => log?.what === 'errors' && log.direction === 'inbound'),
+  );
 });
 
 test('a stranger with an agent is refused as every stranger is', () => {

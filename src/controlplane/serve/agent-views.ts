@@ -1,4 +1,5 @@
 // Tells Envoys that have an agent beside them from other proxies, and shows them their views in the form for them.
+import type { MeshViews } from '../compile/mesh-views.ts';
 import { agentFormOf, createAgentView } from '../resources/agent-view.ts';
 import type { AgentForm } from '@weft/xds/agent-form';
 import type { ProxyRef, ViewSource } from './view-source.ts';
@@ -10,7 +11,7 @@ interface AgentProxyRef extends ProxyRef {
 const hasAgent = (proxy: ProxyRef): proxy is AgentProxyRef => 'agent' in proxy;
 
 /** What the node says of itself here is believed: it concerns nobody else, and takes nothing that it had not. */
-export function withAgentViews(views: ViewSource): ViewSource {
+export function withAgentViews(views: ViewSource & Pick<MeshViews, 'mesh'>): ViewSource {
   return {
     resolve(claim, identity) {
       const resolution = views.resolve(claim, identity);
@@ -21,7 +22,7 @@ export function withAgentViews(views: ViewSource): ViewSource {
     },
     viewFor(proxy) {
       const view = views.viewFor(proxy);
-      return hasAgent(proxy) ? createAgentView(view, proxy.agent) : view;
+      return hasAgent(proxy) ? createAgentView(view, proxy.agent, views.mesh()) : view;
     },
     ...(views.servesType && { servesType: views.servesType.bind(views) }),
     subscribe: (listener) => views.subscribe(listener),

@@ -147,6 +147,8 @@ export class EnvoySidecar implements AsyncDisposable {
           'log-format': LOG_FORMAT,
           'drain-time-s': String(drainSeconds),
           'drain-strategy': 'immediate',
+          /** Of the access log; 10 s by itself. */
+          'file-flush-interval-msec': '500',
         }).flatMap(([name, value]) => [`--${name}`, value]),
       ],
       folder,
@@ -298,6 +300,7 @@ export class EnvoySidecar implements AsyncDisposable {
         spiffeId: this.#identity.svid?.spiffeId ?? null,
         connected: this.#relay.isConnected,
         readiness: this.readiness(),
+        rules: this.#rules.describe(),
         envoy: {
           pid: this.#supervisor.pid ?? null,
           state: this.#envoyState,

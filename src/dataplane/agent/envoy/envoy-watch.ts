@@ -1,6 +1,7 @@
 // Asks an Envoy again and again how it is: whether it is live, and which listener of the workload it judges by.
 import type { Clock } from '@weft/model/clock';
 import { isPlainObject } from '@weft/model/policy/reader';
+import { versionOfChain } from '@weft/xds/agent-form';
 import type { EnvoyAdmin } from './envoy-admin.ts';
 
 export interface EnvoyWatchOptions {
@@ -18,8 +19,7 @@ export interface EnvoyWatchOptions {
 const SOON_MS = 20;
 const LATER_MS = 1_000;
 const ASK_MS = 2_000;
-const ACTIVE =
-  '/config_dump?resource=dynamic_listeners&name_regex=%5Einbound%24&mask=name,active_state.version_info';
+const ACTIVE = '/config_dump?resource=dynamic_listeners&name_regex=%5Einbound%24';
 const LIVE = 'LIVE';
 
 export class EnvoyWatch implements Disposable {
@@ -47,26 +47,28 @@ export class EnvoyWatch implements Disposable {
   async #ask(): Promise<void> {
     if (this.#isDisposed) return;
     this.#isAsking = true;
-    const { isRunning, onLive, onActive } = this.#options;
+    const { isRunning, isWaiting, onLive, onActive } = this.#options;
     const state = isRunning() ? await this.#state() : 'not running';
     const isLive = state === LIVE;
-    const version = isRunning() ? await this.#activeVersion() : undefined;
+    const isOther = !isRunning() || isWaiting();
+    const version = isOther && isRunning() ? await this.#activeVersion() : undefined;
     this.#isAsking = false;
     if (this.#isDisposed) return;
     this.#isLive = isLive;
-    onActive(version);
+    if (isOther) onActive(version);
     onLive(isLive, state);
     this.#again();
   }
 
   #again(): void {
-    const { clock, isWaiting } = this.#options;
+    const { clock, isRunning, isWaiting } = this.#options;
     if (this.#isNewsMeanwhile) {
       this.#isNewsMeanwhile = false;
       void this.#ask();
       return;
     }
-    const isSoon = !this.#isLive || isWaiting();
+    /** One that is not running tells when it is. */
+    const isSoon = isRunning() && (!this.#isLive || isWaiting());
     this.#timer = clock.setTimeout(() => void this.#ask(), isSoon ? SOON_MS : LATER_MS);
   }
 
@@ -97,10 +99,22 @@ export class EnvoyWatch implements Disposable {
   }
 }
 
+/** Not what Envoy calls the version: that stays the old one where filter chains are changed in place. */
 function activeVersionOf(dump: unknown): string | undefined {
-  const configs = isPlainObject(dump) ? dump['configs'] : undefined;
-  const [first] = Array.isArray(configs) ? configs : [];
-  const active = isPlainObject(first) ? first['active_state'] : undefined;
-  const version = isPlainObject(active) ? active['version_info'] : undefined;
-  return typeof version === 'string' && version !== '' ? version : undefined;
+  const [first] = listOf(dump, 'configs');
+  const listener = fieldOf(fieldOf(first, 'active_state'), 'listener');
+  for (const chain of listOf(listener, 'filter_chains')) {
+    const name = fieldOf(chain, 'name');
+    const version = typeof name === 'string' ? versionOfChain(name) : undefined;
+    if (version !== undefined) return version;
+  }
+  return undefined;
 }
+
+const fieldOf = (value: unknown, name: string): unknown =>
+  isPlainObject(value) ? value[name] : undefined;
+
+const listOf = (value: unknown, name: string): readonly unknown[] => {
+  const list = fieldOf(value, name);
+  return Array.isArray(list) ? list : [];
+};

@@ -11,8 +11,8 @@ export interface ProofsOptions {
 }
 
 const TOKEN_BYTES = 32;
-/** Envoy looks at the first bytes, and waits a second for them. */
-const NEITHER_TLS_NOR_HTTP = Buffer.of(1);
+/** Envoy looks at the first bytes (five of TLS, a line of HTTP), and waits a second for them. */
+const NEITHER_TLS_NOR_HTTP = Buffer.from('\x01\x01\x01\x01\x01\x01\r\n', 'latin1');
 
 /**
  * The Pod's own family alone: Envoy listens on IPv4 there, or on IPv6, and what is redirected to the other is refused.

@@ -3,7 +3,7 @@ import { listenerOfAgent } from '@weft/xds/agent-form';
 import { decodeResource } from '@weft/xds/codec/resource-codec';
 import { TYPE_URLS } from '@weft/xds/resource';
 import type { Listener } from '@weft/xds/resources/listener';
-import type { HeldListener } from '../../report/reporter.ts';
+import { digestOf, type HeldListener } from '../../report/reporter.ts';
 import type { RelayObserver } from '../relay-observer.ts';
 
 const INBOUND = 'inbound';
@@ -61,6 +61,16 @@ export class RulesInForce {
   /** The newest listener is not the one in force. */
   get isWaiting(): boolean {
     return this.#newest !== this.#active?.version;
+  }
+
+  /** For people: which version is active, which came last, and the digest that is reported. */
+  describe(): object {
+    const { held } = this;
+    return {
+      active: this.#active?.version ?? null,
+      newest: this.#newest ?? null,
+      digest: held === undefined ? null : digestOf(held),
+    };
   }
 
   get held(): HeldListener | undefined {
