@@ -2,7 +2,16 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { encodeMessage, messageType } from '../registry.ts';
-import { createReading, flag, integer, MAX_FIELDS, messages, readMessage, text } from './fields.ts';
+import {
+  createReading,
+  flag,
+  integer,
+  MAX_FIELDS,
+  messages,
+  readAny,
+  readMessage,
+  text,
+} from './fields.ts';
 import { type Occurrence, scanFields, shapeOf } from './wire.ts';
 
 const CIDR = 'envoy.config.core.v3.SocketAddress';
@@ -116,4 +125,18 @@ test('scanFields() reads the numbers that protobufjs writes', () => {
     );
     assert.equal(found[0]?.value, seconds);
   }
+});
+
+test('readAny() takes a type that no wire file has for one that is not known, though its reader is there', () => {
+  const reading = createReading();
+  const type_url = 'type.googleapis.com/weft.later.v9.Restriction';
+  const bytes = encodeMessage('google.protobuf.Any', { type_url, value: Buffer.of(8, 1) });
+  const reader = { typeName: 'weft.later.v9.Restriction', read: () => assert.fail('it was read') };
+  readMessage('google.protobuf.Any', bytes, { reading, path: 'a' }, (fields) =>
+    readAny(fields, [reader]),
+  );
+  assert.deepEqual(
+    reading.problems.map(({ field, message }) => `${field}: ${message}`),
+    [`a: is of type "${type_url}", which is not known here`],
+  );
 });
