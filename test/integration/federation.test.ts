@@ -1,17 +1,16 @@
 // Two meshes that federate with each other over HTTPS: callers of the other are believed, may call what policies say, and never pass for our own.
 import assert from 'node:assert/strict';
-import { readFile, writeFile } from 'node:fs/promises';
+import { writeFile } from 'node:fs/promises';
 import { once } from 'node:events';
 import { join } from 'node:path';
 import { before, test } from 'node:test';
 import tls from 'node:tls';
-import { decodeState } from '@weft/ca/store/state-codec';
-import { isPlainObject, type PlainObject } from '@weft/model/policy/reader';
+import { isPlainObject } from '@weft/model/policy/reader';
+import { believed, callAs, caOf, federationYaml, MESH_CONFIG } from '../support/federation-lab.ts';
 import { startHttpApp } from '../support/lab-clients.ts';
 import { runWeft } from '../support/lab-daemon.ts';
 import { eventually } from '../support/lab-wait.ts';
-import { type Lab, type LabSidecar, listOf, openLab } from '../support/lab.ts';
-import { type Credential, pkiOf } from '../support/mesh-pki.ts';
+import { type Lab, type LabSidecar, openLab } from '../support/lab.ts';
 import { goSpiffe, SpiffeProcess, type SpiffeProgram } from '../support/spiffe-programs.ts';
 
 const OURS = 'ours.example';
@@ -25,12 +24,6 @@ let go: SpiffeProgram = { missing: 'it was not built' };
 before(async () => {
   go = await goSpiffe();
 });
-
-const meshConfig = `apiVersion: mesh.weft.dev/v1
-kind: MeshConfig
-metadata: { name: mesh, namespace: weft-system }
-spec: { jwksAllowedNetworks: [127.0.0.0/8] }
-`;
 
 const policyYaml = (name: string, principal: string): string => `apiVersion: security.weft.dev/v1
 kind: AuthorizationPolicy
@@ -46,27 +39,11 @@ interface MeshSpec {
 
 async function openMesh({ trustDomain }: MeshSpec): Promise<{ lab: Lab; endpoint: string }> {
   const lab = await openLab();
-  await lab.write('mesh.yaml', meshConfig);
+  await lab.write('mesh.yaml', MESH_CONFIG);
   const hint = ['--bundle-refresh-hint', '10s'];
   const args = ['--trust-domain', trustDomain, '--bundle-endpoint', '127.0.0.1:0', ...hint];
   const ready = await lab.startControlPlane({ args });
   return { lab, endpoint: String(ready['bundleEndpoint']) };
-}
-
-async function federationYaml(of: Lab, trustDomain: string, endpoint: string): Promise<string> {
-  const { stdout, code } = await runWeft(['trust', 'bundle', '--admin', of.addresses.admin]);
-  assert.equal(code, 0);
-  return `apiVersion: security.weft.dev/v1
-kind: FederatedTrustDomain
-metadata: { name: partner, namespace: weft-system }
-spec:
-  trustDomain: ${trustDomain}
-  bundleEndpoint:
-    url: https://${endpoint}/
-    profile: https_spiffe
-    spiffeId: spiffe://${trustDomain}/ns/weft-system/sa/weft-control-plane
-    bundle: ${JSON.stringify(JSON.stringify(JSON.parse(stdout)))}
-`;
 }
 
 /** Two meshes, each of which believes the other. */
@@ -96,15 +73,6 @@ async function openBoth() {
   };
 }
 
-const believed = (lab: Lab, isWanted = true): Promise<PlainObject> =>
-  eventually(
-    async () => {
-      const [one] = listOf(await lab.ask('/v1/federation'), 'federations');
-      return one?.['isInForce'] === isWanted ? one : undefined;
-    },
-    { what: `a federation that is ${isWanted ? '' : 'not '}believed` },
-  );
-
 /** Roots of the other trust domain that the sidecar has. */
 async function rootsOfOther(sidecar: LabSidecar): Promise<number> {
   const { federated } = await sidecar.askJson('/certs');
@@ -118,52 +86,32 @@ const hasRoots = (sidecar: LabSidecar, count: number): Promise<unknown> =>
     withinMs: 25_000,
   });
 
-/** @returns the status of one request, or why there was none. */
-async function callAs(credential: Credential, sidecar: LabSidecar): Promise<string> {
-  const [host = '', port] = sidecar.front(8080).split(':');
-  const socket = tls.connect({
-    host,
-    port: Number(port),
-    key: credential.keyPem,
-    cert: credential.chainPem,
-    ALPNProtocols: ['weft-http/1.1'],
-    rejectUnauthorized: false,
-  });
-  let heard = '';
-  socket.on('error', (error) => (heard ||= error.name));
-  socket.on('data', (part) => (heard += part.toString('latin1')));
-  socket.write('GET / HTTP/1.1\r\nhost: web\r\nconnection: close\r\n\r\n');
-  await once(socket, 'close');
-  return heard.startsWith('HTTP/1.1 ') ? heard.slice(9, 12) : 'refused';
-}
-
-/** Whoever has the CA of that mesh: it can make any certificate. */
-async function caOf(lab: Lab, trustDomain: string) {
-  const read = decodeState(await readFile(join(lab.state, 'ca', 'state.json'), 'utf8'));
-  assert.ok(read.ok);
-  const [generation] = read.state.generations;
-  assert.ok(generation !== undefined);
-  return pkiOf(generation, trustDomain);
-}
-
 test('callers of the other mesh are believed, judged by principals, and never as one of us; withdrawn, they are cut off', async () => {
   await using both = await openBoth();
   const { ours, theirs, web } = both;
   await hasRoots(web, 1);
   const ca = await caOf(theirs, THEIRS);
   const cart = ca.issue({ uris: [CART] });
-  assert.equal(await callAs(cart, web), '200', 'no policy: any caller that is believed');
+  assert.equal(
+    await callAs(cart, web.front(8080)),
+    '200',
+    'no policy: any caller that is believed',
+  );
   await ours.write('policy.yaml', policyYaml('callers-1', `${THEIRS}/ns/shop/sa/cart`));
   await ours.enforced('callers-1');
-  assert.equal(await callAs(cart, web), '200');
-  assert.equal(await callAs(ca.issue({ uris: [`${CART}x`] }), web), '403');
+  assert.equal(await callAs(cart, web.front(8080)), '200');
+  assert.equal(await callAs(ca.issue({ uris: [`${CART}x`] }), web.front(8080)), '403');
   await ours.write('policy.yaml', policyYaml('callers-2', `${OURS}/ns/shop/sa/cart`));
   await ours.enforced('callers-2');
-  assert.equal(await callAs(cart, web), '403', 'the same account of another trust domain');
+  assert.equal(
+    await callAs(cart, web.front(8080)),
+    '403',
+    'the same account of another trust domain',
+  );
   const impostor = ca.issue({ uris: [`spiffe://${OURS}/ns/shop/sa/cart`] });
-  assert.equal(await callAs(impostor, web), 'refused', 'their CA, our name');
+  assert.equal(await callAs(impostor, web.front(8080)), 'refused', 'their CA, our name');
   const stranger = ca.issue({ uris: ['spiffe://third.example/ns/shop/sa/cart'] });
-  assert.equal(await callAs(stranger, web), 'refused', 'their CA, the name of a third');
+  assert.equal(await callAs(stranger, web.front(8080)), 'refused', 'their CA, the name of a third');
   const refusals = await web.metric('weft_connections_refused_total', 'peer-not-vouched-for');
   assert.equal(refusals, 2);
   await ours.write('policy.yaml', policyYaml('callers-3', `${THEIRS}/ns/shop/sa/cart`));
@@ -185,7 +133,7 @@ test('callers of the other mesh are believed, judged by principals, and never as
   await ours.remove('theirs.yaml');
   await closed;
   await hasRoots(web, 0);
-  assert.equal(await callAs(cart, web), 'refused');
+  assert.equal(await callAs(cart, web.front(8080)), 'refused');
 });
 
 test('a rotation of the other root is followed, and its last good keys stay while it is away', async () => {
@@ -201,13 +149,17 @@ test('a rotation of the other root is followed, and its last good keys stay whil
   assert.match(JSON.stringify(rotation['waitsFor']), /federated meshes/);
   await theirs.controlPlane.stop();
   await ours.problem('bundle-stale', 15_000);
-  assert.equal(await callAs(before.issue({ uris: [CART] }), web), '200');
+  assert.equal(await callAs(before.issue({ uris: [CART] }), web.front(8080)), '200');
   const listed = await runWeft(['trust', 'list', '--admin', ours.addresses.admin]);
   assert.match(listed.stdout, /theirs\.example +yes +2 /);
   await ours.controlPlane.stop();
   await ours.startControlPlane({ args: ['--trust-domain', OURS] });
   await believed(ours);
-  assert.equal(await callAs(before.issue({ uris: [CART] }), web), '200', 'over a restart');
+  assert.equal(
+    await callAs(before.issue({ uris: [CART] }), web.front(8080)),
+    '200',
+    'over a restart',
+  );
 });
 
 test('go-spiffe of one mesh calls a sidecar of the other, judges its tokens, and fetches bundles from the endpoint', async (t) => {

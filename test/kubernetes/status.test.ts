@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { createMeshViews, type MeshViews } from '@weft/controlplane/compile/mesh-views';
+import { Federations } from '@weft/controlplane/federation/federations';
 import { StatusWriter } from '@weft/controlplane/kubernetes/status-writer';
 import { openKubernetesSource } from '@weft/controlplane/registry/kubernetes/kubernetes-source';
 import { PolicyStatus } from '@weft/controlplane/status/policy-status';
@@ -10,6 +11,7 @@ import { numberAt, objectAt, textAt } from '@weft/kube/object-fields';
 import {
   apiVersionOf,
   AUTHORIZATION_POLICIES,
+  FEDERATED_TRUST_DOMAINS,
   type KubeResource,
   MESH_CONFIGS,
   NAMESPACES,
@@ -32,6 +34,7 @@ const only = { skip };
 const log = pino({ level: 'silent' });
 const ROOT = 'weft-system';
 const PODS_PLAYED = 3;
+const IN_ROOT: readonly KubeResource[] = [MESH_CONFIGS, FEDERATED_TRUST_DOMAINS];
 
 const owned = new AsyncDisposableStack();
 let lab: Kubelab;
@@ -79,9 +82,13 @@ before(async () => {
   const source = owned.use(
     await openKubernetesSource({ client: lab.client, rootNamespace: ROOT, log, clock }),
   );
+  const bundle = { sequence: 7, x509Authorities: [], jwtAuthorities: [] };
+  const fetch = () => Promise.resolve({ ok: true, bundle, document: '{}' } as const);
+  const federation = owned.use(new Federations({ clock, log, fetch }));
   views = owned.use(
     createMeshViews({
       source,
+      federations: federation,
       trustDomain,
       rootNamespace: ROOT,
       bundle: () => ({ version: '1', pem: '' }),
@@ -110,7 +117,8 @@ before(async () => {
       onEnforced: () => undefined,
     }),
   );
-  owned.use(new StatusWriter({ client: lab.client, source, views, policies, clock, log }));
+  const { client } = lab;
+  owned.use(new StatusWriter({ client, source, views, policies, federation, clock, log }));
 });
 after(() => owned.disposeAsync());
 
@@ -125,7 +133,7 @@ function acknowledge(name: string, count = PODS_PLAYED): void {
 
 const apply = async (resource: KubeResource, name: string, spec: object): Promise<void> => {
   const { kind } = resource;
-  const namespace = resource === MESH_CONFIGS ? ROOT : 'shop';
+  const namespace = IN_ROOT.includes(resource) ? ROOT : 'shop';
   const object = { apiVersion: apiVersionOf(resource), kind, metadata: { name, namespace }, spec };
   const args = ['apply', '--validate=false', '-f', '-'];
   const { code, stderr } = await lab.kubectl(args, { input: JSON.stringify(object) });
@@ -136,7 +144,7 @@ const wait = (what: string, seconds = 20): Promise<KubectlEnd> =>
   lab.kubectl(['wait', '-n', 'shop', '--for=condition=Enforced', `--timeout=${seconds}s`, what]);
 
 async function statusOf(resource: KubeResource, name: string): Promise<KubeObject | undefined> {
-  const namespace = resource === MESH_CONFIGS ? ROOT : 'shop';
+  const namespace = IN_ROOT.includes(resource) ? ROOT : 'shop';
   const found = await lab.client.get(resource, { namespace, name });
   assert.ok(found.ok, whyNot(found));
   return objectAt(found.value, 'status');
@@ -233,6 +241,25 @@ test('other kinds have a status too, and a MeshConfig has no enforcement', only,
   assert.equal((await wait('wpa/strict')).code, 0);
   assert.equal(condition(await statusOf(MESH_CONFIGS, 'mesh'), 'Enforced'), undefined);
 });
+
+test(
+  'a FederatedTrustDomain says when its bundle was fetched and until when it holds; one of our own is refused',
+  only,
+  async () => {
+    const bundleEndpoint = { url: 'https://partner.example/', profile: 'https_web' };
+    await apply(FEDERATED_TRUST_DOMAINS, 'partner', {
+      trustDomain: 'partner.example',
+      bundleEndpoint,
+    });
+    await eventuallyIs(FEDERATED_TRUST_DOMAINS, 'partner', ['Accepted', 'True', 'Valid']);
+    const fetched = ['BundleFetched', 'True', 'Fetched'] as const;
+    const { message } = await eventuallyIs(FEDERATED_TRUST_DOMAINS, 'partner', fetched);
+    assert.match(String(message), /^fetched at 20.*Z, believed until 20.*Z; sequence 7, 0 roots/);
+    await apply(FEDERATED_TRUST_DOMAINS, 'own', { trustDomain: 'cluster.local', bundleEndpoint });
+    await eventuallyIs(FEDERATED_TRUST_DOMAINS, 'own', ['Accepted', 'False', 'Invalid']);
+    await eventuallyIs(FEDERATED_TRUST_DOMAINS, 'own', ['BundleFetched', 'False', 'NotInForce']);
+  },
+);
 
 test('a status that somebody edits is put back', only, async () => {
   acknowledge('strict');

@@ -114,6 +114,26 @@ export const CHART_VALUES: ValueTree = {
       ),
     },
   },
+  federation: {
+    says: 'Federation with other trust domains (docs/federation.md).',
+    values: {
+      endpoint: {
+        says: 'Where they fetch our SPIFFE bundle: port 8443 of the Service, which you let them reach.',
+        values: {
+          enabled: flag('Serve it.', false),
+          tlsSecret: text(
+            'A Secret of type kubernetes.io/tls in the root namespace with a certificate that everybody believes (https_web). Empty: its own SVID (https_spiffe).',
+            '',
+          ),
+          refreshHint: text(
+            'How often others are told to fetch it; a new root signs after twice that.',
+            '5m',
+            DURATION,
+          ),
+        },
+      },
+    },
+  },
   credentials: {
     says: 'What CredentialBindings may hand over (docs/credentials.md).',
     values: {

@@ -80,6 +80,7 @@ export function leaderTasks(
         policies: core.policies,
         workloads,
         vulnerabilities: revocations,
+        federation: core.federation,
         clock,
         log: log.child({ component: 'status' }),
         onTurned: (turn) => recordPolicyTurn(events, turn),

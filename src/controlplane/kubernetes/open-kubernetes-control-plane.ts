@@ -13,6 +13,7 @@ import { formatHostPort } from '@weft/model/host-port';
 import { ADMIN_SOCKET, makeStateDir } from '../control-plane.ts';
 import { joinSubscriptions } from '../core/join-subscriptions.ts';
 import { type Core, openCore } from '../core/open-core.ts';
+import { keepBundlesIn } from '../federation/kept-bundles.ts';
 import { openKubernetesSource } from '../registry/kubernetes/kubernetes-source.ts';
 import { withNamedSecrets } from '../registry/kubernetes/named-secrets.ts';
 import { localStates } from '../replicas/proxy-state.ts';
@@ -102,6 +103,8 @@ export async function openKubernetesControlPlane(
       {
         source,
         store,
+        // The Pod's own: it outlives a restart of the container.
+        keptBundles: keepBundlesIn(stateDir),
         ...(brought && { brought }),
         membership: MEMBERSHIP,
         isLeader: () => election.isLeader,

@@ -6,7 +6,7 @@ import { type PolicyReport, waitingText } from '../status/policy-status.ts';
 
 /** Without the time of its last transition. */
 export interface Condition {
-  readonly type: 'Accepted' | 'Enforced' | 'Vulnerable';
+  readonly type: 'Accepted' | 'Enforced' | 'Vulnerable' | 'BundleFetched';
   readonly status: 'True' | 'False' | 'Unknown';
   readonly reason: string;
   readonly message: string;

@@ -1,4 +1,5 @@
 // Writes the status of every policy into the cluster, the leader's task: only what has changed, rarely enough for a large mesh.
+import { FEDERATED_TRUST_DOMAINS } from '@weft/kube/resource';
 import { resourceVersionOf } from '@weft/kube/https-client';
 import type { KubeClient } from '@weft/kube/kube-api';
 import { isAfter } from '@weft/kube/list-watch';
@@ -7,6 +8,7 @@ import type { Clock } from '@weft/model/clock';
 import type { PlainObject } from '@weft/model/policy/reader';
 import type { Problem } from '@weft/model/problem';
 import type { Logger } from 'pino';
+import type { FederationState } from '../federation/federations.ts';
 import type { MeshViews } from '../compile/mesh-views.ts';
 import { SoonestTimer } from '../core/soonest-timer.ts';
 import type { ObjectOrigin, Source } from '../registry/source.ts';
@@ -14,6 +16,7 @@ import type { PolicyReport, PolicyStatus, WorkloadEnforcement } from '../status/
 import type { PolicyTurn } from './mesh-events.ts';
 import type { WorkloadPolicy } from '@weft/model/admission/types';
 import type { PolicyStanding } from '../vulnerabilities/vulnerability-watch.ts';
+import { describeFederatedTrustDomain } from './federation-conditions.ts';
 import { describeWorkloadPolicy, isWorkloadPolicy } from './workload-conditions.ts';
 import type { Rendering } from './workload-policy-keeper.ts';
 import { WriteBudget } from './write-budget.ts';
@@ -41,6 +44,11 @@ export interface StatusWriterOptions {
   /** Which Pods have more vulnerabilities than they may; absent: nobody looks. */
   readonly vulnerabilities?: {
     standingOf(policy: WorkloadPolicy): PolicyStanding | undefined;
+    subscribe(listener: () => void): Disposable;
+  };
+  /** How old the keys of federated trust domains are; absent: nobody is federated with. */
+  readonly federation?: {
+    states(): readonly FederationState[];
     subscribe(listener: () => void): Disposable;
   };
   /** Told after a write of what has turned with it. */
@@ -136,7 +144,7 @@ export class StatusWriter implements AsyncDisposable {
     this.#subscriptions.use(options.source.subscribe(soon));
     this.#subscriptions.use(options.views.subscribe(soon));
     this.#subscriptions.use(options.policies.subscribe(soon));
-    for (const part of [options.workloads, options.vulnerabilities]) {
+    for (const part of [options.workloads, options.vulnerabilities, options.federation]) {
       if (part) this.#subscriptions.use(part.subscribe(soon));
     }
     soon();
@@ -171,6 +179,14 @@ export class StatusWriter implements AsyncDisposable {
         this.#want(key, origin, { status, report: undefined });
         continue;
       }
+      if (origin.resource.kind === FEDERATED_TRUST_DOMAINS.kind) {
+        const known = problems.get(key) ?? origin.problems;
+        this.#want(key, origin, {
+          status: this.#federationStatus(key, origin, known),
+          report: undefined,
+        });
+        continue;
+      }
       const report = reports.get(key);
       const status = describePolicyObject({
         origin,
@@ -180,6 +196,14 @@ export class StatusWriter implements AsyncDisposable {
       });
       this.#want(key, origin, { status, report });
     }
+  }
+
+  #federationStatus(key: string, origin: ObjectOrigin, problems: readonly Problem[]) {
+    const states = this.#options.federation?.states() ?? [];
+    const state = states.find(({ federation: { namespace, name } }) => {
+      return keyOf({ kind: FEDERATED_TRUST_DOMAINS.kind, namespace, name }) === key;
+    });
+    return describeFederatedTrustDomain({ origin, problems, state });
   }
 
   #workloadStatus(key: string, origin: ObjectOrigin): PolicyObjectStatus {

@@ -7,6 +7,7 @@ import {
   CREDENTIAL_BINDINGS,
   CUSTOM_RESOURCE_DEFINITIONS,
   EXTERNAL_SERVICES,
+  FEDERATED_TRUST_DOMAINS,
   type KubeResource,
   MESH_CONFIGS,
   PEER_AUTHENTICATIONS,
@@ -20,6 +21,7 @@ import {
 import { basicAuthenticationSpec } from './basic-authentication-schema.ts';
 import { credentialBindingSpec } from './credential-schemas.ts';
 import { externalServiceSpec } from './external-service-schema.ts';
+import { federatedTrustDomainSpec } from './federation-schema.ts';
 import { meshConfigSpec, trustBundleSpec, trustBundleStatus } from './mesh-schemas.ts';
 import { authorizationPolicySpec, peerAuthenticationSpec } from './policy-schemas.ts';
 import { requestAuthenticationSpec } from './request-authentication-schema.ts';
@@ -245,6 +247,38 @@ export const CUSTOM_KINDS: readonly CustomKind[] = [
     spec: workloadPolicySpec('cluster'),
     status: statusOf(admissionStatus),
     columns: ADMISSION,
+  },
+  {
+    resource: FEDERATED_TRUST_DOMAINS,
+    singular: 'federatedtrustdomain',
+    shortNames: ['wftd'],
+    categories: SECURITY,
+    description: 'Another trust domain, whose workloads are believed to be who its own keys say.',
+    spec: federatedTrustDomainSpec,
+    status: statusOf({}),
+    columns: [
+      {
+        name: 'Trust domain',
+        type: 'string',
+        jsonPath: '.spec.trustDomain',
+        description: 'Whose identities are believed.',
+      },
+      accepted,
+      {
+        name: 'Fetched',
+        type: 'string',
+        jsonPath: conditionOf('BundleFetched', 'status'),
+        description: 'Its keys were fetched, and are not too old to be believed.',
+      },
+      age,
+      {
+        name: 'Message',
+        type: 'string',
+        jsonPath: conditionOf('BundleFetched', 'message'),
+        description: 'When they were fetched, and until when they are believed.',
+        priority: 1,
+      },
+    ],
   },
   {
     resource: MESH_CONFIGS,

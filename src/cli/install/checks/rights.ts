@@ -8,6 +8,7 @@ import {
   CUSTOM_RESOURCE_DEFINITIONS,
   ENDPOINT_SLICES,
   EXTERNAL_SERVICES,
+  FEDERATED_TRUST_DOMAINS,
   EVENTS,
   type KubeResource,
   LEASES,
@@ -81,6 +82,7 @@ const RIGHTS: readonly Right[] = [
     }),
   ),
   { verbs: FOLLOW, resource: MESH_CONFIGS, place: 'root', effect: NOT_STARTING },
+  { verbs: FOLLOW, resource: FEDERATED_TRUST_DOMAINS, place: 'root', effect: NOT_STARTING },
   ...POLICIES.map(
     (policy): Right => ({
       verbs: ['patch'],
