@@ -78,6 +78,8 @@ const SIDECAR = ['--pod', 'a', '--namespace', 'b', '--pod-ip', '127.0.0.1', '--b
 const mistakes: readonly (readonly [readonly string[], RegExp])[] = [
   [['sidecar', ...SIDECAR, '--inbuond', '1=2'], /unknown option '--inbuond'[^]*--inbound/],
   [['statsu'], /unknown command 'statsu'[^]*status/],
+  [['sidecar', ...SIDECAR, '--proxy', 'nginx'], /'nginx' is invalid[^]*weft, envoy, none/],
+  [['sidecar', '--proxy', 'envoy'], /required option '--pod/],
   [['sidecar'], /required option '--pod <name>' not specified/],
   [['sidecar', ...SIDECAR, '--inbound', '8080'], /write PORT=HOST:PORT, for example 8080=/],
   [['sidecar', ...SIDECAR, '--outbound', 'x'], /SERVICE\.NAMESPACE:PORT/],

@@ -1,6 +1,6 @@
 // `weft sidecar`: the proxy beside one workload, until it is told to stop.
 import { Sidecar } from '@weft/dataplane/sidecar';
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import { failLoudly, onStop, printReady } from '../daemon.ts';
 import { addLogOptions, createLogger, type LogFlags } from '../logger.ts';
 import { countReceivedBytesWithHeap } from '../memory-accounting.ts';
@@ -18,6 +18,10 @@ When it is ready it prints one line of JSON with its addresses.
 Without a mesh, before one application, from a file (docs/static-sidecar.md):
   weft sidecar --config sidecar.yaml
   weft sidecar --config sidecar.yaml --check
+
+With an Envoy in its place, or for gRPC without a proxy (docs/envoy.md, docs/grpc.md):
+  weft sidecar --proxy envoy --help
+  weft sidecar --proxy none --help
 `;
 
 async function sidecar(flags: SidecarFlags & LogFlags): Promise<void> {
@@ -44,6 +48,11 @@ async function sidecar(flags: SidecarFlags & LogFlags): Promise<void> {
 
 export function addSidecarCommand(program: Command): void {
   addLogOptions(addSidecarOptions(program.command('sidecar')))
+    .addOption(
+      new Option('--proxy <kind>', 'weft: this one; envoy and none have options of their own')
+        .choices(['weft', 'envoy', 'none'])
+        .default('weft'),
+    )
     .description('the proxy beside one workload')
     .addHelpText('after', EXAMPLE)
     .action(sidecar);
