@@ -125,7 +125,7 @@ export async function openConformanceMesh(
     admin: free,
     svidTtlMs: TTL_MS,
     dnsNames: [],
-    ipAddresses: [],
+    ipAddresses: ['127.0.0.1'],
     version: 'test',
     log: pino({ level: 'silent' }),
   });

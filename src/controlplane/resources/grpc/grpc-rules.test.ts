@@ -64,10 +64,30 @@ test('grpcRules() believes the address of a client only where no proxy is truste
   assert.deepEqual(closed, ['p']);
 });
 
+const withText = (name: string): Permission => ({
+  kind: 'header',
+  header: {
+    name,
+    match: { kind: 'string', string: { kind: 'glob', parts: [{ kind: 'any' }] } },
+    invert: false,
+  },
+});
+
 test('grpcRules() asks about Host as :authority, which is what gRPC keeps of it', () => {
   const { rules, closed } = grpcRules(rulesOf('DENY', header('host')), OPTIONS);
-  assert.deepEqual(rules.policies[0]?.permissions, [header(':authority')]);
+  assert.deepEqual(rules.policies[0]?.permissions, [withText(':authority')]);
   assert.deepEqual(closed, []);
+});
+
+test('grpcRules() takes an empty header for one that is there, which grpc-go by itself does not', () => {
+  const absent: Permission = {
+    kind: 'header',
+    header: { name: 'x-a', match: { kind: 'present' }, invert: true },
+  };
+  const read = (permission: Permission) =>
+    grpcRules(rulesOf('DENY', permission), OPTIONS).rules.policies[0]?.permissions;
+  assert.deepEqual(read(header('x-a')), [withText('x-a')]);
+  assert.deepEqual(read(absent), [{ kind: 'not', rule: withText('x-a') }]);
 });
 
 const template = (value: string): Permission => ({ kind: 'uriTemplate', template: value });

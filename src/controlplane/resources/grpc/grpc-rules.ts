@@ -6,6 +6,7 @@ import type {
   Principal,
   RbacPolicy,
   RbacRules,
+  StringMatcher,
 } from '@weft/model/policy/rbac';
 
 export interface GrpcRuleOptions {
@@ -83,7 +84,9 @@ function permissionOf(permission: Permission, reading: Reading): Permission {
       return { kind: 'not', rule: permissionOf(permission.rule, negated(reading)) };
     case 'header': {
       const header = headerOf(permission.header, reading);
-      return header === undefined ? doubtfulPermission(reading) : { kind: 'header', header };
+      if (header === undefined) return doubtfulPermission(reading);
+      const there: Permission = { kind: 'header', header: presenceOf(header) };
+      return isAbsence(header) ? { kind: 'not', rule: there } : there;
     }
     case 'uriTemplate':
       return templateOf(permission.template, reading.doubt);
@@ -112,7 +115,9 @@ function principalOf(principal: Principal, reading: Reading): Principal {
       return reading.trustedHops === 0 ? principal : doubtfulPrincipal(reading);
     case 'header': {
       const header = headerOf(principal.header, reading);
-      return header === undefined ? doubtfulPrincipal(reading) : { kind: 'header', header };
+      if (header === undefined) return doubtfulPrincipal(reading);
+      const there: Principal = { kind: 'header', header: presenceOf(header) };
+      return isAbsence(header) ? { kind: 'not', id: there } : there;
     }
     case 'metadata':
       return doubtfulPrincipal(reading);
@@ -139,6 +144,15 @@ function headerOf(header: HeaderMatcher, { seesContentType }: Reading): HeaderMa
   if (HOP_HEADERS.has(name)) return undefined;
   if (name === 'content-type' && !seesContentType) return undefined;
   return name === 'host' ? { ...header, name: ':authority' } : header;
+}
+
+const isAbsence = ({ match, invert }: HeaderMatcher): boolean => match.kind === 'present' && invert;
+
+/** grpc-go takes a header that is there and empty for one that is not; one of any text is there for everybody. */
+function presenceOf(header: HeaderMatcher): HeaderMatcher {
+  if (header.match.kind !== 'present') return header;
+  const string: StringMatcher = { kind: 'glob', parts: [{ kind: 'any' }] };
+  return { name: header.name, match: { kind: 'string', string }, invert: false };
 }
 
 /** `{*}` is one segment of at least one byte: the wildcard for segments takes an empty one as well. */
