@@ -197,10 +197,22 @@ test('rules on connections hold, for those who have one open as well', { skip },
     { what: 'a line of the refused connection', told: () => cart.log.slice(-3_000) },
   );
   assert.match(String(denied['source']), /old$/);
-  const allowed = cart
-    .access()
-    .find((line) => line['policy'] === 'ns[shop]-policy[cart-lines]-rule[0]');
-  assert.equal(allowed?.['protocol'], 'tcp');
+  assert.deepEqual([denied['decisionReason'], denied['destinationPort']], ['no-allow-match', 9000]);
+  await lab.write(
+    'p.yaml',
+    policyYaml({
+      name: 'no-lines',
+      action: 'DENY',
+      app: 'cart',
+      rules: '[{to: [{operation: {ports: ["9000"]}}]}]',
+    }),
+  );
+  await lab.enforced('no-lines');
+  assert.equal((await web.call(tcp)).status, 0);
+  await eventually(
+    () => cart.access().find((line) => line['policy'] === 'ns[shop]-policy[no-lines]-rule[0]'),
+    { what: 'a line with the rule that refused' },
+  );
   await lab.remove('p.yaml');
   await eventually(async () => (await old.call(tcp)).status === 200, { what: 'all as before' });
   shown('envoy', 'rules-tcp');

@@ -2,6 +2,7 @@
 import http from 'node:http';
 import http2 from 'node:http2';
 import net from 'node:net';
+import { setTimeout as delay } from 'node:timers/promises';
 import tls from 'node:tls';
 import { readFileSync } from 'node:fs';
 
@@ -49,6 +50,8 @@ export interface AppAnswer {
 export const APP_PORTS = { http1: 8080, http2: 8081, tcp: 9000, tls: 8443, auto: 7000 } as const;
 
 const CALL_MS = 5_000;
+/** Between requests of a load: others have work to do as well. */
+const PAUSE_MS = 10;
 const name = process.env['APP_NAME'] ?? 'app';
 const host = process.env['APP_ADDRESS'] ?? '127.0.0.1';
 
@@ -73,7 +76,9 @@ function listen(): Promise<unknown> {
       /** An authorizer, where it is asked as one. */
       const isAsked = request.url?.startsWith('/check/') === true;
       if (isAsked && request.headers['x-token'] !== 'good') response.statusCode = 401;
-      response.end(echo(request.httpVersion, request.url ?? '', request.headers));
+      const answer = echo(request.httpVersion, request.url ?? '', request.headers);
+      const [, waitMs = '0'] = request.url?.split('/slow?ms=') ?? [];
+      setTimeout(() => response.end(answer), Number(waitMs));
     });
   });
   const second = http2.createServer();
@@ -199,6 +204,7 @@ async function load(call: Extract<AppCall, { kind: 'load' }>): Promise<AppAnswer
       : await callHttp1({ kind: 'http1', ...target }, count % 2 === 0 ? agent : undefined);
     if (answer.status === 200) count++;
     else failures.push(`${answer.status} ${answer.body}`.slice(0, 200));
+    await delay(PAUSE_MS);
   }
   agent.destroy();
   return { status: count, body: JSON.stringify(failures.slice(0, 10)), headers: {} };

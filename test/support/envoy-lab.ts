@@ -143,7 +143,7 @@ export class EnvoyLab implements PodPlace, AsyncDisposable {
       },
       {
         what: `policy ${name} in force`,
-        withinMs: 15_000,
+        withinMs: 30_000,
         everyMs: 50,
         told: () => JSON.stringify(policy),
       },

@@ -52,7 +52,6 @@ export class RelayedStream implements Disposable {
   /** What was asked before any answer; `undefined` once there was one, or when it is too much to be asked again. */
   #kept: Buffer[] | undefined = [];
   #keptBytes = 0;
-  #isAnswered = false;
   #isClosed = false;
 
   constructor(stream: ServerHttp2Stream, options: RelayedStreamOptions) {
@@ -72,8 +71,9 @@ export class RelayedStream implements Disposable {
     });
   }
 
-  get isAnswered(): boolean {
-    return this.#isAnswered && !this.#isClosed;
+  /** The control plane has it. */
+  get isCarried(): boolean {
+    return this.#upstream !== undefined && this.#lease?.channel.isConnected === true;
   }
 
   #ask(bytes: Buffer): void {
@@ -174,7 +174,6 @@ export class RelayedStream implements Disposable {
       this.#end(new CallFailure(STATUS.INTERNAL, why));
       return;
     }
-    this.#isAnswered = true;
     this.#kept = undefined;
     metrics.delivered();
     this.#expectAnswer(response);

@@ -38,9 +38,9 @@ export class XdsRelay implements Disposable {
     return this.#open.size;
   }
 
-  /** A control plane carries at least one of them. */
+  /** The control plane has at least one of them. */
   get isConnected(): boolean {
-    return [...this.#open].some((stream) => stream.isAnswered);
+    return [...this.#open].some((stream) => stream.isCarried);
   }
 
   #take(
