@@ -1,6 +1,7 @@
 // Policies hold at a gRPC server that has no proxy: who may call which method, what nobody allowed, and that what gRPC cannot judge is closed.
 import assert from 'node:assert/strict';
 import { generateKeyPairSync } from 'node:crypto';
+import { readFileSync } from 'node:fs';
 import { after, before, test } from 'node:test';
 import {
   PORT,
@@ -13,6 +14,7 @@ import {
 } from '../support/grpc-lab.ts';
 import { type CallSpec, type GrpcClient, goGrpc, GrpcServer } from '../support/grpc-programs.ts';
 import { modeYaml, policyYaml, type PolicySpec } from '../support/lab-manifests.ts';
+import { callGrpc } from '../support/conformance-grpc.ts';
 import { TYPE_URLS } from '@weft/xds/resource';
 import { eventually } from '../support/lab-wait.ts';
 import { type Lab, startLab } from '../support/lab.ts';
@@ -226,6 +228,43 @@ judge(
     { who: 'cart', code: 'OK' },
   ],
 );
+
+const ROLE = 'when: [{ key: "request.headers[x-role]", values: ["guest"] }]';
+judge(
+  'a header that a DENY asks about denies',
+  [{ name: 'guests', action: 'DENY', rules: `[{ ${ROLE} }]` }],
+  [
+    { who: 'web', call: { headers: { 'x-role': 'guest' } }, code: 'PERMISSIONDENIED' },
+    { who: 'web', call: { headers: { 'x-role': 'admin' } }, code: 'OK' },
+  ],
+);
+
+test('a second value does not hide the one that a DENY asks about', async (t) => {
+  if (missing !== undefined) return t.skip(missing);
+  const read = (file: string): string =>
+    readFileSync(`${prices.bootstrap}.d/identity/${file}`, 'utf8');
+  const caller = {
+    credential: { keyPem: read('tls.key'), chainPem: read('tls.crt') },
+    bundlePem: read('ca.crt'),
+  };
+  const ask = async (values: readonly string[]): Promise<string> => {
+    const request = {
+      protocol: 'http',
+      srcPrincipal: null,
+      port: PORT,
+      path: SAY,
+      headers: { 'x-role': values },
+    } as const;
+    return (await callGrpc(request, { host: prices.podIp, port: PORT }, caller)).verdict;
+  };
+  assert.equal(await ask(['admin', 'other']), 'allow');
+  for (const values of [
+    ['guest', 'other'],
+    ['other', 'guest'],
+    ['a', 'guest', 'b'],
+  ])
+    assert.equal(await ask(values), 'deny', values.join());
+});
 
 test('whoever shows no certificate is refused, also where the mesh would let plaintext in', async (t) => {
   if (missing !== undefined) return t.skip(missing);

@@ -114,7 +114,7 @@ async function ask(session: http2.ClientHttp2Session, request: CaseRequest): Pro
   stream.setTimeout(CALL_MS, () => stream.close());
   let status = 'no answer';
   const note = (headers: http2.IncomingHttpHeaders): void => {
-    status = String(headers['grpc-status'] ?? `${status} ${headers[':status']}`);
+    status = String(headers['grpc-status'] ?? `${status} ${String(headers[':status'])}`);
   };
   stream.on('response', note);
   stream.on('trailers', note);

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { compileRbac } from '@weft/model/policy/evaluate';
-import type { Permission, RbacRules } from '@weft/model/policy/rbac';
+import type { HeaderMatcher, Permission, RbacRules, StringMatcher } from '@weft/model/policy/rbac';
 import { httpRequest } from '../../../../test/support/policies.ts';
 import { rbacRules } from '../../../../test/support/rbac-arbitraries.ts';
 import { httpRequests } from '../../../../test/support/rule-arbitraries.ts';
@@ -89,6 +89,47 @@ test('grpcRules() takes an empty header for one that is there, which grpc-go by 
   assert.deepEqual(read(header('x-a')), [withText('x-a')]);
   assert.deepEqual(read(absent), [{ kind: 'not', rule: withText('x-a') }]);
 });
+
+test('grpcRules() lets no second value hide the one that a DENY asks about, where gRPC sees both as one text', () => {
+  const asked = (string: StringMatcher): Permission => ({
+    kind: 'header',
+    header: { name: 'x-a', match: { kind: 'string', string }, invert: false },
+  });
+  const glob: StringMatcher = {
+    kind: 'glob',
+    parts: [{ kind: 'literal', text: 'b' }, { kind: 'any' }],
+  };
+  const prefix: StringMatcher = { kind: 'prefix', value: 'b', ignoreCase: false };
+  const suffix: StringMatcher = { kind: 'suffix', value: 'b', ignoreCase: true };
+  for (const string of [exact('b'), glob, prefix, suffix]) {
+    const { rules } = grpcRules(rulesOf('DENY', asked(string)), OPTIONS);
+    for (const joined of ['b', 'b,x', 'x,b', 'x,b,y']) {
+      const request = httpRequest({ headers: { 'x-a': [joined] } });
+      assert.equal(
+        compileRbac([rules]).decide(request).isAllowed,
+        false,
+        `${string.kind} ${joined}`,
+      );
+    }
+    const other = httpRequest({ headers: { 'x-a': ['x,y'] } });
+    assert.equal(compileRbac([rules]).decide(other).isAllowed, true, string.kind);
+    const allow = rulesOf('ALLOW', asked(string));
+    assert.deepEqual(grpcRules(allow, OPTIONS).rules, allow);
+    const negated: Permission = {
+      kind: 'header',
+      header: { ...headerOf(asked(string)), invert: true },
+    };
+    const except = grpcRules(rulesOf('ALLOW', negated), OPTIONS).rules;
+    const hidden = httpRequest({ headers: { 'x-a': ['x,b'] } });
+    assert.equal(compileRbac([except]).decide(hidden).isAllowed, false, string.kind);
+    assert.equal(compileRbac([except]).decide(httpRequest({})).isAllowed, true, string.kind);
+  }
+});
+
+function headerOf(permission: Permission): HeaderMatcher {
+  assert.ok(permission.kind === 'header');
+  return permission.header;
+}
 
 const template = (value: string): Permission => ({ kind: 'uriTemplate', template: value });
 const PATHS = ['/a/b', '/a/', '/a//b', '/a/b/c', '/a', '/x/b/c', '/a/b/'];

@@ -6,8 +6,8 @@ import type {
   Principal,
   RbacPolicy,
   RbacRules,
-  StringMatcher,
 } from '@weft/model/policy/rbac';
+import { isSeen, matchersOf } from './grpc-headers.ts';
 
 export interface GrpcRuleOptions {
   /** What is read of a request besides what all libraries show to their rules. */
@@ -83,10 +83,9 @@ function permissionOf(permission: Permission, reading: Reading): Permission {
     case 'not':
       return { kind: 'not', rule: permissionOf(permission.rule, negated(reading)) };
     case 'header': {
-      const header = headerOf(permission.header, reading);
-      if (header === undefined) return doubtfulPermission(reading);
-      const there: Permission = { kind: 'header', header: presenceOf(header) };
-      return isAbsence(header) ? { kind: 'not', rule: there } : there;
+      const { header } = permission;
+      if (header.invert) return { kind: 'not', rule: headerPermission(header, negated(reading)) };
+      return headerPermission(header, reading);
     }
     case 'uriTemplate':
       return templateOf(permission.template, reading.doubt);
@@ -114,10 +113,9 @@ function principalOf(principal: Principal, reading: Reading): Principal {
     case 'remoteIp':
       return reading.trustedHops === 0 ? principal : doubtfulPrincipal(reading);
     case 'header': {
-      const header = headerOf(principal.header, reading);
-      if (header === undefined) return doubtfulPrincipal(reading);
-      const there: Principal = { kind: 'header', header: presenceOf(header) };
-      return isAbsence(header) ? { kind: 'not', id: there } : there;
+      const { header } = principal;
+      if (header.invert) return { kind: 'not', id: headerPrincipal(header, negated(reading)) };
+      return headerPrincipal(header, reading);
     }
     case 'metadata':
       return doubtfulPrincipal(reading);
@@ -126,33 +124,22 @@ function principalOf(principal: Principal, reading: Reading): Principal {
   }
 }
 
-/** Of one connection alone: a gRPC server's transport takes them out. */
-const HOP_HEADERS: ReadonlySet<string> = new Set([
-  'connection',
-  'keep-alive',
-  'proxy-connection',
-  'te',
-  'transfer-encoding',
-  'upgrade',
-]);
-
-/** @returns `undefined` for headers that rules do not see there, or not as they were sent. */
-function headerOf(header: HeaderMatcher, { seesContentType }: Reading): HeaderMatcher | undefined {
-  const { name } = header;
-  // Its own, which it refuses in rules; and what it decodes before anybody looks.
-  if (name.startsWith('grpc-') || name.endsWith('-bin') || name === ':scheme') return undefined;
-  if (HOP_HEADERS.has(name)) return undefined;
-  if (name === 'content-type' && !seesContentType) return undefined;
-  return name === 'host' ? { ...header, name: ':authority' } : header;
+function headerPermission(header: HeaderMatcher, reading: Reading): Permission {
+  if (!isSeen(header.name, reading)) return doubtfulPermission(reading);
+  const rules = matchersOf(header, reading.doubt === 'always').map(
+    (one): Permission => ({ kind: 'header', header: one }),
+  );
+  const [only] = rules;
+  return rules.length === 1 && only !== undefined ? only : { kind: 'or', rules };
 }
 
-const isAbsence = ({ match, invert }: HeaderMatcher): boolean => match.kind === 'present' && invert;
-
-/** grpc-go takes a header that is there and empty for one that is not; one of any text is there for everybody. */
-function presenceOf(header: HeaderMatcher): HeaderMatcher {
-  if (header.match.kind !== 'present') return header;
-  const string: StringMatcher = { kind: 'glob', parts: [{ kind: 'any' }] };
-  return { name: header.name, match: { kind: 'string', string }, invert: false };
+function headerPrincipal(header: HeaderMatcher, reading: Reading): Principal {
+  if (!isSeen(header.name, reading)) return doubtfulPrincipal(reading);
+  const ids = matchersOf(header, reading.doubt === 'always').map(
+    (one): Principal => ({ kind: 'header', header: one }),
+  );
+  const [only] = ids;
+  return ids.length === 1 && only !== undefined ? only : { kind: 'or', ids };
 }
 
 /** `{*}` is one segment of at least one byte: the wildcard for segments takes an empty one as well. */
