@@ -21,6 +21,7 @@ const FILES: readonly (readonly [what: string, file: string, pattern?: string])[
   ['tokens', 'test/conformance/jwt-envoy.test.ts'],
   ['traffic of callers', 'test/conformance/traffic-envoy.test.ts'],
   ['limits at the called side', 'test/conformance/traffic-limits-envoy.test.ts'],
+  ['a sidecar', 'test/integration/envoy-sidecar.test.ts'],
   ['recorded decisions', 'test/conformance/agreement.test.ts', 'a real Envoy by delta xDS'],
 ];
 
