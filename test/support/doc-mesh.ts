@@ -36,7 +36,10 @@ function wrapper(): string {
     `export WEFT_ADMIN=${ADDRESS}:15014`,
     'case "$1" in',
     `control-plane) ${weft} "$@" ${ports} --admin ${ADDRESS}:15014;;`,
-    `sidecar) ${weft} "$@" ${ports} --admin ${ADDRESS}:15000;;`,
+    'sidecar) case "$*" in',
+    `*" --admin "*) ${weft} "$@" ${ports};;`,
+    `*) ${weft} "$@" ${ports} --admin ${ADDRESS}:15000;;`,
+    'esac;;',
     `*) ${weft} "$@";;`,
     'esac',
   ].join('\n');
