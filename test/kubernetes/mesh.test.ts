@@ -12,6 +12,7 @@ import {
 } from '../node/mesh-node.ts';
 import { container, deploymentObject, env, podObject, serviceObject } from '../node/objects.ts';
 import { eventually } from '../support/lab-wait.ts';
+import { shown } from '../support/shown.ts';
 
 const skip = await meshNodeMissing();
 
@@ -114,6 +115,7 @@ suite('a mesh in a cluster', { skip: skip ?? false }, () => {
     assert.match(log, /sa\/cart/);
     assert.match(log, /rbac-denied/);
     await mesh.kubectl('delete', 'authorizationpolicy', 'prices', '-n', 'shop');
+    shown('weft', 'by-vip');
   });
 
   test('STRICT refuses a Pod outside the mesh', async () => {
@@ -195,6 +197,22 @@ suite('a mesh in a cluster', { skip: skip ?? false }, () => {
     const answer = await mesh.call('shop/cart', 'http', 'http://prices.shop/x');
     const { headers } = JSON.parse(answer.body);
     assert.match(headers['x-forwarded-client-cert'], /sa\/kiosk/);
+  });
+
+  test('members of a headless Service are called by their own addresses, as who they are', async () => {
+    const ports = [{ name: 'http', port: 8080 }];
+    const named = { name: 'members', namespace: 'shop' };
+    const spec = { clusterIP: 'None', selector: { app: 'prices' } };
+    await mesh.apply(serviceObject(named, ports, spec));
+    await eventually(
+      async () =>
+        (await mesh.call('shop/web', 'http', 'http://members.shop:8080/x')).status === 200,
+      { what: 'a member', withinMs: 10_000 },
+    );
+    const answer = await mesh.call('shop/web', 'http', 'http://members.shop:8080/x');
+    const { headers } = JSON.parse(answer.body);
+    assert.match(headers['x-forwarded-client-cert'], /sa\/web/, 'under mutual TLS');
+    shown('weft', 'headless');
   });
 
   test("a Service's ports change, and callers follow", async () => {
