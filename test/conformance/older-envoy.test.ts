@@ -45,7 +45,7 @@ async function runFile(file: string, binary: string, pattern?: string): Promise<
   const child = spawn(process.execPath, ['--test', '--test-reporter=tap', ...only, file], {
     cwd: root,
     stdio: ['ignore', 'pipe', 'pipe'],
-    env: { ...env, ENVOY: binary },
+    env: { ...env, ENVOY: binary, WEFT_SHOWN_ENVOY: 'envoy-before' },
     timeout: LIMIT_MS,
   });
   let said = '';

@@ -3,6 +3,7 @@
 export const PLANES = {
   weft: "Weft's sidecar",
   envoy: 'Envoy 1.40',
+  'envoy-before': 'Envoy 1.39',
   'grpc-go': 'grpc-go',
   'grpc-python': 'Python grpcio',
   'grpc-js': 'grpc-js',
@@ -64,6 +65,7 @@ const GRPC_ONLY: { readonly [K in Capability]?: string } = {
 export const ABSENT: { readonly [P in Plane]: { readonly [K in Capability]?: string } } = {
   weft: {},
   envoy: {},
+  'envoy-before': {},
   'grpc-go': GRPC_ONLY,
   'grpc-python': GRPC_ONLY,
   'grpc-js': GRPC_ONLY,

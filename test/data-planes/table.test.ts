@@ -11,7 +11,7 @@ test('a cell says yes only where a test has shown it', () => {
   const row = tableOf(SHOWN).find((line) => line.includes('(JWT)'));
   assert.equal(
     row,
-    '| enforces RequestAuthentication (JWT) | yes | yes | not shown | not shown | not shown |',
+    '| enforces RequestAuthentication (JWT) | yes | yes | not shown | not shown | not shown | not shown |',
   );
 });
 
