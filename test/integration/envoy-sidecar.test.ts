@@ -157,7 +157,7 @@ test('rules on requests hold by the path that the application sees, the status o
     assert.equal((await web.call(get(cart, path))).status, 403, path);
   const line = async (fits: (entry: PlainObject) => boolean): Promise<PlainObject> =>
     eventually(() => cart.access().find(fits), { what: 'a line of the access log' });
-  const allowed = await line(({ path, source }) => path === '/a' && /web$/.test(String(source)));
+  const allowed = await line(({ path, source }) => path === '/a' && String(source).endsWith('web'));
   assert.equal(allowed['decision'], 'allow');
   assert.equal(allowed['policy'], 'ns[shop]-policy[cart-callers]-rule[0]');
   assert.deepEqual([allowed['direction'], allowed['protocol']], ['inbound', 'http1']);
@@ -166,7 +166,7 @@ test('rules on requests hold by the path that the application sees, the status o
     [denied['decision'], denied['policy'], denied['status'], denied['destinationPort']],
     ['deny', 'ns[shop]-policy[cart-secret]-rule[0]', 403, 8080],
   );
-  const nobody = await line(({ path, source }) => path === '/a' && /old$/.test(String(source)));
+  const nobody = await line(({ path, source }) => path === '/a' && String(source).endsWith('old'));
   assert.deepEqual([nobody['decision'], nobody['decisionReason']], ['deny', 'no-allow-match']);
   await lab.remove('p.yaml');
   await eventually(async () => (await old.call(get(cart, '/a'))).status === 200, {

@@ -11,6 +11,7 @@ import { VERSION } from '../version.ts';
 export interface InjectionFlags {
   readonly sidecarImage?: string;
   readonly captureImage?: string;
+  readonly envoyImage?: string;
   readonly imagePullPolicy?: 'Always' | 'IfNotPresent' | 'Never';
   readonly sidecarCpu?: string;
   readonly sidecarMemory?: string;
@@ -27,7 +28,8 @@ export function addInjectionOptions(command: Command): Command {
   return command
     .option('--sidecar-image <image>', `instead of weft/sidecar:${VERSION}`)
     .option('--capture-image <image>', `instead of weft/capture:${VERSION}`)
-    .addOption(new Option('--image-pull-policy <policy>', 'of both images').choices(PULL_POLICIES))
+    .option('--envoy-image <image>', `instead of weft/sidecar-envoy:${VERSION}`)
+    .addOption(new Option('--image-pull-policy <policy>', 'of these images').choices(PULL_POLICIES))
     .option('--sidecar-cpu <quantity>', 'that a sidecar asks for')
     .option('--sidecar-memory <quantity>', 'that a sidecar asks for')
     .option('--sidecar-cpu-limit <quantity>', 'that a sidecar may use; default: no limit')
@@ -50,6 +52,7 @@ export function injectionSettingsOf(
     ...defaults,
     sidecarImage: flags.sidecarImage ?? defaults.sidecarImage,
     captureImage: flags.captureImage ?? defaults.captureImage,
+    envoyImage: flags.envoyImage ?? defaults.envoyImage,
     ...(flags.imagePullPolicy && { imagePullPolicy: flags.imagePullPolicy }),
     resources: {
       cpu: flags.sidecarCpu ?? resources.cpu,

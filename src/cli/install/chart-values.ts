@@ -190,6 +190,10 @@ export const CHART_VALUES: ValueTree = {
       drainTime: text('How long requests in flight may take at the end.', '10s', DURATION),
     },
   },
+  envoy: {
+    says: 'Sidecars of Pods that ask for an Envoy (weft.dev/proxy: envoy; docs/envoy.md).',
+    values: { image: image('Their image.', 'weft/sidecar-envoy') },
+  },
   capture: {
     says: 'The init container that redirects traffic.',
     values: { image: image('Its image.', 'weft/capture') },

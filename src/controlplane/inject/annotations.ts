@@ -50,6 +50,12 @@ export const ANNOTATIONS = {
     '`native`',
     '`native`: an init container with `restartPolicy: Always`. It starts before and ends after the application, and Jobs complete. `classic`: an ordinary container, the first one; the others start when it is ready.',
   ),
+  proxy: annotation(
+    'proxy',
+    choice('weft', 'envoy'),
+    '`weft`',
+    "`weft`: Weft's own sidecar. `envoy`: an Envoy, with Weft's agent beside it in the same container. It has the same identity, the same policies and the same ports; see docs/envoy.md.",
+  ),
   capture: annotation(
     'capture',
     choice('init', 'none'),

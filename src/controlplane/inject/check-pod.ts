@@ -5,6 +5,7 @@ import { parseQuantity, type Quantity, SIDECAR_PORTS } from './annotation-values
 import { ANNOTATIONS, type PodAnnotations } from './annotations.ts';
 import { RESERVED_CONTAINERS, RESERVED_VOLUMES } from './containers.ts';
 import { checkCredentials } from './credentials-volume.ts';
+import { checkEnvoy } from './envoy-parts.ts';
 import { containersOf, listAt, objectAt, type PlacedContainer, textAt } from './pod-shape.ts';
 import { type InjectionSettings, SIDECAR_UID } from './settings.ts';
 import { checkWorkloadApi } from './workload-api-volume.ts';
@@ -31,6 +32,7 @@ export function checkPod(check: PodCheck): void {
   checkMode(check, spec);
   checkCredentials(check);
   checkWorkloadApi(check);
+  checkEnvoy(check);
   checkResources(check);
   warnOfDrain(check, spec);
 }

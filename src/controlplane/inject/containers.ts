@@ -9,6 +9,14 @@ import {
   credentialsVolumes,
   sidecarMounts,
 } from './credentials-volume.ts';
+import {
+  ENVOY_RESOURCES,
+  ENVOY_VOLUME,
+  envoyFlags,
+  envoyMounts,
+  envoyVolumes,
+  hasEnvoy,
+} from './envoy-parts.ts';
 import type { AppProbe } from './probes.ts';
 import { type InjectionSettings, SIDECAR_UID } from './settings.ts';
 import {
@@ -59,7 +67,12 @@ export interface PartsInput {
 export const buildParts = (input: PartsInput): InjectedParts => ({
   capture: input.asked.capture === 'none' ? undefined : buildCapture(input),
   sidecar: buildSidecar(input),
-  volumes: [...volumes(), ...credentialsVolumes(input.asked), ...workloadApiVolumes(input.asked)],
+  volumes: [
+    ...volumes(),
+    ...credentialsVolumes(input.asked),
+    ...workloadApiVolumes(input.asked),
+    ...envoyVolumes(input.asked),
+  ],
 });
 
 /** Nothing of the Pod's own security context reaches these containers but what is not named here. */
@@ -115,7 +128,7 @@ function buildSidecar(input: PartsInput): PlainObject {
   const isClassic = asked.sidecarMode === 'classic';
   return {
     name: SIDECAR_NAME,
-    ...imageOf(settings.sidecarImage, settings),
+    ...imageOf(hasEnvoy(asked) ? settings.envoyImage : settings.sidecarImage, settings),
     ...(isClassic
       ? {
           lifecycle: { postStart: { exec: { command: ['weft', 'ready', '--wait', HOLD] } } },
@@ -136,6 +149,7 @@ function buildSidecar(input: PartsInput): PlainObject {
       noApiToken,
       ...sidecarMounts(asked),
       ...workloadApiMounts(asked),
+      ...envoyMounts(asked),
     ],
     // What the sidecar said last is what `kubectl describe pod` shows first.
     terminationMessagePolicy: 'FallbackToLogsOnError',
@@ -158,6 +172,7 @@ function sidecarArgs({ settings, asked, spec }: PartsInput): readonly string[] {
     ['--drain-limit', asked.drainTime?.text ?? settings.drainTime],
     ...credentialsFlags(asked, spec),
     ...workloadApiFlags(asked, spec),
+    ...envoyFlags(asked),
   ];
   return ['sidecar', '--transparent', ...flags.flat()];
 }
@@ -209,7 +224,9 @@ function sidecarProbes(): PlainObject {
 }
 
 function sidecarResources(settings: InjectionSettings, asked: PodAnnotations): PlainObject {
-  const { resources } = settings;
+  const resources = hasEnvoy(asked)
+    ? { ...settings.resources, ...ENVOY_RESOURCES }
+    : settings.resources;
   const cpuLimit = asked.sidecarCpuLimit?.text ?? resources.cpuLimit;
   const memoryLimit = asked.sidecarMemoryLimit?.text ?? resources.memoryLimit;
   const limits = {
@@ -252,4 +269,5 @@ export const RESERVED_VOLUMES: readonly string[] = [
   NO_API_TOKEN_VOLUME,
   CREDENTIALS_VOLUME,
   WORKLOAD_API_VOLUME,
+  ENVOY_VOLUME,
 ];

@@ -155,7 +155,7 @@ function recordOf(
   const nameOf = (entry: PlainObject): string => textAt(entry, 'name') ?? '';
   return {
     version: settings.version,
-    template: templateOf(settings),
+    template: templateOf(settings, sidecar['image']),
     containers: [...(capture === undefined ? [] : [CAPTURE_NAME]), nameOf(sidecar)],
     volumes: volumes.map(nameOf),
     ...(Object.keys(originals).length === 0 ? {} : { probes: originals }),

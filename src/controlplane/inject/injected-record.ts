@@ -20,8 +20,11 @@ export interface InjectedRecord {
 
 const HASH_LENGTH = 12;
 
-export function templateOf(settings: InjectionSettings): string {
-  const ordered = JSON.stringify(Object.entries(settings).sort(([a], [b]) => (a < b ? -1 : 1)));
+/** @param sidecarImage that the Pod was given: the image of other sidecars is none of its business. */
+export function templateOf(settings: InjectionSettings, sidecarImage: unknown): string {
+  const { envoyImage, ...others } = settings;
+  const used = sidecarImage === envoyImage ? settings : others;
+  const ordered = JSON.stringify(Object.entries(used).sort(([a], [b]) => (a < b ? -1 : 1)));
   return createHash('sha256').update(ordered).digest('hex').slice(0, HASH_LENGTH);
 }
 

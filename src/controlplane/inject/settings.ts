@@ -18,6 +18,8 @@ export interface InjectionSettings {
   readonly rootNamespace: string;
   readonly sidecarImage: string;
   readonly captureImage: string;
+  /** Of sidecars with an Envoy. */
+  readonly envoyImage: string;
   /** Absent: Kubernetes' default for the image's tag. */
   readonly imagePullPolicy?: 'Always' | 'IfNotPresent' | 'Never';
   /** Quantities as Kubernetes takes them. */
@@ -45,6 +47,7 @@ export function defaultInjectionSettings(mesh: {
     ...mesh,
     sidecarImage: `weft/sidecar:${mesh.version}`,
     captureImage: `weft/capture:${mesh.version}`,
+    envoyImage: `weft/sidecar-envoy:${mesh.version}`,
     // A sidecar takes 70 to 100 MB under load (docs/benchmarks.md): room for twice that before it is killed.
     resources: { cpu: '50m', memory: '96Mi', memoryLimit: '256Mi' },
     logLevel: 'info',
@@ -70,6 +73,7 @@ export function settingsProblems(settings: InjectionSettings): readonly string[]
   check("the sidecar's drain time", settings.drainTime, duration);
   check('the image of the sidecar', settings.sidecarImage, image);
   check('the image of the capture step', settings.captureImage, image);
+  check('the image of sidecars with an Envoy', settings.envoyImage, image);
   if (!isDnsLabel(settings.rootNamespace)) {
     problems.push(`the root namespace ${shown(settings.rootNamespace)} is no name of a namespace`);
   }

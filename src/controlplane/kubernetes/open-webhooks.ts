@@ -42,7 +42,7 @@ export function openWebhooks(
   const labelsOf = (request: PlainObject): ReadonlyMap<string, string> | undefined => {
     return namespaceLabelsIn(source.state.snapshot, String(request['namespace']));
   };
-  const { captureImage, sidecarImage } = injection;
+  const { captureImage, sidecarImage, envoyImage } = injection;
   const asking = {
     registry,
     nowMs: () => clock.now(),
@@ -52,8 +52,11 @@ export function openWebhooks(
   const workloads = workloadReviews({
     looks: [findInPod, findInImages, images.look, vulnerabilityLook(revocations)],
     snapshot: () => source.state.snapshot,
-    context: { rootNamespace, captureImage, sidecarImage },
-    resolver: new ImageResolver({ ...asking, ownImages: [captureImage, sidecarImage] }),
+    context: { rootNamespace, captureImage, sidecarImage, envoyImage },
+    resolver: new ImageResolver({
+      ...asking,
+      ownImages: [captureImage, sidecarImage, envoyImage],
+    }),
     onFinding: (mode, check) => metrics.workloadFinding(mode, check),
     clock,
   });

@@ -57,13 +57,17 @@ const used = (where: string, text: string, field: string, container?: string): U
 export const askedImages = (
   { images }: WorkloadPolicy,
   { workload }: WorkloadRequest,
-  { captureImage, sidecarImage }: CheckContext,
+  { captureImage, sidecarImage, envoyImage }: CheckContext,
 ): readonly UsedImage[] =>
   images === undefined
     ? []
     : imagesOf(workload.spec).filter(
         ({ text }) =>
-          !(images.allowWeftImage && text !== '' && [captureImage, sidecarImage].includes(text)),
+          !(
+            images.allowWeftImage &&
+            text !== '' &&
+            [captureImage, sidecarImage, envoyImage].includes(text)
+          ),
       );
 
 export const imageFinding = (

@@ -26,6 +26,8 @@ export interface CheckContext {
   readonly captureImage?: string;
   /** Of the sidecar that it puts into Pods, likewise. */
   readonly sidecarImage?: string;
+  /** Of the sidecar with an Envoy, likewise. */
+  readonly envoyImage?: string;
   /** Nothing has changed the workload yet that changes Pods when they are made: tags become digests still. */
   readonly isBeforeMutation?: boolean;
 }
