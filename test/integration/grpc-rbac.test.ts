@@ -17,7 +17,7 @@ import { modeYaml, policyYaml, type PolicySpec } from '../support/lab-manifests.
 import { callGrpc } from '../support/conformance-grpc.ts';
 import { TYPE_URLS } from '@weft/xds/resource';
 import { eventually } from '../support/lab-wait.ts';
-import { type Lab, startLab } from '../support/lab.ts';
+import { type Lab, listOf, startLab } from '../support/lab.ts';
 
 const stack = new AsyncDisposableStack();
 let missing: string | undefined = 'nothing was started';
@@ -264,6 +264,22 @@ test('a second value does not hide the one that a DENY asks about', async (t) =>
     ['a', 'guest', 'b'],
   ])
     assert.equal(await ask(values), 'deny', values.join());
+});
+
+test('a policy counts as enforced when the server has acknowledged the rules that carry it', async (t) => {
+  if (missing !== undefined) return t.skip(missing);
+  const policy = await lab.enforced('guests');
+  assert.equal(policy['enforced'], '1/1');
+  const none = policyYaml({ name: 'none', action: 'DENY', app: 'web', rules: '[{}]' });
+  await lab.write('none.yaml', none);
+  // A program that serves nobody enforces nothing.
+  await eventually(
+    async () => {
+      const policies = listOf(await lab.ask('/v1/policies'), 'policies');
+      return policies.find(({ name }) => name === 'none')?.['enforced'] === '0/1';
+    },
+    { what: 'a policy that nobody enforces' },
+  );
 });
 
 test('whoever shows no certificate is refused, also where the mesh would let plaintext in', async (t) => {

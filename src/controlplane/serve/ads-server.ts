@@ -9,6 +9,8 @@ import { DEFAULT_XDS_LIMITS, type XdsLimits } from './limits.ts';
 import { noXdsMetrics, type XdsMetrics } from './metrics.ts';
 import { createRounds, type Rounds } from './rounds.ts';
 import { type DiscoveryMethod, discoveryServices } from './services.ts';
+import { INBOUND_LISTENER } from '../resources/inbound-listener.ts';
+import { inboundStatusOf } from './grpc-servers.ts';
 import type { SessionReport } from './session-report.ts';
 import { type DiscoveryCall, StreamSession, type StreamContext } from './stream-session.ts';
 import type { ProxyRef, ViewChange, ViewSource } from './view-source.ts';
@@ -205,11 +207,21 @@ export class AdsServer implements Disposable {
     return false;
   }
 
-  /** What every connected proxy that asked for the resource has of it; a proxy may appear once for each stream. */
+  /**
+   * What every connected proxy that asked for the resource has of it; a proxy may appear once for each stream. Of the
+   * inbound listener also what gRPC servers have, whose own carry its rules.
+   */
   statusOf(kind: ResourceKind, name: string): readonly ResourceStatus[] {
     const found: ResourceStatus[] = [];
+    const isInbound = kind === 'listener' && name === INBOUND_LISTENER;
     for (const { proxy, identity, state } of this.#live()) {
       const subscription = state.subscriptions.get(kind);
+      if (isInbound && proxy?.grpc !== undefined) {
+        const own = inboundStatusOf(state);
+        const refusal = own?.refused === undefined ? undefined : subscription?.refusal?.message;
+        if (own !== undefined) found.push({ proxyId: proxy.id, identity, ...own, refusal });
+        continue;
+      }
       const entry = subscription?.entries.get(name);
       if (proxy === undefined || entry === undefined) continue;
       const { acked, rejected: refused } = entry;

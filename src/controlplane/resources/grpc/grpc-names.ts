@@ -16,6 +16,18 @@ export interface ListeningAddress {
   readonly port: number;
 }
 
+export const isServerListener = (name: string): boolean => name.startsWith(SERVER_PREFIX);
+
+/**
+ * A server's listener says in its version which inbound listener's rules it carries, so that whoever acknowledged it has
+ * acknowledged those.
+ */
+export const serverVersionOf = (inbound: string, own: string): string => `${inbound}.${own}`;
+
+/** The other way round. */
+export const inboundVersionOf = (version: string | undefined): string | undefined =>
+  version?.split('.', 1)[0];
+
 /** @returns `undefined` when the name is no server's, or says no address. */
 export function listeningAddressOf(name: string): ListeningAddress | undefined {
   if (!name.startsWith(SERVER_PREFIX)) return undefined;

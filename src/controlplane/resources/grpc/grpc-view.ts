@@ -6,9 +6,10 @@ import type { PlainMessage } from '@weft/xds/registry';
 import { buildRoute } from '../outbound.ts';
 import type { ResourceCache } from '../resource-cache.ts';
 import { buildRuledRoute } from '../ruled-route.ts';
+import { inboundListenerOf } from '../workload-view.ts';
 import { buildApiListener, buildGrpcCluster, buildGrpcEndpoints } from './grpc-destinations.ts';
 import type { GrpcLibrary } from '../../serve/view-source.ts';
-import { destinationOf, listeningAddressOf } from './grpc-names.ts';
+import { destinationOf, listeningAddressOf, serverVersionOf } from './grpc-names.ts';
 import { encodeGrpcRoutes } from './grpc-route.ts';
 import { buildServerListener } from './grpc-server.ts';
 
@@ -43,7 +44,10 @@ function find(
     if (workload === undefined) return undefined;
     const { id: owner, inbound } = workload;
     const build = (): PlainMessage => buildServerListener({ name, at, inbound, library });
-    return cache.write(kind, { from: inbound, name, owner, variant, build });
+    const carried = inboundListenerOf(inbound, cache);
+    const found = cache.write(kind, { from: inbound, name, owner, variant, build });
+    if (carried === undefined || found === undefined) return undefined;
+    return { ...found, version: serverVersionOf(carried.version, found.version) };
   }
   const destination = mesh.destinations.get(kind === 'listener' ? destinationOf(name) : name);
   if (destination === undefined) return undefined;
