@@ -9,7 +9,7 @@ import { Command } from 'commander';
 import { parseAllDocuments } from 'yaml';
 import { addCaptureCommands } from '../commands/capture.ts';
 import { addInspectCommands } from '../commands/inspect.ts';
-import { addSidecarCommand } from '../commands/sidecar.ts';
+import { loadSidecarCommand } from '../load-sidecar.ts';
 
 const EXPECTED = fileURLToPath(new URL('../../../test/golden/inject/expected/', import.meta.url));
 
@@ -17,7 +17,7 @@ const EXPECTED = fileURLToPath(new URL('../../../test/golden/inject/expected/', 
 async function understood(argv: readonly string[]): Promise<readonly [string, PlainObject]> {
   let found: readonly [string, PlainObject] = ['', {}];
   const program = new Command('weft').exitOverride();
-  addSidecarCommand(program);
+  (await loadSidecarCommand(argv))(program);
   addCaptureCommands(program);
   addInspectCommands(program);
   const replace = (command: Command): void => {

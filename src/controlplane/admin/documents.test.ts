@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { X509Certificate } from 'node:crypto';
 import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import http from 'node:http';
 import { tmpdir } from 'node:os';
@@ -36,6 +37,15 @@ const get = (address: string, path: string): Promise<string> =>
       .on('error', reject);
   });
 
+/** Certificates are for everybody to see. */
+function isCertificate(text: string): boolean {
+  try {
+    return new X509Certificate(Buffer.from(text, 'base64')).serialNumber !== '';
+  } catch {
+    return false;
+  }
+}
+
 /** Every long run of base64 or hex in the files: keys and hashes of tokens are among them. */
 async function secretsUnder(directory: string): Promise<readonly string[]> {
   const entries = await readdir(directory, { recursive: true, withFileTypes: true });
@@ -43,7 +53,8 @@ async function secretsUnder(directory: string): Promise<readonly string[]> {
   for (const entry of entries) {
     if (!entry.isFile() || entry.name === 'bundle.pem') continue;
     const text = await readFile(join(entry.parentPath, entry.name), 'utf8');
-    found.push(...(text.match(/[A-Za-z0-9+/_-]{40,}/g) ?? []));
+    const runs = text.match(/[A-Za-z0-9+/_-]{40,}={0,2}/g) ?? [];
+    found.push(...runs.filter((run) => !isCertificate(run)));
   }
   return found;
 }
