@@ -10,7 +10,10 @@ import { fileURLToPath } from 'node:url';
 const MAIN = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url));
 const LIMIT_MS = 60_000;
 /** Everything of the example is at one address of loopback: nobody else's ports are there. */
-const ADDRESS = `127.${200 + (process.pid % 50)}.${(process.pid >> 8) & 255}.7`;
+const NETWORK = `127.${200 + (process.pid % 50)}.${(process.pid >> 8) & 255}`;
+const ADDRESS = `${NETWORK}.7`;
+/** Of examples with a second mesh. */
+const OTHER_ADDRESS = `${NETWORK}.8`;
 
 /** In a group of its own, which ends with it. */
 async function run(script: string, folder: string): Promise<string> {
@@ -45,6 +48,10 @@ function wrapper(): string {
   ].join('\n');
 }
 
+/** `weft` as it is, for examples that name all addresses. */
+export const plainWeft = (): string =>
+  `#!/bin/sh\nexec "${process.execPath}" --disable-warning=ExperimentalWarning "${MAIN}" "$@"\n`;
+
 /**
  * @param example ends with `kill %1 …`: in a script jobs have no numbers unless they are asked for
  * @returns what it said; `inspect` is called with its folder before that goes.
@@ -52,6 +59,7 @@ function wrapper(): string {
 export async function runMeshExample(
   example: string,
   inspect: (folder: string) => void = () => undefined,
+  weft: string = wrapper(),
 ): Promise<string> {
   const folder = await mkdtemp(join(tmpdir(), 'weft-doc-'));
   try {
@@ -60,10 +68,11 @@ export async function runMeshExample(
       .map((line) => (line.endsWith(' &') ? `${line}\nJOBS="$JOBS $!"` : line))
       .map((line) => (line.startsWith('kill %1') ? 'kill $JOBS' : line))
       .join('\n')
-      .replaceAll('127.0.0.1', ADDRESS);
+      .replaceAll('127.0.0.1', ADDRESS)
+      .replaceAll('127.0.0.2', OTHER_ADDRESS);
     const script = join(folder, 'example.sh');
     await writeFile(script, `set -e\n${text}\nwait\n`);
-    await writeFile(join(folder, 'weft'), wrapper(), { mode: 0o755 });
+    await writeFile(join(folder, 'weft'), weft, { mode: 0o755 });
     const said = await run(script, folder);
     inspect(folder);
     return said;
