@@ -17,6 +17,7 @@ import type { Listener } from '@weft/xds/resources/listener';
 import { findEnvoy } from '../bench/peers/envoy-binary.ts';
 import { freeEndpoint, startEnvoy } from '../bench/peers/envoy.ts';
 import { call, type CallOptions, splitAddress, startHttpApp } from '../support/lab-clients.ts';
+import { shown } from '../support/shown.ts';
 
 const found = await findEnvoy();
 const skip = found.ok ? false : `no Envoy: ${found.reason}`;
@@ -202,4 +203,5 @@ test('Envoy takes every limit, and sends again what the sidecar does', { skip },
   }
   const stats = await envoy.stats('update_rejected|remaining_rq|remaining_cx');
   assert.ok(!/update_rejected: [1-9]/.test(stats), stats);
+  shown('envoy', 'retries');
 });

@@ -2,6 +2,7 @@
 import http from 'node:http';
 import http2 from 'node:http2';
 import net from 'node:net';
+import { duplexPair } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
 import tls from 'node:tls';
 import { readFileSync } from 'node:fs';
@@ -108,7 +109,26 @@ function listen(): Promise<unknown> {
             socket.end(`${name} by TLS for ${String(Reflect.get(socket, 'servername'))}`);
           },
         );
+  /** Whatever comes, by its first bytes. */
+  const any = net.createServer({ allowHalfOpen: true }, (socket) => {
+    socket.on('error', () => socket.destroy());
+    socket.once('data', (data: Buffer) => {
+      socket.pause();
+      socket.unshift(data);
+      const text = data.toString('latin1');
+      if (text.startsWith('PRI ')) {
+        // What was read already must come after the server has begun to listen to its session.
+        const [inner, outer] = duplexPair();
+        second.emit('connection', inner);
+        socket.pipe(outer).pipe(socket);
+        return;
+      }
+      (text.startsWith('GET ') ? plain : lines).emit('connection', socket);
+      socket.resume();
+    });
+  });
   const opened: readonly (readonly [Listening, number])[] = [
+    [any, APP_PORTS.auto],
     [plain, APP_PORTS.http1],
     [second, APP_PORTS.http2],
     [lines, APP_PORTS.tcp],

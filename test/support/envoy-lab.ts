@@ -202,12 +202,14 @@ export class EnvoyLab implements PodPlace, AsyncDisposable {
   }
 }
 
-const PORTS = [
+/** Of every Service of a lab. */
+export const LAB_PORTS = [
   { name: 'http', port: 80, targetPort: APP_PORTS.http1 },
   { name: 'http2-api', port: 81, targetPort: APP_PORTS.http2 },
   { name: 'grpc-api', port: 82, targetPort: APP_PORTS.http2 },
   { name: 'tcp-lines', port: 90, targetPort: APP_PORTS.tcp },
   { name: 'tls-app', port: 443, targetPort: APP_PORTS.tls },
+  { name: 'any', port: 70, targetPort: APP_PORTS.auto },
 ] as const;
 
 /** Services `NAME.shop` with a VIP, and `NAME-pods` without; applications and sidecars run when this returns. */
@@ -241,8 +243,13 @@ export async function openEnvoyLab(options: {
     await lab.write(
       `${spec.name}.yaml`,
       ...(spec.proxy === 'none' ? [] : [podYaml(meshed)]),
-      serviceYaml({ name: spec.name, ports: PORTS, clusterIP: pod.vip }),
-      serviceYaml({ name: `${spec.name}-pods`, app: spec.name, ports: PORTS, clusterIP: 'None' }),
+      serviceYaml({ name: spec.name, ports: LAB_PORTS, clusterIP: pod.vip }),
+      serviceYaml({
+        name: `${spec.name}-pods`,
+        app: spec.name,
+        ports: LAB_PORTS,
+        clusterIP: 'None',
+      }),
     );
   }
   for (const [file, text] of Object.entries(options.manifests ?? {})) await lab.write(file, text);
