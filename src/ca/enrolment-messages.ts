@@ -91,7 +91,20 @@ export const svidMessage = (svid: Svid): PlainMessage => ({
   not_before_unix_seconds: unixSeconds(svid.notBefore),
 });
 
-export const bundleMessage = (bundle: Bundle): PlainMessage => ({
+/** Roots of another trust domain, for its identities alone. */
+export interface ForeignRoots {
+  readonly trustDomain: string;
+  readonly rootsDer: readonly Uint8Array[];
+}
+
+export const bundleMessage = (
+  bundle: Bundle,
+  federated: readonly ForeignRoots[] = [],
+): PlainMessage => ({
   root_der: bundle.rootsDer,
   version: bundle.version,
+  federated: federated.map(({ trustDomain, rootsDer }) => ({
+    trust_domain: trustDomain,
+    root_der: rootsDer,
+  })),
 });

@@ -9,6 +9,7 @@ import type { Authority } from './authority.ts';
 import { DEFAULT_ENROLMENT_LIMITS, type EnrolmentLimits } from './enrolment-limits.ts';
 import {
   bundleMessage,
+  type ForeignRoots,
   enrolmentMethod,
   readEnrolRequest,
   type Received,
@@ -174,6 +175,11 @@ export interface RenewalDeps {
   readonly authority: Authority;
   readonly clock?: Clock;
   readonly limits?: Partial<EnrolmentLimits>;
+  /** Roots of other trust domains; absent: nobody else is believed. */
+  readonly federated?: {
+    roots(): readonly ForeignRoots[];
+    subscribe(listener: () => void): Disposable;
+  };
 }
 
 /** For a port that requires a client certificate of the current bundle. */
@@ -184,6 +190,7 @@ export class RenewalService implements Disposable {
   readonly #authority: Authority;
   readonly #clock: Clock;
   readonly #limits: EnrolmentLimits;
+  #federated: (() => readonly ForeignRoots[]) | undefined;
   readonly #streams = new Set<RenewalStream>();
   readonly #countByIdentity = new Map<string, number>();
   readonly #ackListeners = new Set<() => void>();
@@ -199,6 +206,14 @@ export class RenewalService implements Disposable {
         for (const stream of this.#streams) stream.sendBundle();
       }),
     );
+    const { federated } = deps;
+    if (federated !== undefined) {
+      const tell = (): void => {
+        for (const stream of this.#streams) stream.sendBundle();
+      };
+      this.#subscriptions.use(federated.subscribe(tell));
+      this.#federated = () => federated.roots();
+    }
     this.#subscriptions.use(
       authority.onRenewNow(({ reason, issuerKeyId }) => {
         for (const stream of this.#streams) {
@@ -228,6 +243,7 @@ export class RenewalService implements Disposable {
       clock: this.#clock,
       bucket: createBucket(this.#limits.perStream, this.#clock),
       onAck: () => this.#tellAck(),
+      ...(this.#federated && { federated: this.#federated }),
     });
     this.#streams.add(stream);
     this.#countByIdentity.set(peer.identity, count + 1);

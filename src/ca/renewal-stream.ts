@@ -7,6 +7,7 @@ import type { Authority } from './authority.ts';
 import { MAX_UNREAD_MESSAGES } from './enrolment-limits.ts';
 import {
   bundleMessage,
+  type ForeignRoots,
   readRenewRequest,
   type Received,
   svidMessage,
@@ -36,6 +37,8 @@ export interface RenewalStreamOptions {
   readonly parts: IdentityParts;
   readonly bucket: Bucket;
   readonly onAck: () => void;
+  /** Absent: nobody else is believed. */
+  readonly federated?: () => readonly ForeignRoots[];
 }
 
 /** Of the identity's attestor in the audit lines. */
@@ -82,7 +85,8 @@ export class RenewalStream {
   }
 
   sendBundle(): void {
-    this.#send({ bundle: bundleMessage(this.#options.authority.bundle()) });
+    const { authority, federated } = this.#options;
+    this.#send({ bundle: bundleMessage(authority.bundle(), federated?.()) });
   }
 
   sendRenewNow(reason: string): void {

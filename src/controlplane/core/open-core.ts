@@ -127,7 +127,9 @@ export async function openCore(parts: CoreParts, options: CoreOptions): Promise<
   });
 
   const xdsServer = stack.adopt(new Server(serverOptions), shutDown);
-  const renewal = stack.use(addRenewalService(xdsServer, { authority, clock }));
+  const renewal = stack.use(
+    addRenewalService(xdsServer, { authority, clock, federated: federation.renewals }),
+  );
   addTokenService(xdsServer, {
     authority,
     federated: () => federation.tokenKeys(),

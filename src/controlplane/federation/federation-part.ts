@@ -1,10 +1,10 @@
 // The control plane's part in federation: what it believes of others, what it publishes of itself, and what people are told of both.
 import type { Authority } from '@weft/ca/authority';
+import type { ForeignRoots } from '@weft/ca/enrolment-messages';
 import type { Clock } from '@weft/model/clock';
 import { formatBundleDocument } from '@weft/model/federation/bundle-document';
 import { formatJwks } from '@weft/model/policy/jwks';
 import type { Logger } from 'pino';
-import type { FederationSource } from '../compile/mesh-views.ts';
 import { joinSubscriptions } from '../core/join-subscriptions.ts';
 import type { TrustBundle } from '../resources/trust-secret.ts';
 import type { BundleEndpoint, BundleEndpointOptions } from './bundle-endpoint.ts';
@@ -53,7 +53,7 @@ export class FederationPart implements AsyncDisposable {
     );
   }
 
-  get source(): FederationSource {
+  get source(): Federations {
     return this.#federations;
   }
 
@@ -65,6 +65,23 @@ export class FederationPart implements AsyncDisposable {
   subscribe(listener: () => void): Disposable {
     return this.#federations.subscribe(listener);
   }
+
+  /** For renewal streams, by which the agent of an Envoy is told. */
+  readonly renewals = {
+    roots: (): readonly ForeignRoots[] =>
+      [...this.source.bundles]
+        .filter(([, { x509Authorities }]) => x509Authorities.length > 0)
+        .map(([trustDomain, { x509Authorities: rootsDer }]) => ({ trustDomain, rootsDer })),
+    /** Told when they are others, and not of every fetch. */
+    subscribe: (listener: () => void): Disposable => {
+      let known = this.source.bundles;
+      return this.source.subscribe(() => {
+        if (known === this.source.bundles) return;
+        known = this.source.bundles;
+        listener();
+      });
+    },
+  };
 
   /** JWK sets that tokens of others are verified with, by trust domain. */
   tokenKeys(): ReadonlyMap<string, string> {

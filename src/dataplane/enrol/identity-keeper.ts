@@ -10,6 +10,7 @@ import { openChannel } from '../control-plane/link.ts';
 import { type ChannelLease, SharedChannel } from '../control-plane/shared-channel.ts';
 import { splitPem } from '../tls/credentials.ts';
 import { checkSvid, type ExpectedIdentity, readBundle, type Svid } from './check-svid.ts';
+import { readFederated } from './read-federated.ts';
 import { createKeyAndRequest, type KeyAndRequest } from './csr.ts';
 import { enrol, type Enrolled } from './enrolment-client.ts';
 import type { Evidence } from './evidence.ts';
@@ -38,6 +39,8 @@ export interface IdentityKeeperOptions {
   readonly log: Logger;
   /** New certificate or bundle; `undefined` when the certificate has expired. */
   readonly onChange: (svid: Svid | undefined) => void;
+  /** Believes other trust domains as the renewal stream tells; default: whoever has ROOTCA says so, by `setFederated`. */
+  readonly takesFederated?: boolean;
   /** Where others go by the bundle too: a new one is acknowledged only when they do. Rejected: not at all. */
   readonly whenBundleIsUsed?: () => Promise<void>;
 }
@@ -269,6 +272,7 @@ export class IdentityKeeper implements Disposable {
     }
     const { version } = bundle;
     this.setBundle(bundle.pem, version);
+    if (this.#options.takesFederated === true) this.setFederated(readFederated(message));
     const { whenBundleIsUsed, log } = this.#options;
     if (whenBundleIsUsed === undefined) {
       this.#acknowledge(version);

@@ -127,6 +127,7 @@ export class EnvoySidecar implements AsyncDisposable {
       random,
       log: log.child({ component: 'identity' }),
       onChange: (svid) => this.#onIdentity(svid),
+      takesFederated: true,
     });
   }
 
