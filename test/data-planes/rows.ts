@@ -49,7 +49,16 @@ export const CAPABILITIES = {
 export type Capability = keyof typeof CAPABILITIES;
 
 const NO_PROXY = 'no proxy: gRPC alone';
+const CLOSED = 'closed ([grpc.md](grpc.md))';
 const GRPC_ONLY: { readonly [K in Capability]?: string } = {
+  permissive: 'mutual TLS always',
+  jwt: CLOSED,
+  'ext-authz': CLOSED,
+  paths: 'odd paths are denied',
+  xfcc: 'it knows its caller itself',
+  'access-log': NO_PROXY,
+  headless: 'by name',
+  drains: 'its own affair',
   'http1-called': NO_PROXY,
   'http2-called': NO_PROXY,
   'tcp-called': NO_PROXY,

@@ -5,13 +5,14 @@ import { test } from 'node:test';
 import { differences, readShown, tableOf, withTable } from './table.ts';
 
 const EMPTY = 'Before.\n<!-- table: begin --><!-- table: end -->\nAfter.\n';
+const CLOSED = 'closed ([grpc.md](grpc.md))';
 const SHOWN = readShown('weft jwt\nweft jwt\nenvoy jwt\ngrpc-go grpc-called\n');
 
 test('a cell says yes only where a test has shown it', () => {
   const row = tableOf(SHOWN).find((line) => line.includes('(JWT)'));
   assert.equal(
     row,
-    '| enforces RequestAuthentication (JWT) | yes | yes | not shown | not shown | not shown | not shown |',
+    `| enforces RequestAuthentication (JWT) | yes | yes | not shown | ${CLOSED} | ${CLOSED} | ${CLOSED} |`,
   );
 });
 

@@ -4,6 +4,7 @@ import { X509Certificate } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import {
+  planeOf,
   PORT,
   principalOf,
   type ProxylessPod,
@@ -23,6 +24,7 @@ import { runWeft } from '../support/lab-daemon.ts';
 import { modeYaml, policyYaml } from '../support/lab-manifests.ts';
 import { eventually } from '../support/lab-wait.ts';
 import { type Lab, startLab } from '../support/lab.ts';
+import { shown } from '../support/shown.ts';
 
 const KINDS: readonly ClientKind[] = ['grpc-go', 'grpc-js', 'grpcio'];
 const SERVICE = [{ name: 'grpc', port: 80, targetPort: PORT }];
@@ -59,6 +61,7 @@ for (const kind of KINDS) {
     assert.deepEqual(allowed.values, ['behind ']);
     const denied = await client.call({ target, method: '/weft.test.Echo/Other' });
     assert.equal(denied.codes[0]?.replace('_', ''), 'PERMISSIONDENIED', denied.message);
+    shown(planeOf(kind), 'calls-weft');
   });
 }
 
@@ -95,6 +98,7 @@ test('a Weft sidecar calls a server of grpc-go, which knows who calls, and follo
   assert.deepEqual(allowed.values, ['prices-0 spiffe://cluster.local/ns/shop/sa/web']);
   const denied = await call('cart-0');
   assert.deepEqual(denied.codes, ['PERMISSIONDENIED'], denied.message);
+  shown('weft', 'calls-grpc');
 });
 
 /** Whose calls are no xDS: its credentials fall back to plaintext, to a sidecar on its own host. */
@@ -163,6 +167,7 @@ test('certificates of ten seconds are replaced on both sides without one call th
     60_000,
   );
   assert.ok(count > 20, `${count} calls`);
+  for (const kind of KINDS) shown(planeOf(kind), 'leaf-rotation');
 });
 
 test('a root is replaced without one call that fails, step by step as programs take it', async (t) => {
@@ -183,6 +188,7 @@ test('a root is replaced without one call that fails, step by step as programs t
     },
     60_000,
   );
+  for (const kind of KINDS) shown(planeOf(kind), 'root-rotation');
 });
 
 test('without a control plane programs go on with what they have, and take up what is new when it is back', async (t) => {
@@ -211,4 +217,5 @@ test('without a control plane programs go on with what they have, and take up wh
       { what: 'the new policy holds', withinMs: 30_000 },
     );
   }
+  for (const kind of KINDS) shown(planeOf(kind), 'without-control-plane');
 });

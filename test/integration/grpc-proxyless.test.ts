@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { readFileSync, statSync } from 'node:fs';
 import { after, before, test } from 'node:test';
 import {
+  planeOf,
   PORT,
   type ProxylessPod,
   startClient,
@@ -19,6 +20,8 @@ import {
 import { podYaml, serviceYaml } from '../support/lab-manifests.ts';
 import { eventually } from '../support/lab-wait.ts';
 import { type Lab, startLab } from '../support/lab.ts';
+import { shown } from '../support/shown.ts';
+import type { Capability } from '../data-planes/rows.ts';
 
 const KINDS: readonly ClientKind[] = ['grpc-go', 'grpc-js', 'grpcio'];
 const PRICES = targetOf('prices');
@@ -64,13 +67,18 @@ before(async () => {
 after(() => stack.disposeAsync());
 
 /** Of a client of the kind, or why there is none. */
-const testEach = (name: string, run: (client: GrpcClient) => Promise<void>): void => {
+const testEach = (
+  name: string,
+  run: (client: GrpcClient) => Promise<void>,
+  ...shows: readonly Capability[]
+): void => {
   for (const kind of KINDS) {
     test(`${kind} ${name}`, async (t) => {
       const client = clients.get(kind);
       const why = missing.get(kind) ?? missing.get('grpc-go') ?? 'nothing was started';
       if (client === undefined) return t.skip(why);
       await run(client);
+      shown(planeOf(kind), ...shows);
     });
   }
 };
@@ -98,13 +106,17 @@ testEach(
   },
 );
 
-testEach("gives a call up after the Service's time for it", async (client) => {
-  const { codes, tookMs } = await client.call({ target: PRICES, method: '/weft.test.Echo/Slow' });
-  const [code = ''] = codes;
-  assert.ok(['DEADLINE_EXCEEDED', 'DEADLINEEXCEEDED'].includes(code), code);
-  // C-core counts by the processor's cycles, which in virtual machines are not always seconds; it must only not be at once.
-  assert.ok(tookMs >= 20 && tookMs < 5_000, `${tookMs} ms`);
-});
+testEach(
+  "gives a call up after the Service's time for it",
+  async (client) => {
+    const { codes, tookMs } = await client.call({ target: PRICES, method: '/weft.test.Echo/Slow' });
+    const [code = ''] = codes;
+    assert.ok(['DEADLINE_EXCEEDED', 'DEADLINEEXCEEDED'].includes(code), code);
+    // C-core counts by the processor's cycles, which in virtual machines are not always seconds; it must only not be at once.
+    assert.ok(tookMs >= 20 && tookMs < 5_000, `${tookMs} ms`);
+  },
+  'timeouts',
+);
 
 test('a new endpoint is called as often as the others, and one that is gone no more', async (t) => {
   if (clients.size === 0) return t.skip('nothing was started');
@@ -134,6 +146,7 @@ test('a new endpoint is called as often as the others, and one that is gone no m
       },
       { what: `${kind} calls the one that is left`, withinMs: 10_000 },
     );
+    shown(planeOf(kind), 'balances');
   }
 });
 
@@ -152,6 +165,7 @@ test('a server that shows the certificate of somebody else is refused by every c
     assert.deepEqual(own.codes, ['OK'], `${kind} ${own.message}`);
     const refused = await call('bank');
     assert.deepEqual(refused.codes, ['UNAVAILABLE'], `${kind} ${refused.message}`);
+    shown(planeOf(kind), 'exact-identity');
   }
 });
 

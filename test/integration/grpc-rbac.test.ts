@@ -14,6 +14,7 @@ import {
 } from '../support/grpc-lab.ts';
 import { type CallSpec, type GrpcClient, goGrpc, GrpcServer } from '../support/grpc-programs.ts';
 import { modeYaml, policyYaml, type PolicySpec } from '../support/lab-manifests.ts';
+import { shown } from '../support/shown.ts';
 import { callGrpc } from '../support/conformance-grpc.ts';
 import { TYPE_URLS } from '@weft/xds/resource';
 import { eventually } from '../support/lab-wait.ts';
@@ -97,6 +98,7 @@ function judge(
       },
     );
     assert.deepEqual(await ask(), wanted);
+    shown('grpc-go', 'grpc-called', 'rules-http');
   });
 }
 
@@ -270,6 +272,7 @@ test('a policy counts as enforced when the server has acknowledged the rules tha
   if (missing !== undefined) return t.skip(missing);
   const policy = await lab.enforced('guests');
   assert.equal(policy['enforced'], '1/1');
+  shown('grpc-go', 'status');
   const none = policyYaml({ name: 'none', action: 'DENY', app: 'web', rules: '[{}]' });
   await lab.write('none.yaml', none);
   // A program that serves nobody enforces nothing.

@@ -23,6 +23,10 @@ export interface ProxylessPod {
   readonly agent: LabSidecar;
 }
 
+/** Of the table of data planes. */
+export const planeOf = (kind: ClientKind): 'grpc-go' | 'grpc-js' | 'grpc-python' =>
+  kind === 'grpcio' ? 'grpc-python' : kind;
+
 export const PORT = 8_080;
 export const targetOf = (service: string): string => `xds:///${service}.shop.svc.cluster.local:80`;
 export const principalOf = (app: string): string => `cluster.local/ns/shop/sa/${app}`;
@@ -49,9 +53,9 @@ export async function startProxyless(lab: Lab, spec: ProxylessSpec): Promise<Pro
   return { pod, podIp, bootstrap, agent };
 }
 
-/** A server of grpc-go at the Pod's address. */
-export const startServer = (at: ProxylessPod, port = PORT): Promise<GrpcServer> =>
-  GrpcServer.start({ listen: `${at.podIp}:${port}`, name: at.pod, bootstrap: at.bootstrap });
+/** A server at the Pod's address. */
+export const startServer = (at: ProxylessPod, kind: ClientKind = 'grpc-go'): Promise<GrpcServer> =>
+  GrpcServer.start({ listen: `${at.podIp}:${PORT}`, name: at.pod, bootstrap: at.bootstrap, kind });
 
 export const startClient = (kind: ClientKind, at: ProxylessPod): Promise<GrpcClient> =>
   GrpcClient.start(kind, at.bootstrap);

@@ -30,13 +30,15 @@ export async function goGrpc(): Promise<GrpcProgram> {
   return 'path' in built ? { argv: [built.path] } : built;
 }
 
-export function jsGrpc(): GrpcProgram {
-  return { argv: [process.execPath, join(SOURCES, 'client.ts')] };
-}
+type Side = 'client' | 'server';
+
+const jsGrpc = (side: Side): GrpcProgram => ({
+  argv: [process.execPath, join(SOURCES, `${side}.ts`)],
+});
 
 /** Under its name only once it is whole: of two that make it at once, the first one's stays. */
-export async function pyGrpc(): Promise<GrpcProgram> {
-  const argv = [join(VENV, 'bin', 'python3'), join(SOURCES, 'client.py')];
+export async function pyGrpc(side: Side = 'client'): Promise<GrpcProgram> {
+  const argv = [join(VENV, 'bin', 'python3'), join(SOURCES, `${side}.py`)];
   if (existsSync(VENV)) return { argv };
   const made = `${VENV}.${process.pid}`;
   try {
@@ -60,12 +62,19 @@ export function clientProgram(kind: ClientKind): Promise<GrpcProgram> {
     case 'grpc-go':
       return goGrpc();
     case 'grpc-js':
-      return Promise.resolve(jsGrpc());
+      return Promise.resolve(jsGrpc('client'));
     case 'grpcio':
       return pyGrpc();
     default:
       return kind satisfies never;
   }
+}
+
+async function serverProgram(kind: ClientKind): Promise<GrpcProgram> {
+  if (kind === 'grpc-js') return jsGrpc('server');
+  if (kind === 'grpcio') return pyGrpc('server');
+  const program = await goGrpc();
+  return 'argv' in program ? { argv: [...program.argv, 'server'] } : program;
 }
 
 /** One that runs: it says a JSON object a line. */
@@ -81,6 +90,8 @@ class GrpcProcess implements AsyncDisposable {
     const env = {
       ...process.env,
       ...(bootstrap !== undefined && { GRPC_XDS_BOOTSTRAP: bootstrap }),
+      // Without it a server of grpc-js refuses rules, and serves nobody.
+      GRPC_XDS_EXPERIMENTAL_RBAC: 'true',
     };
     this.child = spawn(command, arguments_, { env, stdio: ['pipe', 'pipe', 'pipe'] });
     this.#ended = once(this.child, 'close').then(([code]) => {
@@ -174,23 +185,30 @@ export class GrpcClient extends GrpcProcess {
 export interface ServerSpec {
   readonly listen: string;
   readonly name: string;
-  /** Absent: it serves in plaintext, without xDS. */
+  /** Absent: it serves in plaintext, without xDS; grpc-go alone. */
   readonly bootstrap?: string;
+  /** Default grpc-go. */
+  readonly kind?: ClientKind;
 }
 
 export class GrpcServer extends GrpcProcess {
   #address = '';
 
-  static async start({ listen, name, bootstrap }: ServerSpec): Promise<GrpcServer> {
-    const program = await goGrpc();
+  static async start({ listen, name, bootstrap, kind }: ServerSpec): Promise<GrpcServer> {
+    const program = await serverProgram(kind ?? 'grpc-go');
     assert.ok('argv' in program, JSON.stringify(program));
     const plain = bootstrap === undefined ? ['--plain'] : [];
-    const argv = [...program.argv, 'server', '--listen', listen, '--name', name, ...plain];
+    const argv = [...program.argv, '--listen', listen, '--name', name, ...plain];
     const server = new GrpcServer(argv, bootstrap);
-    const { address } = await server.heard('its address', (said) => 'address' in said);
-    server.#address = String(address);
-    if (bootstrap !== undefined) await server.mode('SERVING');
-    return server;
+    try {
+      const { address } = await server.heard('its address', (said) => 'address' in said);
+      server.#address = String(address);
+      if (bootstrap !== undefined) await server.mode('SERVING');
+      return server;
+    } catch (error) {
+      await server[Symbol.asyncDispose]();
+      throw error;
+    }
   }
 
   get address(): string {
