@@ -11,6 +11,7 @@ import { startHttpApp } from '../support/lab-clients.ts';
 import { runWeft } from '../support/lab-daemon.ts';
 import { eventually } from '../support/lab-wait.ts';
 import { type Lab, type LabSidecar, openLab } from '../support/lab.ts';
+import { OutsideCa } from '../support/tls-clients.ts';
 import { goSpiffe, SpiffeProcess, type SpiffeProgram } from '../support/spiffe-programs.ts';
 
 const OURS = 'ours.example';
@@ -203,4 +204,37 @@ test('go-spiffe of one mesh calls a sidecar of the other, judges its tokens, and
   );
   assert.deepEqual([fetched['roots'], fetched['keys'], fetched['hint']], [1, 1, 10]);
   assert.ok(Number(fetched['sequence']) > 0);
+});
+
+test('by https_web the endpoint is known by its name under public roots, and a certificate of nobody is not believed', async () => {
+  await using making = new AsyncDisposableStack();
+  using ca = new OutsideCa();
+  const leaf = ca.issue({ altNames: 'IP:127.0.0.1', usage: 'serverAuth' });
+  const theirs = making.use(await openLab());
+  const web = [
+    '--bundle-endpoint-certificate',
+    leaf.certificate,
+    '--bundle-endpoint-key',
+    leaf.key,
+  ];
+  const serve = ['--trust-domain', THEIRS, '--bundle-endpoint', '127.0.0.1:0', ...web];
+  const { bundleEndpoint } = await theirs.startControlPlane({ args: serve });
+  const manifest = `apiVersion: security.weft.dev/v1
+kind: FederatedTrustDomain
+metadata: { name: partner, namespace: weft-system }
+spec:
+  trustDomain: ${THEIRS}
+  bundleEndpoint: { url: "https://${String(bundleEndpoint)}/", profile: https_web }
+`;
+  const ours = making.use(await openLab());
+  await ours.write('all.yaml', MESH_CONFIG, manifest);
+  const args = ['--trust-domain', OURS];
+  await ours.startControlPlane({ args });
+  await ours.problem('UNABLE_TO_VERIFY_LEAF_SIGNATURE');
+  await believed(ours, false);
+  await ours.controlPlane.stop();
+  await ours.startControlPlane({ args, env: { NODE_EXTRA_CA_CERTS: ca.certificate } });
+  const { profile, sequence } = await believed(ours);
+  assert.equal(profile, 'https_web');
+  assert.ok(Number(sequence) > 0);
 });
