@@ -159,10 +159,15 @@ const texts = (value: unknown): readonly string[] =>
 export class GrpcClient extends GrpcProcess {
   #calls = 0;
 
-  static async start(kind: ClientKind, bootstrap: string): Promise<GrpcClient> {
+  /** @param enter a command that runs its arguments elsewhere: in another network. */
+  static async start(
+    kind: ClientKind,
+    bootstrap: string | undefined,
+    enter: readonly string[] = [],
+  ): Promise<GrpcClient> {
     const program = await clientProgram(kind);
     assert.ok('argv' in program, JSON.stringify(program));
-    const client = new GrpcClient(program.argv, bootstrap);
+    const client = new GrpcClient([...enter, ...program.argv], bootstrap);
     await client.heard('the client', ({ ready }) => ready === true);
     return client;
   }
@@ -189,16 +194,19 @@ export interface ServerSpec {
   readonly bootstrap?: string;
   /** Default grpc-go. */
   readonly kind?: ClientKind;
+  /** A command that runs its arguments elsewhere: in another network. */
+  readonly enter?: readonly string[];
 }
 
 export class GrpcServer extends GrpcProcess {
   #address = '';
 
-  static async start({ listen, name, bootstrap, kind }: ServerSpec): Promise<GrpcServer> {
+  static async start(spec: ServerSpec): Promise<GrpcServer> {
+    const { listen, name, bootstrap, kind, enter = [] } = spec;
     const program = await serverProgram(kind ?? 'grpc-go');
     assert.ok('argv' in program, JSON.stringify(program));
     const plain = bootstrap === undefined ? ['--plain'] : [];
-    const argv = [...program.argv, '--listen', listen, '--name', name, ...plain];
+    const argv = [...enter, ...program.argv, '--listen', listen, '--name', name, ...plain];
     const server = new GrpcServer(argv, bootstrap);
     try {
       const { address } = await server.heard('its address', (said) => 'address' in said);
