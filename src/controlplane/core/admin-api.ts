@@ -18,7 +18,7 @@ interface Parts {
   readonly views: MeshViews;
   readonly ads: AdsServer;
   readonly authority: Authority;
-  readonly federation: Pick<FederationPart, 'document' | 'bundleDocument' | 'scraped'>;
+  readonly federation: Pick<FederationPart, 'document' | 'bundleDocument' | 'scraped' | 'unready'>;
   readonly policies: Pick<PolicyStatus, 'reports'>;
   readonly credentials: Pick<CredentialPart, 'state'>;
   readonly isLeader: () => boolean;
@@ -85,7 +85,7 @@ export function createApi(
   return {
     /** The first snapshot is read and the CA is open before the server is. */
     isReady: () => {
-      const reasons = parts.unready();
+      const reasons = [...parts.unready(), ...parts.federation.unready()];
       return { isReady: reasons.length === 0, reasons };
     },
     metrics: () => metrics.text(),

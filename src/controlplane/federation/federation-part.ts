@@ -27,6 +27,7 @@ export class FederationPart implements AsyncDisposable {
   readonly #federations: Federations;
   readonly #joined: () => TrustBundle;
   #endpoint: BundleEndpoint | undefined;
+  #hasBegun = false;
 
   constructor(options: FederationPartOptions) {
     this.#options = options;
@@ -107,6 +108,19 @@ export class FederationPart implements AsyncDisposable {
   /** Where our own bundle is served; absent: nowhere. */
   get address(): string | undefined {
     return this.#endpoint?.address;
+  }
+
+  /**
+   * After a start, until each trust domain's keys were recalled or asked for once: who served before that would take
+   * them from sidecars that have them. Later changes are no reason.
+   */
+  unready(): readonly string[] {
+    if (this.#hasBegun) return [];
+    const waiting = this.states().filter(({ bundle, failure }) => !bundle && failure === undefined);
+    this.#hasBegun = waiting.length === 0;
+    return waiting.map(
+      ({ federation }) => `the bundle of ${federation.trustDomain} is being fetched`,
+    );
   }
 
   /** What holds up that a new root signs: others must have had the time to fetch it. */
