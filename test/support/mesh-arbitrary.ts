@@ -1,6 +1,7 @@
 // Random objects of a small mesh, in which everything refers to everything: for tests that hold one way of compiling against another.
 import { ok } from 'node:assert/strict';
 import { DEFAULT_MESH_CONFIG } from '@weft/model/mesh/config';
+import { parseFederatedTrustDomain } from '@weft/model/federation/parse-federated-trust-domain';
 import type { ObjectMeta, RegistryObject } from '@weft/model/mesh/objects';
 import { parseRequestAuthentication } from '@weft/model/policy/parse-request-authentication';
 import { SecretText } from '@weft/model/secret-text';
@@ -310,6 +311,25 @@ const external: fc.Arbitrary<RegistryObject> = fc
     },
   }));
 
+/** Also of our own trust domain, outside the root namespace, and two of one. */
+const federation: fc.Arbitrary<RegistryObject> = fc
+  .record({
+    namespace: namespaces,
+    name: names,
+    trustDomain: fc.constantFrom('cluster.local', 'a.test', 'b.test'),
+    host: fc.constantFrom('one.example', 'two.example'),
+  })
+  .map(({ namespace, name, trustDomain, host }) => {
+    const parsed = parseFederatedTrustDomain({
+      apiVersion: 'security.weft.dev/v1',
+      kind: 'FederatedTrustDomain',
+      metadata: { namespace, name },
+      spec: { trustDomain, bundleEndpoint: { url: `https://${host}/`, profile: 'https_web' } },
+    });
+    ok(parsed.ok);
+    return { kind: 'FederatedTrustDomain', federation: parsed.value };
+  });
+
 export const meshChanges: fc.Arbitrary<readonly (readonly [string, RegistryObject | undefined])[]> =
   fc.array(
     fc
@@ -329,6 +349,7 @@ export const meshChanges: fc.Arbitrary<readonly (readonly [string, RegistryObjec
           { arbitrary: broken, weight: 1 },
           { arbitrary: namespace, weight: 2 },
           { arbitrary: config, weight: 1 },
+          { arbitrary: federation, weight: 2 },
         ),
         rarely,
       )

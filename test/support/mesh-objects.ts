@@ -128,6 +128,8 @@ export function keyOf(object: RegistryObject): string {
   if ('grant' in object) return `${object.kind}/${object.grant.namespace}/${object.grant.name}`;
   if ('service' in object && typeof object.service === 'object')
     return `${object.kind}/${object.service.namespace}/${object.service.name}`;
+  if ('federation' in object)
+    return `${object.kind}/${object.federation.namespace}/${object.federation.name}`;
   return 'name' in object ? `${object.kind}/${object.name}` : object.kind;
 }
 
