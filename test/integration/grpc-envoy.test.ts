@@ -107,15 +107,21 @@ async function startAgent(lab: EnvoyLab, stack: AsyncDisposableStack): Promise<s
   const tokenFile = join(lab.root, 'web.token');
   await writeFile(tokenFile, token, { mode: 0o600 });
   const bootstrap = join(lab.root, 'web.json');
+  const options = {
+    proxy: 'none',
+    'grpc-bootstrap': bootstrap,
+    pod: 'web-0',
+    namespace: NAMESPACE,
+    'pod-ip': lab.pod('web').ip,
+    bundle: join(stateDir, 'bundle.pem'),
+    'token-file': tokenFile,
+    xds: `${lab.gateway}:15012`,
+    enrolment: `${lab.gateway}:15013`,
+  };
   const agent = new DaemonProcess({
     name: 'web',
     enter: lab.enter('web'),
-    args: [
-      ...['sidecar', '--proxy', 'none', '--grpc-bootstrap', bootstrap],
-      ...['--pod', 'web-0', '--namespace', NAMESPACE, '--pod-ip', lab.pod('web').ip],
-      ...['--bundle', join(stateDir, 'bundle.pem'), '--token-file', tokenFile],
-      ...['--xds', `${lab.gateway}:15012`, '--enrolment', `${lab.gateway}:15013`],
-    ],
+    args: ['sidecar', ...Object.entries(options).flatMap(([key, value]) => [`--${key}`, value])],
     logFile: join(lab.root, 'web-agent.log'),
   });
   stack.use(agent);

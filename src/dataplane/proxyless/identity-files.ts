@@ -1,5 +1,5 @@
 // Writes certificate, key and bundle for programs that read them from files: all three at once, and the newest only.
-import { chmod, chown, mkdir, open, rename, rm } from 'node:fs/promises';
+import { chmod, chown, lstat, mkdir, open, rename, rm } from 'node:fs/promises';
 import { errorText } from '@weft/model/error-text';
 import type { Owner } from '../credentials/options.ts';
 import { FileTree } from '../credentials/file-tree.ts';
@@ -38,6 +38,10 @@ export class IdentityFiles {
   async open(): Promise<void> {
     const { folder, owner } = this.#options;
     await mkdir(folder, { recursive: true, mode: FOLDER_MODE });
+    const found = await lstat(folder);
+    const isOurs = [process.getuid?.(), owner?.uid].includes(found.uid);
+    if (!found.isDirectory() || !isOurs)
+      throw new Error(`Cannot write a key below ${folder}: it is no folder of our own`);
     await chmod(folder, FOLDER_MODE);
     if (owner !== undefined) await chown(folder, owner.uid, owner.gid);
     this.#isOpen = true;
