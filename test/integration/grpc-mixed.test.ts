@@ -23,7 +23,7 @@ import {
 import { runWeft } from '../support/lab-daemon.ts';
 import { modeYaml, policyYaml } from '../support/lab-manifests.ts';
 import { eventually } from '../support/lab-wait.ts';
-import { type Lab, startLab } from '../support/lab.ts';
+import { type Lab, openLab, startLab } from '../support/lab.ts';
 import { shown } from '../support/shown.ts';
 
 const KINDS: readonly ClientKind[] = ['grpc-go', 'grpc-js', 'grpcio'];
@@ -218,4 +218,23 @@ test('without a control plane programs go on with what they have, and take up wh
     );
   }
   for (const kind of KINDS) shown(planeOf(kind), 'without-control-plane');
+});
+
+test('programs ask the control plane themselves, with the certificate of their files, where the agent is told so', async (t) => {
+  const why = await whyNot(KINDS);
+  if (why !== undefined) return t.skip(why);
+  await using lab = await openLab();
+  const [a, b, c] = lab.nextIp().split('.');
+  await lab.startControlPlane({ args: ['--ip-address', `${a}.${b}.${c}.1`] });
+  const args = ['--grpc-discovery', 'direct'];
+  const prices = await startProxyless(lab, { pod: 'prices-0', port: PORT, args });
+  const web = await startProxyless(lab, { pod: 'web-0', args });
+  assert.equal(web.agent.ready['discovery'], undefined);
+  await using server = await startServer(prices);
+  for (const kind of ['grpc-go', 'grpcio'] as const) {
+    await using client = await startClient(kind, web);
+    const { codes, values, message } = await client.call({ target: targetOf('prices') });
+    assert.deepEqual(codes, ['OK'], `${kind} ${message} ${client.complaint} ${server.complaint}`);
+    assert.deepEqual(values, ['prices-0 spiffe://cluster.local/ns/shop/sa/web']);
+  }
 });

@@ -17,6 +17,7 @@ import {
   type GrpcClient,
   type GrpcServer,
 } from '../support/grpc-programs.ts';
+import { runWeft } from '../support/lab-daemon.ts';
 import { podYaml, serviceYaml } from '../support/lab-manifests.ts';
 import { eventually } from '../support/lab-wait.ts';
 import { type Lab, startLab } from '../support/lab.ts';
@@ -183,6 +184,22 @@ test('the key is in a file that its owner alone reads, and goes with the agent',
   assert.equal((await lone.agent.daemon.stop()).code, 0);
   assert.throws(() => statSync(lone.bootstrap), /ENOENT/);
   assert.throws(() => statSync(`${folder}/identity/tls.key`), /ENOENT/);
+});
+
+test('options of proxies are refused by name, and so is an agent without a bootstrap', async () => {
+  const given = ['--pod', 'web-0', '--namespace', 'shop', '--pod-ip', '127.0.0.1', '--bundle', 'b'];
+  const file = ['--grpc-bootstrap', '/tmp/never.json'];
+  const refusal = async (...more: readonly string[]): Promise<string> => {
+    const { code, stderr } = await runWeft(['sidecar', ...given, ...more]);
+    assert.notEqual(code, 0);
+    return stderr;
+  };
+  const inbound = ['--inbound', '8080=127.0.0.1:1'];
+  assert.match(await refusal('--proxy', 'none', ...file, ...inbound), /--inbound is of proxies/);
+  assert.match(await refusal('--proxy=none', ...file, '--transparent'), /--transparent is of prox/);
+  assert.match(await refusal('--proxy', 'none'), /--grpc-bootstrap/);
+  const relative = await refusal('--proxy', 'none', '--grpc-bootstrap', 'here.json');
+  assert.match(relative, /no absolute path/);
 });
 
 test('nothing that the programs were given was refused by them', async (t) => {
