@@ -129,6 +129,17 @@ test('a header without end ends the connection, and not the endpoint (CVE-2022-2
   assert.equal((await ask(rig.port, ca)).status, 200);
 });
 
+test('who says nothing for five seconds is let go', async () => {
+  await using rig = await open();
+  const socket = tls.connect({ host: '127.0.0.1', port: rig.port, ca: rig.authority.bundle().pem });
+  socket.on('error', () => undefined);
+  await once(socket, 'secureConnect');
+  const startedAtMs = performance.now();
+  socket.write('GET / HTTP/1.1\r\nhost: ');
+  await new Promise((resolve) => socket.once('close', resolve));
+  assert.ok(performance.now() - startedAtMs < 10_000);
+});
+
 test('a new root waits until others had the time to fetch it', async () => {
   await using rig = await open({ refreshHintSeconds: 60 });
   rig.clock.turn(600_000);

@@ -46,6 +46,8 @@ const LOOK_MS = 60_000;
 const RETRY_MS = 5_000;
 /** Longer than any healthy handshake or request without a body. */
 const REQUEST_TIMEOUT_MS = 5_000;
+/** How late a connection may be ended that says nothing. */
+const CHECK_MS = 1_000;
 const MAX_HEADER_BYTES = 8_192;
 /** Others ask once in minutes. */
 const MAX_CONNECTIONS = 256;
@@ -161,6 +163,8 @@ function createServer(
       handshakeTimeout: REQUEST_TIMEOUT_MS,
       headersTimeout: REQUEST_TIMEOUT_MS,
       requestTimeout: REQUEST_TIMEOUT_MS,
+      /** By itself Node looks for what has taken too long every half minute. */
+      connectionsCheckingInterval: CHECK_MS,
       keepAliveTimeout: REQUEST_TIMEOUT_MS,
       ALPNProtocols: ['http/1.1'],
     },
