@@ -6,11 +6,14 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { Client, credentials, type ServiceError, status } from '@grpc/grpc-js';
+import { parseTrustDomain } from '@weft/model/identity';
+import { decodeResource } from '@weft/xds/codec/resource-codec';
 import { bytesOf, messageOf, messagesOf, textOf } from '@weft/xds/protocol/fields';
 import { decodeMessage, type PlainMessage, serviceDefinition } from '@weft/xds/registry';
 import { TYPE_URLS } from '@weft/xds/resource';
 import { pino } from 'pino';
 import { createKeeperRig } from '../../../test/support/keeper-rig.ts';
+import { createTestPki } from '../../../test/support/mesh-pki.ts';
 import { eventually } from '../../../test/support/lab-wait.ts';
 import { openScriptedControlPlane } from '../../../test/support/scripted-control-plane.ts';
 import { MetricsRegistry } from '../telemetry/metrics.ts';
@@ -120,6 +123,27 @@ for (const name of ['DeltaSecrets', 'StreamSecrets'] as const) {
     assert.notEqual(certificateOf(second).serialNumber, before.serialNumber);
   });
 }
+
+test('roots of federated trust domains are handed over apart from our own, as soon as they are told', async () => {
+  await using rig = await createRig();
+  using proxy = createProxy(rig, 'DeltaSecrets');
+  proxy.ask(ask('DeltaSecrets', ['ROOTCA']));
+  const first = await proxy.response(0);
+  proxy.ask({ ...ask('DeltaSecrets', []), response_nonce: textOf(first, 'nonce') });
+  const trustDomain = parseTrustDomain('partner.test');
+  assert.ok(trustDomain !== undefined);
+  const { bundlePem: trustedCaPem } = createTestPki('partner.test');
+  rig.keeper.keeper.setFederated([{ trustDomain, trustedCaPem }]);
+  const [any] = messagesOf(await proxy.response(1), 'resources');
+  const bytes = bytesOf(messageOf(any, 'resource') ?? {}, 'value');
+  const secret = decodeResource('secret', bytes);
+  assert.ok(secret.ok && 'trustedCaPem' in secret.value);
+  const own = rig.server.authority.bundle().pem;
+  assert.deepEqual(secret.value.byTrustDomain, [
+    { trustDomain: 'mesh.test', trustedCaPem: own },
+    { trustDomain: 'partner.test', trustedCaPem },
+  ]);
+});
 
 test('the key is in no file, no log line and no metric', async () => {
   await using rig = await createRig();
