@@ -76,6 +76,15 @@ for (const [kind, name] of KINDS) {
   });
 }
 
+for (const kind of ['cluster', 'endpoints'] as const) {
+  test(`a call that leads nowhere has a ${kind} of nobody, so that no other call waits for it`, () => {
+    using bench = new MeshBench(SHOP);
+    const bytes = bytesOf(bench, proxyOf(bench, 'web', 'other'), kind, 'unresolved');
+    const read = judge(kind, bytes);
+    assert.equal(Reflect.get(Object(read), 'error'), undefined, JSON.stringify(read));
+  });
+}
+
 test('a cluster names the exact SPIFFE ids of who may answer, where gRPC looks for them', () => {
   using bench = new MeshBench(SHOP);
   const text = JSON.stringify(

@@ -3,6 +3,8 @@ import type { Destination, Mesh, Workload } from '@weft/model/mesh/mesh';
 import { routesFor } from '@weft/model/routes/routing';
 import type { EncodedResource, ResourceKind, ResourceView } from '@weft/xds/resource';
 import type { PlainMessage } from '@weft/xds/registry';
+import { ADS_SOURCE } from '@weft/xds/codec/tls';
+import { UNRESOLVED_CLUSTER } from '@weft/xds/resources/route-rule';
 import { buildRoute } from '../outbound.ts';
 import type { ResourceCache } from '../resource-cache.ts';
 import { buildRuledRoute } from '../ruled-route.ts';
@@ -49,10 +51,31 @@ function find(
     if (carried === undefined || found === undefined) return undefined;
     return { ...found, version: serverVersionOf(carried.version, found.version) };
   }
+  if (name === UNRESOLVED_CLUSTER) return nowhere(kind, cache);
   const destination = mesh.destinations.get(kind === 'listener' ? destinationOf(name) : name);
   if (destination === undefined) return undefined;
   const { from, build } = partOf(kind, name, destination, options);
   return cache.write(kind, { from, name, variant, build });
+}
+
+/**
+ * A cluster that nobody serves: calls that lead there fail at once. Of one that does not exist gRPC would wait to hear,
+ * and let no call of the whole channel go meanwhile.
+ */
+const NOWHERE = {
+  cluster: {
+    name: UNRESOLVED_CLUSTER,
+    type: 'EDS',
+    eds_cluster_config: { eds_config: ADS_SOURCE, service_name: UNRESOLVED_CLUSTER },
+    lb_policy: 'ROUND_ROBIN',
+  },
+  endpoints: { cluster_name: UNRESOLVED_CLUSTER },
+} as const;
+
+function nowhere(kind: ResourceKind, cache: ResourceCache): EncodedResource | undefined {
+  if (kind !== 'cluster' && kind !== 'endpoints') return undefined;
+  const of = { from: NOWHERE, name: UNRESOLVED_CLUSTER, variant: 'grpc' };
+  return cache.write(kind, { ...of, build: () => NOWHERE[kind] });
 }
 
 function partOf(
