@@ -179,6 +179,13 @@ test('rules on connections hold, for those who have one open as well', { skip },
   const [web, cart, old] = [lab.pod('web'), lab.pod('cart'), lab.pod('old')];
   const tcp = { kind: 'tcp', host: cart.vip, port: 90, text: 'x' } as const;
   assert.equal((await old.call(tcp)).body, 'cart: x');
+  const carried = async (): Promise<number> => {
+    const stats = await cart.stats('^tcp.inbound_inbound_9000.*cx_total$');
+    return [...stats.values()].reduce((sum, value) => sum + value, 0);
+  };
+  const earlier = await carried();
+  const open = old.call({ kind: 'held', host: cart.vip, port: 90 });
+  await eventually(async () => (await carried()) > earlier, { what: 'an open connection' });
   await lab.write(
     'p.yaml',
     policyYaml({
@@ -190,6 +197,14 @@ test('rules on connections hold, for those who have one open as well', { skip },
     }),
   );
   await lab.enforced('cart-lines');
+  const late = new Promise((_, reject) =>
+    setTimeout(reject, 1_000, new Error('still open')).unref(),
+  );
+  assert.deepEqual(await Promise.race([open, late]), {
+    status: 200,
+    body: 'cart: held',
+    headers: {},
+  });
   assert.equal((await web.call(tcp)).body, 'cart: x');
   assert.equal((await old.call(tcp)).status, 0);
   const denied = await eventually(

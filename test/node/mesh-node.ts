@@ -10,7 +10,7 @@ import { CONFIG_MAPS, PODS, SERVICE_ACCOUNTS } from '@weft/kube/resource';
 import { helmBinary } from '../support/go-tools.ts';
 import { eventually } from '../support/lab-wait.ts';
 import type { CallEnd, CallKind } from './apps/calls.ts';
-import { type Images, nodeFiles } from './images.ts';
+import { type Image, type Images, nodeFiles } from './images.ts';
 import { nodeMissing, startNode, type TestNode } from './node.ts';
 import { container, namespaceObject, type PodSpecFields } from './objects.ts';
 import { run } from './run-command.ts';
@@ -52,30 +52,35 @@ export async function meshNodeMissing(): Promise<string | undefined> {
   return 'missing' in helm ? helm.missing : undefined;
 }
 
-function weftImages(bundles: string): Images {
+function weftImages(bundles: string, envoy: string | undefined): Images {
   const image = (bundle: string, ids: { readonly uid: number; readonly gid: number }) => ({
     files: { ...nodeFiles, '/opt/weft': join(bundles, bundle) },
     entrypoint: ['/opt/weft/bin/weft'],
     env: { PATH: '/opt/weft/bin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin' },
     ...ids,
   });
+  const withEnvoy = (sidecar: Image): Image => ({
+    ...sidecar,
+    files: { ...sidecar.files, '/usr/local/bin/envoy': envoy ?? '' },
+  });
   const sidecarUser = { uid: SIDECAR_UID, gid: SIDECAR_UID };
   return {
     'weft/control-plane': image('control-plane', sidecarUser),
     'weft/sidecar': image('sidecar', sidecarUser),
+    ...(envoy !== undefined && { 'weft/sidecar-envoy': withEnvoy(image('sidecar', sidecarUser)) }),
     'weft/capture': image('sidecar', { uid: 0, gid: 0 }),
   };
 }
 
-/** @param options.values of the chart, as `--set` takes them. */
+/** @param options.values of the chart, as `--set` takes them; `envoy`: the program in the image of sidecars with one. */
 export async function startMeshNode(
-  options: { readonly values?: readonly string[] } = {},
+  options: { readonly values?: readonly string[]; readonly envoy?: string } = {},
 ): Promise<MeshNode> {
   await using making = new AsyncDisposableStack();
   const bundles = mkdtempSync(join(tmpdir(), 'weft-images-'));
   making.defer(() => rmSync(bundles, { recursive: true, force: true }));
   await run([process.execPath, join(root, 'bin/build.mjs'), '--out', bundles]);
-  const node = making.use(await startNode({ images: weftImages(bundles) }));
+  const node = making.use(await startNode({ images: weftImages(bundles, options.envoy) }));
   await installWeft(node, options.values ?? []);
   const owned = making.move();
   return { ...callsOf(node), [Symbol.asyncDispose]: () => owned.disposeAsync() };

@@ -36,6 +36,8 @@ export type AppCall =
       readonly port: number;
       readonly serverName: string;
     }
+  /** A connection that stays open until the other side ends it. */
+  | { readonly kind: 'held'; readonly host: string; readonly port: number }
   /** Requests one after the other until `stop`, each a new connection or not. */
   | { readonly kind: 'load'; readonly host: string; readonly port: number; readonly http2: boolean }
   | { readonly kind: 'stop' };
@@ -208,6 +210,18 @@ function callSocket(socket: net.Socket, text: string): Promise<AppAnswer> {
   });
 }
 
+/** @returns once it was closed; what came before is the body. */
+function hold({ host: to, port }: Extract<AppCall, { kind: 'held' }>): Promise<AppAnswer> {
+  return new Promise((resolve) => {
+    const socket = net.connect(port, to);
+    let body = '';
+    socket.setEncoding('utf8').on('data', (text: string) => (body += text));
+    socket.on('error', () => undefined);
+    socket.on('close', () => resolve({ status: 200, body, headers: {} }));
+    socket.write('held');
+  });
+}
+
 const loading = { isOn: false };
 
 /** @returns how many requests went well, and what the others were answered. */
@@ -242,6 +256,8 @@ function make(call: AppCall): Promise<AppAnswer> {
       const { host: to, port, serverName: servername } = call;
       return callSocket(tls.connect({ host: to, port, servername, rejectUnauthorized: false }), '');
     }
+    case 'held':
+      return hold(call);
     case 'load':
       return load(call);
     case 'stop':

@@ -160,7 +160,12 @@ export class EnvoyLab implements PodPlace, AsyncDisposable {
     const tokenFile = join(this.root, `token-${++this.#files}`);
     await writeFile(tokenFile, token, { mode: 0o600 });
     await chown(tokenFile, SIDECAR_UID, SIDECAR_UID);
-    const ofEnvoy = flags({ proxy: 'envoy', envoy: envoyLab.envoy, 'envoy-concurrency': '1' });
+    const ofEnvoy = flags({
+      proxy: 'envoy',
+      envoy: envoyLab.envoy,
+      'envoy-concurrency': '1',
+      'envoy-rules-drain': '1s',
+    });
     return new DaemonProcess({
       name,
       enter: this.enter(name),

@@ -8,6 +8,7 @@ import { type Command, InvalidArgumentError, Option } from 'commander';
 import type { Logger } from 'pino';
 import { failLoudly, onStop, printReady } from '../daemon.ts';
 import { addLogOptions, createLogger, type LogFlags } from '../logger.ts';
+import { parseDuration } from '../parse.ts';
 import { dropPrivileges } from '../run-as.ts';
 import { addSidecarOptions, sidecarOptionsOf, type SidecarFlags } from '../sidecar-options.ts';
 import { giveBackStartMemorySoon } from '../start-memory.ts';
@@ -17,6 +18,7 @@ interface EnvoyFlags extends SidecarFlags, LogFlags {
   readonly envoy: string;
   readonly envoyConcurrency: number;
   readonly envoyLogLevel: string;
+  readonly envoyRulesDrain: number;
   readonly envoyFolder?: string;
   readonly check?: boolean;
 }
@@ -31,6 +33,7 @@ Envoy gets its configuration and its certificate of this agent, at a Unix socket
 
 const ENVOY_LEVELS = ['trace', 'debug', 'info', 'warning', 'error', 'critical', 'off'];
 const MAX_CONCURRENCY = 128;
+const MAX_RULES_DRAIN_MS = 3_600_000;
 
 function parseConcurrency(text: string): number {
   const count = Number(text);
@@ -38,6 +41,13 @@ function parseConcurrency(text: string): number {
   throw new InvalidArgumentError(
     `"${text}" is no number of threads; write 1 to ${MAX_CONCURRENCY}`,
   );
+}
+
+/** Envoy counts whole seconds. */
+function parseDrain(text: string): number {
+  const ms = parseDuration(text);
+  if (ms >= 1_000 && ms <= MAX_RULES_DRAIN_MS) return Math.ceil(ms / 1_000);
+  throw new InvalidArgumentError(`"${text}" is not between 1s and 1h`);
 }
 
 function parseFolder(text: string): string {
@@ -62,6 +72,14 @@ const addEnvoyOptions = (command: Command): Command =>
       new Option('--envoy-log-level <level>', "what Envoy writes into the agent's log")
         .choices(ENVOY_LEVELS)
         .default('warning'),
+    )
+    .addOption(
+      new Option(
+        '--envoy-rules-drain <duration>',
+        'how long connections of before a change of rules may go on by the old ones; a policy is enforced when they are gone',
+      )
+        .argParser(parseDrain)
+        .default(5, '5s'),
     )
     .addOption(
       new Option(
@@ -137,6 +155,7 @@ async function optionsOf(flags: EnvoyFlags, log: Logger): Promise<EnvoySidecarOp
       binary,
       concurrency: flags.envoyConcurrency,
       logLevel: flags.envoyLogLevel,
+      rulesDrainSeconds: flags.envoyRulesDrain,
       guard: guardCommand(),
       folder,
     },

@@ -14,11 +14,7 @@ const EVERY_MS = 50;
 /** Nothing in flight twice: a request may be between two connections once. */
 const QUIET_TIMES = 2;
 const ASK_MS = 1_000;
-/** Requests, and connections that carry none. */
-const IN_FLIGHT = [
-  '/stats?filter=%5Ehttp%5C..*downstream_rq_active%24',
-  '/stats?filter=%5Etcp%5C..*downstream_cx_active%24',
-] as const;
+const FIGURES = '/stats?filter=downstream_(rq%7Ccx)_active%24';
 
 /** @returns how much was in flight at the end: 0, or what has to be cut. */
 export async function drainEnvoy(options: EnvoyDrainOptions): Promise<number> {
@@ -45,24 +41,41 @@ export async function drainEnvoy(options: EnvoyDrainOptions): Promise<number> {
 }
 
 async function inFlight({ admin, drainsOutbound }: EnvoyDrainOptions): Promise<number> {
-  let sum = 0;
-  for (const path of IN_FLIGHT) {
-    const { body } = await admin.ask(path, { timeoutMs: ASK_MS });
-    for (const line of body.toString('utf8').split('\n')) {
-      const at = line.lastIndexOf(': ');
-      const name = line.slice(0, Math.max(at, 0));
-      const isCounted = isInbound(name) || (drainsOutbound && isOutbound(name));
-      if (isCounted) sum += Number(line.slice(at + 2)) || 0;
-    }
-  }
-  return sum;
+  const { body } = await admin.ask(FIGURES, { timeoutMs: ASK_MS });
+  const figures = body.toString('utf8').split('\n').map(figureOf);
+  const inbound = inFlightOf(figures, 'inbound');
+  return drainsOutbound ? inbound + inFlightOf(figures, 'outbound') : inbound;
 }
 
-/** As the control plane names statistics. */
-const isInbound = (name: string): boolean =>
-  name.startsWith('http.inbound_') || name.startsWith('tcp.inbound_');
-const isOutbound = (name: string): boolean =>
-  name.startsWith('http.outbound_') || name.startsWith('tcp.outbound_');
+interface Figure {
+  readonly name: string;
+  readonly value: number;
+}
+
+function figureOf(line: string): Figure {
+  const at = line.lastIndexOf(': ');
+  return { name: line.slice(0, Math.max(at, 0)), value: Number(line.slice(at + 2)) || 0 };
+}
+
+const INBOUND = 'listener.0.0.0.0_15006.';
+const ADMIN = 'listener.admin.';
+
+const listensTo = (name: string, direction: 'inbound' | 'outbound'): boolean =>
+  name.startsWith('listener.') &&
+  !name.startsWith(ADMIN) &&
+  name.endsWith('.downstream_cx_active') &&
+  !name.includes('.worker_') &&
+  name.startsWith(INBOUND) === (direction === 'inbound');
+
+/** Requests, and connections that are not of HTTP: one of HTTP without a request is nothing that is lost. */
+function inFlightOf(figures: readonly Figure[], direction: 'inbound' | 'outbound'): number {
+  const sum = (fits: (name: string) => boolean): number =>
+    figures.reduce((total, { name, value }) => (fits(name) ? total + value : total), 0);
+  const http = `http.${direction}_`;
+  const requests = sum((name) => name.startsWith(http) && name.endsWith('.downstream_rq_active'));
+  const ofHttp = sum((name) => name.startsWith(http) && name.endsWith('.downstream_cx_active'));
+  return requests + Math.max(0, sum((name) => listensTo(name, direction)) - ofHttp);
+}
 
 function wait(clock: Clock, ms: number): Promise<void> {
   const { promise, resolve } = Promise.withResolvers<void>();

@@ -132,10 +132,8 @@ export class EnvoySidecar implements AsyncDisposable {
   }
 
   #createSupervisor(): Supervisor {
-    const { envoy, clock, random, log, onGiveUp, drainLimitMs } = this.#options;
-    const { binary, concurrency, logLevel, guard, folder } = envoy;
-    /** Connections of before a change of rules are ended within this; after it none is judged by the old ones. */
-    const drainSeconds = Math.max(1, Math.ceil(drainLimitMs / 1_000));
+    const { envoy, clock, random, log, onGiveUp } = this.#options;
+    const { binary, concurrency, logLevel, rulesDrainSeconds, guard, folder } = envoy;
     return new Supervisor({
       guard,
       binary,
@@ -146,7 +144,7 @@ export class EnvoySidecar implements AsyncDisposable {
           concurrency: String(concurrency),
           'log-level': logLevel,
           'log-format': LOG_FORMAT,
-          'drain-time-s': String(drainSeconds),
+          'drain-time-s': String(rulesDrainSeconds),
           'drain-strategy': 'immediate',
           /** Of the access log; 10 s by itself. */
           'file-flush-interval-msec': '500',

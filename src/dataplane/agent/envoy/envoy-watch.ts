@@ -18,8 +18,13 @@ export interface EnvoyWatchOptions {
 /** While something is expected, and while nothing is. */
 const SOON_MS = 20;
 const LATER_MS = 1_000;
+/** While connections of before a change are ended. */
+const DRAINING_MS = 100;
 const ASK_MS = 2_000;
 const ACTIVE = '/config_dump?resource=dynamic_listeners&name_regex=%5Einbound%24';
+/** Filter chains and listeners that were replaced, and still judge the connections that they have. */
+const DRAINING =
+  '/stats?filter=%5Elistener_manager%5C.total_(filter_chains%7Clisteners)_draining%24';
 const LIVE = 'LIVE';
 
 export class EnvoyWatch implements Disposable {
@@ -29,6 +34,7 @@ export class EnvoyWatch implements Disposable {
   #isNewsMeanwhile = false;
   #isDisposed = false;
   #isLive = false;
+  #isDraining = false;
 
   constructor(options: EnvoyWatchOptions) {
     this.#options = options;
@@ -51,11 +57,18 @@ export class EnvoyWatch implements Disposable {
     const state = isRunning() ? await this.#state() : 'not running';
     const isLive = state === LIVE;
     const isOther = !isRunning() || isWaiting();
-    const version = isOther && isRunning() ? await this.#activeVersion() : undefined;
+    /**
+     * What some connections are still judged by is in force: the new one is told when nothing is left of the old.
+     * Asked before, as the cheaper question, and behind: it counts of what was replaced when the dump was made.
+     */
+    this.#isDraining = isOther && (await this.#drains());
+    const isAsked = isOther && !this.#isDraining && isRunning();
+    const version = isAsked ? await this.#activeVersion() : undefined;
+    if (isAsked) this.#isDraining = await this.#drains();
     this.#isAsking = false;
     if (this.#isDisposed) return;
     this.#isLive = isLive;
-    if (isOther) onActive(version);
+    if (isOther && !this.#isDraining) onActive(version);
     onLive(isLive, state);
     this.#again();
   }
@@ -69,7 +82,20 @@ export class EnvoyWatch implements Disposable {
     }
     /** One that is not running tells when it is. */
     const isSoon = isRunning() && (!this.#isLive || isWaiting());
-    this.#timer = clock.setTimeout(() => void this.#ask(), isSoon ? SOON_MS : LATER_MS);
+    const soonMs = this.#isDraining ? DRAINING_MS : SOON_MS;
+    this.#timer = clock.setTimeout(() => void this.#ask(), isSoon ? soonMs : LATER_MS);
+  }
+
+  async #drains(): Promise<boolean> {
+    if (!this.#options.isRunning()) return false;
+    try {
+      const { body } = await this.#options.admin.ask(DRAINING, { timeoutMs: ASK_MS });
+      const lines = body.toString('utf8').split('\n');
+      return lines.some((line) => Number(line.slice(line.lastIndexOf(': ') + 2)) > 0);
+    } catch {
+      /** It is starting or going: `#state` says so. */
+      return false;
+    }
   }
 
   /** `LIVE`, `PRE_INITIALIZING`, `INITIALIZING`, `DRAINING`, or why nobody answers. */

@@ -7,6 +7,8 @@ export interface EnvoyOptions {
   /** Threads that serve. */
   readonly concurrency: number;
   readonly logLevel: string;
+  /** How long connections of before a change of rules may go on, judged by the old ones; from 1. */
+  readonly rulesDrainSeconds: number;
   /** Runs a program so that it ends with us; see `EnvoyProcessOptions`. */
   readonly guard: readonly string[];
   /** For sockets and the bootstrap: private, and made anew. */
