@@ -10,7 +10,7 @@ import { believed, callAs, caOf, federationYaml, MESH_CONFIG } from '../support/
 import { NAMESPACE, podYaml } from '../support/lab-manifests.ts';
 import { eventually } from '../support/lab-wait.ts';
 import { openLab } from '../support/lab.ts';
-import { pkiOf } from '../support/mesh-pki.ts';
+import type { TestPki } from '../support/mesh-pki.ts';
 
 const envoy = await findEnvoy();
 const skip = envoy.ok ? false : envoy.reason;
@@ -108,7 +108,7 @@ test('an Envoy takes the bundle by trust domain: a foreign CA that names us is r
   );
   const address = `${front.host}:${front.port}`;
   const [own, foreign] = [await caOf(ours, OURS), await caOf(theirs, THEIRS)];
-  const cart = (pki: ReturnType<typeof pkiOf>, trustDomain: string) =>
+  const cart = (pki: TestPki, trustDomain: string) =>
     pki.issue({ uris: [`spiffe://${trustDomain}/ns/shop/sa/cart`] });
   const soon = (ask: () => Promise<string>, answer: string): Promise<unknown> =>
     eventually(async () => (await ask()) === answer, { what: answer, withinMs: 10_000 });
