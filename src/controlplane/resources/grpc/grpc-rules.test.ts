@@ -90,7 +90,7 @@ test('grpcRules() takes an empty header for one that is there, which grpc-go by 
   assert.deepEqual(read(absent), [{ kind: 'not', rule: withText('x-a') }]);
 });
 
-test('grpcRules() lets no second value hide the one that a DENY asks about, where gRPC sees both as one text', () => {
+test('grpcRules() lets no second value hide the one that a DENY asks about, where gRPC sees both as one text (CVE-2026-26308)', () => {
   const asked = (string: StringMatcher): Permission => ({
     kind: 'header',
     header: { name: 'x-a', match: { kind: 'string', string }, invert: false },

@@ -130,10 +130,19 @@ const ODD_PATHS: RbacRules = {
   policies: [
     {
       name: `${UNSUPPORTED_RULES}-paths`,
-      permissions: ['?', '#', '%', '\\', '//', '/./', '/../'].map((value) => ({
-        kind: 'urlPath',
-        path: { kind: 'contains', value, ignoreCase: false },
-      })),
+      permissions: [
+        ...['?', '#', '%', '\\', '//', '/./', '/../'].map(
+          (value): Permission => ({
+            kind: 'urlPath',
+            path: { kind: 'contains', value, ignoreCase: false },
+          }),
+        ),
+        // Some versions of grpc-go call the method all the same (CVE-2026-33186).
+        {
+          kind: 'not',
+          rule: { kind: 'urlPath', path: { kind: 'prefix', value: '/', ignoreCase: false } },
+        },
+      ],
       principals: [{ kind: 'any' }],
     },
   ],
