@@ -41,6 +41,7 @@ export const CAPABILITIES = {
   timeouts: 'keeps the time limits of routes',
   'leaf-rotation': 'takes new certificates without a failed call',
   'root-rotation': 'takes new roots without a failed call',
+  federates: 'believes callers of federated trust domains, each root for its own names alone',
   'without-control-plane':
     'goes on while the control plane is away, and follows it when it is back',
   status: 'is told of by the status of policies',
@@ -59,6 +60,7 @@ const GRPC_ONLY: { readonly [K in Capability]?: string } = {
   'access-log': NO_PROXY,
   headless: 'by name',
   drains: 'its own affair',
+  federates: 'its own mesh alone',
   'http1-called': NO_PROXY,
   'http2-called': NO_PROXY,
   'tcp-called': NO_PROXY,

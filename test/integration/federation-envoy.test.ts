@@ -11,6 +11,7 @@ import { NAMESPACE, podYaml } from '../support/lab-manifests.ts';
 import { eventually } from '../support/lab-wait.ts';
 import { openLab } from '../support/lab.ts';
 import type { TestPki } from '../support/mesh-pki.ts';
+import { shown } from '../support/shown.ts';
 
 const envoy = await findEnvoy();
 const skip = envoy.ok ? false : envoy.reason;
@@ -129,4 +130,5 @@ test('an Envoy takes the bundle by trust domain: a foreign CA that names us is r
     [...rejected].filter(([, count]) => count > 0),
     [],
   );
+  shown('envoy', 'federates');
 });

@@ -13,6 +13,7 @@ import { eventually } from '../support/lab-wait.ts';
 import { type Lab, type LabSidecar, openLab } from '../support/lab.ts';
 import { OutsideCa } from '../support/tls-clients.ts';
 import { goSpiffe, SpiffeProcess, type SpiffeProgram } from '../support/spiffe-programs.ts';
+import { shown } from '../support/shown.ts';
 
 const OURS = 'ours.example';
 const THEIRS = 'theirs.example';
@@ -135,6 +136,7 @@ test('callers of the other mesh are believed, judged by principals, and never as
   await closed;
   await hasRoots(web, 0);
   assert.equal(await callAs(cart, web.front(8080)), 'refused');
+  shown('weft', 'federates');
 });
 
 test('a rotation of the other root is followed, and its last good keys stay while it is away', async () => {
