@@ -275,7 +275,8 @@ async function startPod(lab: EnvoyLab, pod: EnvoyPod): Promise<void> {
   try {
     await pod.startSidecar();
   } catch (cause) {
-    throw new Error(`Cannot start ${pod.name}:\n${pod.log.slice(-6_000)}`, { cause });
+    const { body } = await pod.get(15_000, pod.spec.proxy === 'envoy' ? '/agent' : '/ready');
+    throw new Error(`Cannot start ${pod.name}:\n${pod.log.slice(-6_000)}\n${body}`, { cause });
   }
 }
 
