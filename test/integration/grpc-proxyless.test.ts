@@ -55,7 +55,7 @@ kind: TrafficPolicy
 metadata: { name: slow, namespace: shop }
 spec:
   targetRefs: [{ kind: Service, name: slow }]
-  timeouts: { request: 2s }
+  timeouts: { request: 700ms }
 `;
 
 before(async () => {
@@ -117,12 +117,13 @@ testEach(
 for (const kind of KINDS) {
   test(`${kind} gives a call up after the Service's time for it`, async (t) => {
     if (!clients.has(kind)) return t.skip(missing.get(kind) ?? 'nothing was started');
-    // One of its own: C-core counts by the processor's cycles, and goes wrong by and by where those are no clock.
     await using client = await startClient(kind, web);
     const slow = { target: targetOf('slow'), method: '/weft.test.Echo/Slow' };
-    const { codes, tookMs } = await client.call(slow);
-    assert.equal(codes[0]?.replace('_', ''), 'DEADLINEEXCEEDED');
-    assert.ok(tookMs >= 20 && tookMs < 5_000, `${tookMs} ms`);
+    const { codes, tookMs, message } = await client.call(slow);
+    // Both sides know the limit: where the server is first, its reset is what the client is told.
+    const code = codes[0]?.replace('_', '') ?? '';
+    assert.ok(['DEADLINEEXCEEDED', 'CANCELLED'].includes(code), `${code} ${message}`);
+    assert.ok(tookMs >= 600 && tookMs < 5_000, `${tookMs} ms`);
     shown(planeOf(kind), 'timeouts');
   });
 }

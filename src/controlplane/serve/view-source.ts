@@ -22,8 +22,8 @@ export interface ProxyRef {
   readonly grpc?: GrpcLibrary;
 }
 
-/** `go` takes more than every library does. */
-export type GrpcLibrary = 'go' | 'other';
+/** `go` takes more than every library does; `core` (C++, Python, Ruby, …) keeps time in its own way. */
+export type GrpcLibrary = 'go' | 'core' | 'other';
 
 export type ProxyResolution =
   | { readonly ok: true; readonly proxy: ProxyRef }

@@ -7,13 +7,17 @@ import type { PlainMessage } from '@weft/xds/registry';
 import type { RetryPolicy } from '@weft/xds/resources/retry';
 import type { Route, RouteConfiguration, RouteMatch } from '@weft/xds/resources/route';
 import { UNRESOLVED_CLUSTER } from '@weft/xds/resources/route-rule';
+import type { GrpcLibrary } from '../../serve/view-source.ts';
 
-export const encodeGrpcRoutes = ({ name, virtualHosts }: RouteConfiguration): PlainMessage => ({
+export const encodeGrpcRoutes = (
+  { name, virtualHosts }: RouteConfiguration,
+  library: GrpcLibrary,
+): PlainMessage => ({
   name,
   virtual_hosts: virtualHosts.map((host) => ({
     name: host.name,
     domains: host.domains,
-    routes: host.routes.flatMap(encodeRoute),
+    routes: host.routes.flatMap((route) => encodeRoute(route, library)),
   })),
 });
 
@@ -21,8 +25,8 @@ export const encodeGrpcRoutes = ({ name, virtualHosts }: RouteConfiguration): Pl
 const METHOD = 'POST';
 
 /** One route becomes none where no call of gRPC could match it, or two where it ends at a slash. */
-function encodeRoute(route: Route): readonly PlainMessage[] {
-  const action = encodeAction(route);
+function encodeRoute(route: Route, library: GrpcLibrary): readonly PlainMessage[] {
+  const action = encodeAction(route, library);
   return matchesOf(route.match).map((match) => ({ match: encodeRouteMatch(match), route: action }));
 }
 
@@ -42,12 +46,14 @@ function matchesOf({ headers = [], query = [], ...match }: RouteMatch): readonly
 }
 
 /** What is answered by the route itself (redirects, missing backends) is no answer to gRPC: such calls fail. */
-function encodeAction({ cluster, timeoutMs, retry, hashPolicies = [], rule }: Route): PlainMessage {
+function encodeAction(
+  { cluster, timeoutMs, retry, hashPolicies = [], rule }: Route,
+  library: GrpcLibrary,
+): PlainMessage {
   const weighted = rule?.clusters?.filter(({ weight }) => weight > 0) ?? [];
   const hashes = hashPolicies.filter(({ kind }) => kind === 'header');
   const limits = {
-    max_stream_duration:
-      timeoutMs === 0 ? undefined : { max_stream_duration: encodeDuration(timeoutMs) },
+    max_stream_duration: timeoutMs === 0 ? undefined : encodeLimit(timeoutMs, library),
     retry_policy: retry && encodeGrpcRetry(retry),
     hash_policy: hashes.length === 0 ? undefined : hashes.map(encodeHashPolicy),
   };
@@ -59,6 +65,16 @@ function encodeAction({ cluster, timeoutMs, retry, hashPolicies = [], rule }: Ro
   }));
   return { weighted_clusters: { clusters }, ...limits };
 }
+
+/**
+ * C-core counts from one to two seconds before the call: the beginning of its time is a whole second, less one, and a
+ * call's own is counted from when that was looked at. A call is never ended before its time, and at most a second later.
+ */
+const CORE_EARLY_MS = 2_000;
+
+const encodeLimit = (timeoutMs: number, library: GrpcLibrary): PlainMessage => ({
+  max_stream_duration: encodeDuration(timeoutMs + (library === 'core' ? CORE_EARLY_MS : 0)),
+});
 
 const STATUSES: ReadonlySet<RetryCondition> = new Set([
   'cancelled',

@@ -177,7 +177,7 @@ test('grpcLibraryOf() knows the libraries by their own words, and no proxy', () 
   const of = (userAgent: string) => grpcLibraryOf({ userAgent });
   assert.equal(of('gRPC Go/1.84.0'), 'go');
   assert.equal(of('gRPC Node Pure JS/1.14.1'), 'other');
-  assert.equal(of('gRPC C-core linux 50.0.0 C-core 50.0.0/'), 'other');
+  assert.equal(of('gRPC C-core linux 50.0.0 C-core 50.0.0/'), 'core');
   for (const agent of ['', 'envoy/1.40', 'weft/0.1.0', 'grpc']) assert.equal(of(agent), undefined);
 });
 

@@ -94,8 +94,8 @@ function partOf(
     case 'route': {
       const ruled = routesFor(routes, workload?.namespace);
       return ruled === undefined
-        ? { from: target, build: () => encodeGrpcRoutes(buildRoute(target)) }
-        : { from: ruled, build: () => encodeGrpcRoutes(buildRuledRoute(ruled)) };
+        ? { from: target, build: () => encodeGrpcRoutes(buildRoute(target), library) }
+        : { from: ruled, build: () => encodeGrpcRoutes(buildRuledRoute(ruled), library) };
     }
     default:
       return kind satisfies never;
