@@ -50,6 +50,7 @@ export function bootstrapOf(options: BootstrapOptions): object {
         },
       ],
     },
+    overload_manager: { resource_monitors: [connectionLimit] },
     dynamic_resources: {
       ads_config: {
         api_type: 'DELTA_GRPC',
@@ -70,6 +71,17 @@ export function bootstrapOf(options: BootstrapOptions): object {
     },
   };
 }
+
+/** As Weft's own sidecar: file descriptors run out about there. By itself Envoy has no limit. */
+const MAX_CONNECTIONS = 65_536;
+const connectionLimit = {
+  name: 'envoy.resource_monitors.global_downstream_max_connections',
+  typed_config: {
+    '@type':
+      'type.googleapis.com/envoy.extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig',
+    max_active_downstream_connections: MAX_CONNECTIONS,
+  },
+};
 
 /** The agent is on this machine, and holds a stream itself while there is no control plane: Envoy's 30 s are not for it. */
 const retry_policy = {
