@@ -54,8 +54,11 @@ export async function startProxyless(lab: Lab, spec: ProxylessSpec): Promise<Pro
 }
 
 /** A server at the Pod's address. */
-export const startServer = (at: ProxylessPod, kind: ClientKind = 'grpc-go'): Promise<GrpcServer> =>
-  GrpcServer.start({ listen: `${at.podIp}:${PORT}`, name: at.pod, bootstrap: at.bootstrap, kind });
+export const startServer = (
+  { podIp, pod: name, bootstrap }: ProxylessPod,
+  kind: ClientKind = 'grpc-go',
+  port = PORT,
+): Promise<GrpcServer> => GrpcServer.start({ listen: `${podIp}:${port}`, name, bootstrap, kind });
 
 export const startClient = (kind: ClientKind, at: ProxylessPod): Promise<GrpcClient> =>
   GrpcClient.start(kind, at.bootstrap);
