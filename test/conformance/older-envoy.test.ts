@@ -22,6 +22,7 @@ const FILES: readonly (readonly [what: string, file: string, pattern?: string])[
   ['traffic of callers', 'test/conformance/traffic-envoy.test.ts'],
   ['limits at the called side', 'test/conformance/traffic-limits-envoy.test.ts'],
   ['a sidecar', 'test/integration/envoy-sidecar.test.ts'],
+  ['what it calls', 'test/integration/envoy-calls.test.ts'],
   ['recorded decisions', 'test/conformance/agreement.test.ts', 'a real Envoy by delta xDS'],
 ];
 

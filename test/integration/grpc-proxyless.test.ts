@@ -101,6 +101,9 @@ testEach(
     assert.deepEqual(codes, ['OK'], message);
     assert.deepEqual(values, ['prices-0 spiffe://cluster.local/ns/shop/sa/web']);
   },
+  'enrols',
+  'grpc-calls',
+  'calls-grpc',
 );
 
 testEach(
@@ -112,6 +115,7 @@ testEach(
     assert.deepEqual((await call(`${id}a:2`)).codes, ['OK']);
     assert.deepEqual((await call(`${id}b:9`)).codes, ['UNAVAILABLE']);
   },
+  'retries',
 );
 
 for (const kind of KINDS) {
