@@ -48,6 +48,16 @@ describe('delta', () => {
       ],
     },
     {
+      claim: 'who asks for everything in place of a name hears that what it had by that name is gone',
+      view: ['listener b 1'],
+      lines: [
+        ['ask listener +b', 'listener#1 +b@1'],
+        ['view listener b -'],
+        ['ask listener +* -b'],
+        ['ack listener 1', 'listener#2 -b'],
+      ],
+    },
+    {
       claim: 'a wildcard is answered even when there is nothing',
       view: [],
       lines: [['ask listener', 'listener#1'], ['ack listener 1']],

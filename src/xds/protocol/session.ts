@@ -222,6 +222,8 @@ function adjustNames(
 ): void {
   if (options.isFirst && names.subscribe.length === 0 && isLegacyWildcard(sub)) openWildcard(sub);
   const subscribe = names.subscribe.filter((name) => name !== '');
+  // What a client names no more while it asks for everything it still has: it must hear whether that is there.
+  if (subscribe.includes(WILDCARD)) openWildcard(sub);
   if (names.unsubscribe.length > 0) dropNames(sub, names.unsubscribe);
   if (subscribe.length > 0) addNames(sub, subscribe);
   if (options.isFirst) seedVersions(sub, names.initialVersions);
