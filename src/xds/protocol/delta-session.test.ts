@@ -48,7 +48,8 @@ describe('delta', () => {
       ],
     },
     {
-      claim: 'who asks for everything in place of a name hears that what it had by that name is gone',
+      claim:
+        'who asks for everything in place of a name hears that what it had by that name is gone',
       view: ['listener b 1'],
       lines: [
         ['ask listener +b', 'listener#1 +b@1'],
