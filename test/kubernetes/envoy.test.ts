@@ -10,6 +10,7 @@ import {
   startMeshNode,
 } from '../node/mesh-node.ts';
 import { container, deploymentObject, env, serviceObject } from '../node/objects.ts';
+import { eventually } from '../support/lab-wait.ts';
 
 const missing = await meshNodeMissing();
 const envoy = await findEnvoy();
@@ -79,8 +80,15 @@ suite('Envoys in a cluster', { skip }, () => {
     await mesh.kubectl('wait', '-n', 'shop', ...wait);
     assert.ok((await mesh.call('shop/web', 'http', 'http://prices.shop/x')).isOk);
     assert.equal((await mesh.call('shop/old', 'http', 'http://prices.shop/x')).status, 403);
-    const logs = await mesh.sidecarLogs('shop', 'prices');
-    assert.match(logs, /"decision":"deny"/);
+    // Envoy writes its lines some time after the answer.
+    let logs = '';
+    await eventually(
+      async () => {
+        logs = await mesh.sidecarLogs('shop', 'prices');
+        return logs.includes('"decision":"deny"');
+      },
+      { what: 'the refusal in the access log', withinMs: 15_000, told: () => logs.slice(-2_000) },
+    );
   });
 
   test('a rollout of Pods with an Envoy ends them in time', async () => {
