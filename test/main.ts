@@ -13,13 +13,13 @@ const PATTERNS = {
   unit: [
     'src/**/*.test.ts',
     'test/*.test.ts',
-    'test/docs/*.test.ts',
     'test/data-planes/*.test.ts',
     'test/golden/**/*.test.ts',
     'test/bench/**/*.test.ts',
   ],
   conformance: ['test/conformance/**/*.test.ts'],
-  integration: ['test/integration/**/*.test.ts'],
+  /** Examples of pages are run as they stand, with all the processes that they start. */
+  integration: ['test/integration/**/*.test.ts', 'test/docs/*.test.ts'],
   kubernetes: ['test/kubernetes/**/*.test.ts'],
   fuzz: ['test/fuzz/**/*.fuzz.ts'],
 } as const;
