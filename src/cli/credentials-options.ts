@@ -11,7 +11,7 @@ import type {
 } from '@weft/dataplane/credentials/options';
 import { parseIp } from '@weft/model/ip';
 import { type Command, InvalidArgumentError, Option } from 'commander';
-import { collect, type HostPort, parseHostPort } from './parse.ts';
+import { collect, type HostPort, parseAbsolutePath, parseHostPort } from './parse.ts';
 
 export interface CredentialsFlags {
   readonly credentialsSocket?: string;
@@ -42,7 +42,7 @@ export const addCredentialsOptions = (command: Command): Command =>
       new Option(
         '--credentials-socket <path>',
         'hand credentials to the application at this Unix socket',
-      ).argParser(absolute),
+      ).argParser(parseAbsolutePath),
     )
     .addOption(
       new Option(
@@ -61,13 +61,13 @@ export const addCredentialsOptions = (command: Command): Command =>
       new Option(
         '--credentials-token-file <path>',
         'write a start-up token there (on a tmpfs), which must come with every request',
-      ).argParser(absolute),
+      ).argParser(parseAbsolutePath),
     )
     .addOption(
       new Option(
         '--credentials-dir <path>',
         'keep credentials as files in this folder (on a tmpfs): NAME/KEY',
-      ).argParser(absolute),
+      ).argParser(parseAbsolutePath),
     )
     .addOption(
       new Option('--credentials-mode <octal>', 'mode of those files, and of the token’s')
@@ -155,11 +155,6 @@ const isLoopback = (host: string): boolean => {
   if (host === '::1' || host === 'localhost') return true;
   return parseIp(host)?.family === 4 && host.startsWith('127.');
 };
-
-function absolute(text: string): string {
-  if (isAbsolute(text)) return text;
-  throw new InvalidArgumentError(`"${text}" is no absolute path; write /run/...`);
-}
 
 function parseId(text: string): number | undefined {
   const id = Number(text);

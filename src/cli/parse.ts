@@ -1,5 +1,6 @@
 // Reads the texts of command-line options: durations, addresses, port mappings. Every refusal says what to write.
 import { isIP } from 'node:net';
+import { isAbsolute } from 'node:path';
 import { formatHostPort } from '@weft/model/host-port';
 import { InvalidArgumentError } from 'commander';
 
@@ -15,6 +16,11 @@ const UNIT_MS: ReadonlyMap<string, number> = new Map([
   ['h', 3_600_000],
   ['d', 86_400_000],
 ]);
+
+export function parseAbsolutePath(text: string): string {
+  if (isAbsolute(text)) return text;
+  throw new InvalidArgumentError(`"${text}" is no absolute path; write /run/...`);
+}
 
 /** `300ms`, `10s`, `5m`, `1h`, `30d` as milliseconds. */
 export function parseDuration(text: string): number {

@@ -1,9 +1,9 @@
 // What a sidecar of a mesh has its identity and configuration from: enrolment, the xDS stream, and the reports beside it.
-import { spiffeIdOf } from '@weft/model/identity';
 import type { ResourceKind } from '@weft/xds/resource';
 import type { TrustSecret } from '@weft/xds/resources/secret';
 import type { ChannelLease } from './control-plane/shared-channel.ts';
-import { IdentityKeeper } from './enrol/identity-keeper.ts';
+import type { IdentityKeeper } from './enrol/identity-keeper.ts';
+import { createWorkloadKeeper } from './enrol/workload-keeper.ts';
 import type { MeshSidecarOptions } from './options.ts';
 import type { Origin, OriginHooks } from './origin.ts';
 import { Reporter } from './report/reporter.ts';
@@ -23,23 +23,8 @@ export class MeshOrigin implements Origin {
   constructor(options: MeshSidecarOptions, hooks: OriginHooks) {
     this.#options = options;
     this.#hooks = hooks;
-    const { clock, random, log, trustDomain, rootNamespace, namespace, pod } = options;
-    this.#keeper = new IdentityKeeper({
-      enrolmentAddress: options.enrolmentAddress,
-      renewalAddress: options.xdsAddress,
-      bundlePem: options.bundlePem,
-      controlPlane: spiffeIdOf({
-        trustDomain,
-        namespace: rootNamespace,
-        serviceAccount: 'weft-control-plane',
-      }),
-      readBundle: options.readBundle,
-      readEvidence: options.readEvidence,
-      afterRefusal: options.afterRefusal,
-      expected: { trustDomain, namespace, spiffeId: undefined },
-      clock,
-      random,
-      log: log.child({ component: 'identity' }),
+    const { clock, random, log, namespace, pod } = options;
+    this.#keeper = createWorkloadKeeper(options, {
       onChange: (svid) => {
         this.#hasIdentity = svid !== undefined;
         hooks.onIdentity(svid);

@@ -1,4 +1,5 @@
 // The sidecar as a whole: enrols, subscribes, opens its ports, serves, drains; everything it owns ends with it.
+import { aborted } from './aborted.ts';
 import type { Socket } from 'node:net';
 import type { Secret } from '@weft/xds/resources/secret';
 import {
@@ -390,11 +391,4 @@ export class Sidecar implements AsyncDisposable {
     await this.#ports[Symbol.asyncDispose]();
     for (const server of this.#admins) await server[Symbol.asyncDispose]();
   }
-}
-
-function aborted(signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    signal.addEventListener('abort', () => resolve(), { once: true });
-    if (signal.aborted) resolve();
-  });
 }

@@ -1,14 +1,14 @@
 // `weft sidecar --proxy envoy`: an Envoy beside one workload, and the agent that it has everything from.
 import { access, constants, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { delimiter, isAbsolute, join } from 'node:path';
+import { delimiter, join } from 'node:path';
 import type { EnvoySidecarOptions } from '@weft/dataplane/agent/envoy/options';
 import { EnvoySidecar } from '@weft/dataplane/agent/envoy/envoy-sidecar';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import type { Logger } from 'pino';
 import { failLoudly, onStop, printReady } from '../daemon.ts';
 import { addLogOptions, createLogger, type LogFlags } from '../logger.ts';
-import { parseDuration } from '../parse.ts';
+import { parseAbsolutePath, parseDuration } from '../parse.ts';
 import { dropPrivileges } from '../run-as.ts';
 import { addSidecarOptions, sidecarOptionsOf, type SidecarFlags } from '../sidecar-options.ts';
 import { giveBackStartMemorySoon } from '../start-memory.ts';
@@ -50,11 +50,6 @@ function parseDrain(text: string): number {
   throw new InvalidArgumentError(`"${text}" is not between 1s and 1h`);
 }
 
-function parseFolder(text: string): string {
-  if (isAbsolute(text)) return text;
-  throw new InvalidArgumentError(`"${text}" is no absolute path; write /run/...`);
-}
-
 const addEnvoyOptions = (command: Command): Command =>
   addSidecarOptions(command)
     .addOption(new Option('--proxy <kind>', 'envoy: the proxy is an Envoy').choices(['envoy']))
@@ -85,7 +80,7 @@ const addEnvoyOptions = (command: Command): Command =>
       new Option(
         '--envoy-folder <path>',
         'for the bootstrap and the sockets; made private, and removed at the end (default: a new one for temporary files)',
-      ).argParser(parseFolder),
+      ).argParser(parseAbsolutePath),
     )
     .option('--check', 'let Envoy judge the bootstrap, and end');
 

@@ -1,13 +1,12 @@
 // `weft sidecar --proxy none`: the agent beside gRPC programs that take their configuration from the mesh themselves.
-import { isAbsolute } from 'node:path';
 import type { Owner } from '@weft/dataplane/credentials/options';
 import type { GrpcDiscovery, ProxylessOptions } from '@weft/dataplane/proxyless/options';
 import { ProxylessAgent } from '@weft/dataplane/proxyless/proxyless-agent';
-import { type Command, InvalidArgumentError, Option } from 'commander';
+import { type Command, Option } from 'commander';
 import { type AllowedId, allowedOf, parseAllowed, parseOwner } from '../credentials-options.ts';
 import { failLoudly, onStop, printReady } from '../daemon.ts';
 import { addLogOptions, createLogger, type LogFlags } from '../logger.ts';
-import { collect } from '../parse.ts';
+import { collect, parseAbsolutePath } from '../parse.ts';
 import { dropPrivileges } from '../run-as.ts';
 import { addSidecarOptions, sidecarOptionsOf, type SidecarFlags } from '../sidecar-options.ts';
 import { giveBackStartMemorySoon } from '../start-memory.ts';
@@ -27,11 +26,6 @@ Example:
   GRPC_XDS_BOOTSTRAP=/run/weft/grpc.json ./web    # calls xds:///prices.shop.svc.cluster.local:80
 `;
 
-function absolute(text: string): string {
-  if (isAbsolute(text)) return text;
-  throw new InvalidArgumentError(`"${text}" is no absolute path; write /run/...`);
-}
-
 const addProxylessOptions = (command: Command): Command =>
   addSidecarOptions(command)
     .addOption(new Option('--proxy <kind>', 'none: there is no proxy').choices(['none']))
@@ -40,7 +34,7 @@ const addProxylessOptions = (command: Command): Command =>
         '--grpc-bootstrap <file>',
         'where the bootstrap is written; certificates, key and socket are beside it in FILE.d',
       )
-        .argParser(absolute)
+        .argParser(parseAbsolutePath)
         .makeOptionMandatory(),
     )
     .addOption(

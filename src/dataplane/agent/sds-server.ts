@@ -5,12 +5,13 @@ import { readDeltaRequest, writeDeltaResponse } from '@weft/xds/protocol/delta';
 import { textOf } from '@weft/xds/protocol/fields';
 import { createSession, nextResponse, takeRequest, type Session } from '@weft/xds/protocol/session';
 import { readSotwRequest, writeSotwResponse } from '@weft/xds/protocol/sotw';
-import { decodeMessage, serviceDefinition } from '@weft/xds/registry';
+import { decodeMessage } from '@weft/xds/registry';
 import { type ResourceView, TYPE_URLS } from '@weft/xds/resource';
 import type { Logger } from 'pino';
 import { CallFailure, STATUS } from '../control-plane/grpc/status.ts';
 import type { Svid } from '../enrol/check-svid.ts';
 import type { AgentMetrics } from './agent-metrics.ts';
+import { discoveryMethods } from './discovery-methods.ts';
 import { LocalCall } from './local-call.ts';
 import { type LocalMethod, refuseCall } from './local-server.ts';
 import { viewOfSecrets } from './own-secrets.ts';
@@ -23,10 +24,7 @@ export interface SdsServerOptions {
 type Variant = Session['variant'];
 
 const SERVICE = 'envoy.service.secret.v3.SecretDiscoveryService';
-const METHODS: readonly (readonly [string, Variant])[] = [
-  ['StreamSecrets', 'sotw'],
-  ['DeltaSecrets', 'delta'],
-];
+const METHODS = { sotw: 'StreamSecrets', delta: 'DeltaSecrets' } as const;
 const ENVELOPES = 'envoy.service.discovery.v3';
 /** A proxy has one stream for each name and place it has names from, and there are two names. */
 const MAX_STREAMS = 16;
@@ -51,13 +49,8 @@ export class SdsServer implements Disposable {
 
   constructor(options: SdsServerOptions) {
     this.#options = options;
-    const service = serviceDefinition(SERVICE);
-    this.methods = new Map(
-      METHODS.map(([name, variant]): [string, LocalMethod] => {
-        const path = service[name]?.path;
-        if (path === undefined) throw new TypeError(`Cannot find ${name} of ${SERVICE}`);
-        return [path, (stream, caller) => this.#open(stream, variant, caller)];
-      }),
+    this.methods = discoveryMethods(SERVICE, METHODS, (stream, { variant, caller }) =>
+      this.#open(stream, variant, caller),
     );
   }
 

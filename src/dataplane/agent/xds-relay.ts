@@ -1,17 +1,14 @@
 // Relays the discovery streams of programs beside us to the control plane, byte for byte, and tells what becomes of what is delivered.
 import type { ServerHttp2Stream } from 'node:http2';
-import { serviceDefinition } from '@weft/xds/registry';
 import { CallFailure, STATUS } from '../control-plane/grpc/status.ts';
+import { discoveryMethods } from './discovery-methods.ts';
 import type { Variant } from './envelopes.ts';
 import { type LocalMethod, refuseCall } from './local-server.ts';
 import type { XdsRelayOptions } from './relay-options.ts';
 import { RelayedStream } from './relayed-stream.ts';
 
 const SERVICE = 'envoy.service.discovery.v3.AggregatedDiscoveryService';
-const METHODS: readonly (readonly [string, Variant])[] = [
-  ['StreamAggregatedResources', 'sotw'],
-  ['DeltaAggregatedResources', 'delta'],
-];
+const METHODS = { sotw: 'StreamAggregatedResources', delta: 'DeltaAggregatedResources' } as const;
 const MAX_STREAMS = 12;
 
 export class XdsRelay implements Disposable {
@@ -23,14 +20,7 @@ export class XdsRelay implements Disposable {
 
   constructor(options: XdsRelayOptions) {
     this.#options = options;
-    const service = serviceDefinition(SERVICE);
-    this.methods = new Map(
-      METHODS.map(([name, variant]): [string, LocalMethod] => {
-        const path = service[name]?.path;
-        if (path === undefined) throw new TypeError(`Cannot find ${name} of ${SERVICE}`);
-        return [path, (stream, caller) => this.#take(stream, { path, variant, caller })];
-      }),
-    );
+    this.methods = discoveryMethods(SERVICE, METHODS, (stream, call) => this.#take(stream, call));
   }
 
   /** Streams that are carried now. */

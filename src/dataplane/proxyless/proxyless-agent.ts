@@ -1,6 +1,5 @@
 // The agent beside gRPC programs that need no proxy: enrols, keeps their files fresh, and carries their discovery streams.
 import { join } from 'node:path';
-import { spiffeIdOf } from '@weft/model/identity';
 import { createAgentMetrics } from '../agent/agent-metrics.ts';
 import { LocalServer } from '../agent/local-server.ts';
 import { XdsRelay } from '../agent/xds-relay.ts';
@@ -12,7 +11,8 @@ import {
   type Readiness,
 } from '../admin/http-server.ts';
 import type { Svid } from '../enrol/check-svid.ts';
-import { IdentityKeeper } from '../enrol/identity-keeper.ts';
+import type { IdentityKeeper } from '../enrol/identity-keeper.ts';
+import { createWorkloadKeeper } from '../enrol/workload-keeper.ts';
 import { IdentityState } from '../identity-state.ts';
 import { addressText } from '../serve/ports.ts';
 import type { ListenAddress } from '../serve/socket-server.ts';
@@ -60,7 +60,10 @@ export class ProxylessAgent implements AsyncDisposable {
     this.#options = options;
     const { pod, namespace, clock, random, log, grpc } = options;
     this.#folder = `${grpc.bootstrapFile}.d`;
-    this.#keeper = this.#createKeeper();
+    this.#keeper = createWorkloadKeeper(options, {
+      onChange: (svid) => this.#onIdentity(svid),
+      whenBundleIsUsed: () => this.#whenFilesAreUsed(),
+    });
     this.#files = new IdentityFiles({
       folder: this.#folder,
       bootstrapFile: grpc.bootstrapFile,
@@ -81,28 +84,6 @@ export class ProxylessAgent implements AsyncDisposable {
       clock,
       random,
       log: log.child({ component: 'relay' }),
-    });
-  }
-
-  #createKeeper(): IdentityKeeper {
-    const { clock, random, log, trustDomain, rootNamespace, namespace } = this.#options;
-    const { enrolmentAddress, xdsAddress, bundlePem, readBundle } = this.#options;
-    const { readEvidence, afterRefusal } = this.#options;
-    const serviceAccount = 'weft-control-plane';
-    return new IdentityKeeper({
-      enrolmentAddress,
-      renewalAddress: xdsAddress,
-      bundlePem,
-      controlPlane: spiffeIdOf({ trustDomain, namespace: rootNamespace, serviceAccount }),
-      readBundle,
-      readEvidence,
-      afterRefusal,
-      expected: { trustDomain, namespace, spiffeId: undefined },
-      clock,
-      random,
-      log: log.child({ component: 'identity' }),
-      onChange: (svid) => this.#onIdentity(svid),
-      whenBundleIsUsed: () => this.#whenFilesAreUsed(),
     });
   }
 

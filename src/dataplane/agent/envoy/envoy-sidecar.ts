@@ -1,10 +1,11 @@
 // An Envoy as the proxy of one workload, and the agent that it has everything from: both as one, from the first certificate to the drain.
+import { aborted } from '../../aborted.ts';
 import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { spiffeIdOf } from '@weft/model/identity';
 import type { AdminServer, Readiness } from '../../admin/http-server.ts';
 import type { Svid } from '../../enrol/check-svid.ts';
-import { IdentityKeeper } from '../../enrol/identity-keeper.ts';
+import type { IdentityKeeper } from '../../enrol/identity-keeper.ts';
+import { createWorkloadKeeper } from '../../enrol/workload-keeper.ts';
 import { IdentityState } from '../../identity-state.ts';
 import { AppProber } from '../../probe/app-prober.ts';
 import { EdgeCounts } from '../../report/edge-counts.ts';
@@ -66,7 +67,10 @@ export class EnvoySidecar implements AsyncDisposable {
     this.#agentMetrics = metrics;
     this.#metrics = createEnvoyMetrics(this.#registry);
     this.#admin = new EnvoyAdmin(socketPathsIn(envoy.folder).admin);
-    this.#keeper = this.#createKeeper();
+    this.#keeper = createWorkloadKeeper(options, {
+      onChange: (svid) => this.#onIdentity(svid),
+      takesFederated: true,
+    });
     this.#sds = new SdsServer({ metrics, log: log.child({ component: 'sds' }) });
     this.#rules = new RulesInForce({
       onNews: () => this.#watch.now(),
@@ -105,30 +109,6 @@ export class EnvoySidecar implements AsyncDisposable {
   get #node(): { readonly id: string; readonly cluster: string } {
     const { pod, namespace } = this.#options;
     return { id: `${pod}.${namespace}`, cluster: namespace };
-  }
-
-  #createKeeper(): IdentityKeeper {
-    const options = this.#options;
-    const { trustDomain, rootNamespace, namespace, clock, random, log } = options;
-    return new IdentityKeeper({
-      enrolmentAddress: options.enrolmentAddress,
-      renewalAddress: options.xdsAddress,
-      bundlePem: options.bundlePem,
-      controlPlane: spiffeIdOf({
-        trustDomain,
-        namespace: rootNamespace,
-        serviceAccount: 'weft-control-plane',
-      }),
-      readBundle: options.readBundle,
-      readEvidence: options.readEvidence,
-      afterRefusal: options.afterRefusal,
-      expected: { trustDomain, namespace, spiffeId: undefined },
-      clock,
-      random,
-      log: log.child({ component: 'identity' }),
-      onChange: (svid) => this.#onIdentity(svid),
-      takesFederated: true,
-    });
   }
 
   #createSupervisor(): Supervisor {
@@ -369,11 +349,4 @@ export class EnvoySidecar implements AsyncDisposable {
     this.#keeper[Symbol.dispose]();
     await this.#owned.disposeAsync();
   }
-}
-
-function aborted(signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    signal.addEventListener('abort', () => resolve(), { once: true });
-    if (signal.aborted) resolve();
-  });
 }
