@@ -108,8 +108,9 @@ test('calls are spread over the endpoints of a Service, and follow them as they 
   skip,
 }, async () => {
   const [web, cart, old] = [lab.pod('web'), lab.pod('cart'), lab.pod('old')];
+  // Twenty of two at random fall on one of them once in a million times, four once in sixteen.
   const alone = async (): Promise<boolean> =>
-    (await answering(web, cart, 4)).every((name) => name === 'cart');
+    (await answering(web, cart, 20)).every((name) => name === 'cart');
   await lab.write('old.yaml', podOf(old, { app: 'cart' }), ...servicesOf(old));
   try {
     await eventually(async () => new Set(await answering(web, cart, 4)).size === 2, {
@@ -121,9 +122,8 @@ test('calls are spread over the endpoints of a Service, and follow them as they 
     assert.deepEqual([...new Set(both)].toSorted(), ['cart', 'old'], both.join());
   } finally {
     await lab.write('old.yaml', podOf(old, {}), ...servicesOf(old));
-    await eventually(alone, { what: 'calls at one', withinMs: 10_000 });
+    await eventually(alone, { what: 'calls at one, and none at the other', withinMs: 10_000 });
   }
-  assert.ok(await alone(), 'and none at the other');
   shown('envoy', 'balances');
 });
 
