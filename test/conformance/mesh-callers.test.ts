@@ -32,6 +32,12 @@ function callersOf(mesh: UpstreamTls): { readonly [caller: string]: ConnectionTr
     'Envoy HTTP/1.1': envoy('http/1.1'),
     'Envoy HTTP/2': envoy('h2'),
     'Envoy TCP': envoy(),
+    // gRPC without a proxy.
+    'gRPC by its name': {
+      transport: 'tls',
+      serverName: 'web.shop.svc.cluster.local.mesh.weft.dev',
+      applicationProtocols: ['h2'],
+    },
     'a program of the mesh': { ...OWN, applicationProtocols: ['weft-h2'] },
     'own TLS, HTTP/2': { ...OWN, applicationProtocols: ['h2'] },
     'own TLS': { ...OWN, applicationProtocols: [] },
@@ -72,6 +78,7 @@ const everybody = (chain: string, others: object = {}): object => ({
   'Envoy HTTP/1.1': chain,
   'Envoy HTTP/2': chain,
   'Envoy TCP': chain,
+  'gRPC by its name': chain,
   'a program of the mesh': chain,
   'own TLS, HTTP/2': chain,
   'own TLS': chain,
@@ -104,6 +111,7 @@ const MATRIX: readonly (readonly [string, MtlsMode, object])[] = [
     'grpc',
     'PERMISSIVE',
     everybody('8080-mesh-http', {
+      'gRPC by its name': '8080-mesh-named-http',
       'own TLS, HTTP/2': '8080-plain-tcp',
       'own TLS': '8080-plain-tcp',
       'plain HTTP': '8080-plain-http',

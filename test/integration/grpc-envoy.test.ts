@@ -6,7 +6,7 @@ import { after, before, describe, test } from 'node:test';
 import { createJoinToken } from '@weft/ca/join-tokens';
 import { DaemonProcess } from '../../src/cli/demo/daemon-process.ts';
 import { type EnvoyLab, envoyLab, openEnvoyLab } from '../support/envoy-lab.ts';
-import { planeOf, principalOf, targetOf } from '../support/grpc-lab.ts';
+import { planeOf, principalOf, SENDS_NAME, targetOf } from '../support/grpc-lab.ts';
 import {
   type ClientKind,
   clientProgram,
@@ -14,6 +14,7 @@ import {
   GrpcServer,
 } from '../support/grpc-programs.ts';
 import { modeYaml, NAMESPACE, podYaml, policyYaml, serviceYaml } from '../support/lab-manifests.ts';
+import { eventually } from '../support/lab-wait.ts';
 import { shown } from '../support/shown.ts';
 
 const KINDS: readonly ClientKind[] = ['grpc-go', 'grpc-js', 'grpcio'];
@@ -79,6 +80,38 @@ describe('gRPC without a proxy and Envoy', { skip: missing }, () => {
       shown(planeOf(kind), 'calls-envoy');
     }
     await lab.checkNothingRefused();
+  });
+
+  test('a PERMISSIVE Envoy knows clients by the server name that they call', async () => {
+    const enter = [...lab.enter('front'), ...APPLICATION];
+    const listen = `${lab.pod('front').ip}:${PORT}`;
+    await using _server = await GrpcServer.start({ listen, name: 'behind', enter });
+    const target = targetOf('behind');
+    await using silent = await GrpcClient.start('grpc-go', bootstrap, lab.enter('web'));
+    const toSilent = (code: string) =>
+      eventually(
+        async () => {
+          const { codes } = await silent.call({ target, method: SAY, timeMs: 1_000, fresh: true });
+          return codes[0] === code;
+        },
+        { what: `${code} for who says no name`, withinMs: 20_000 },
+      );
+    await lab.write('mode.yaml', modeYaml('PERMISSIVE'));
+    try {
+      await toSilent('UNAVAILABLE');
+      for (const kind of ['grpc-go', 'grpcio'] as const) {
+        const named = [...lab.enter('web'), ...SENDS_NAME];
+        await using client = await GrpcClient.start(kind, bootstrap, named);
+        const allowed = await client.call({ target, method: SAY, waits: true });
+        assert.deepEqual(allowed.codes, ['OK'], `${kind} ${allowed.message}`);
+        const denied = await client.call({ target, method: OTHER });
+        assert.equal(denied.codes[0]?.replace('_', ''), 'PERMISSIONDENIED', denied.message);
+      }
+      await lab.checkNothingRefused();
+    } finally {
+      await lab.write('mode.yaml', modeYaml('STRICT'));
+      await toSilent('OK');
+    }
   });
 
   test('an application behind an Envoy calls a gRPC server, which knows it and follows its policy', async () => {

@@ -7,6 +7,7 @@ import {
   planeOf,
   PORT,
   principalOf,
+  SENDS_NAME,
   type ProxylessPod,
   startClient,
   startProxyless,
@@ -16,7 +17,7 @@ import {
 import {
   type ClientKind,
   clientProgram,
-  type GrpcClient,
+  GrpcClient,
   goGrpc,
   GrpcServer,
 } from '../support/grpc-programs.ts';
@@ -43,8 +44,9 @@ async function startFront(lab: Lab, mode: 'PERMISSIVE' | 'STRICT', app: GrpcServ
     modeYaml(mode),
     policyYaml({ name: 'allow-web', action: 'ALLOW', app: 'front', rules: allow }),
   );
-  await lab.startSidecar({ pod: 'front-0', inbound: { [PORT]: app.address }, service: SERVICE });
-  return startProxyless(lab, { pod: 'web-0' });
+  const inbound = { [PORT]: app.address };
+  const front = await lab.startSidecar({ pod: 'front-0', inbound, service: SERVICE });
+  return { front, web: await startProxyless(lab, { pod: 'web-0' }) };
 }
 
 for (const kind of KINDS) {
@@ -53,7 +55,7 @@ for (const kind of KINDS) {
     if (why !== undefined) return t.skip(why);
     await using lab = await startLab();
     await using app = await GrpcServer.start({ listen: '127.0.0.1:0', name: 'behind' });
-    const web = await startFront(lab, 'STRICT', app);
+    const { web } = await startFront(lab, 'STRICT', app);
     await using client = await startClient(kind, web);
     const target = targetOf('front');
     const allowed = await client.call({ target, waits: true });
@@ -65,14 +67,26 @@ for (const kind of KINDS) {
   });
 }
 
-test('a gRPC client does not fall back to plaintext where a PERMISSIVE sidecar cannot tell its TLS from the application', async (t) => {
-  const why = await whyNot();
+test('a PERMISSIVE sidecar knows gRPC clients by the server name that they call; one that says none does not fall back to plaintext', async (t) => {
+  const why = await whyNot(['grpc-go', 'grpcio']);
   if (why !== undefined) return t.skip(why);
   await using lab = await startLab();
   await using app = await GrpcServer.start({ listen: '127.0.0.1:0', name: 'behind' });
-  const web = await startFront(lab, 'PERMISSIVE', app);
-  await using client = await startClient('grpc-go', web);
-  const { codes, message } = await client.call({ target: targetOf('front'), timeMs: 4_000 });
+  const { web, front } = await startFront(lab, 'PERMISSIVE', app);
+  const target = targetOf('front');
+  for (const kind of ['grpc-go', 'grpcio'] as const) {
+    await using client = await GrpcClient.start(kind, web.bootstrap, SENDS_NAME);
+    const allowed = await client.call({ target, waits: true });
+    assert.deepEqual(allowed.codes, ['OK'], `${kind} ${allowed.message}`);
+    const denied = await client.call({ target, method: '/weft.test.Echo/Other' });
+    assert.equal(denied.codes[0]?.replace('_', ''), 'PERMISSIONDENIED', denied.message);
+  }
+  const told = 'destination_service="front.shop.svc.cluster.local"';
+  await eventually(async () => (await front.metric('weft_requests_total', told)) === 4, {
+    what: 'the name tells what was called',
+  });
+  await using silent = await startClient('grpc-go', web);
+  const { codes, message } = await silent.call({ target, timeMs: 4_000 });
   assert.deepEqual(codes, ['UNAVAILABLE'], message);
 });
 

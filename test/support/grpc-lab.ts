@@ -27,6 +27,9 @@ export interface ProxylessPod {
 export const planeOf = (kind: ClientKind): 'grpc-go' | 'grpc-js' | 'grpc-python' =>
   kind === 'grpcio' ? 'grpc-python' : kind;
 
+/** Put before a client's command: its library sends a server name (gRFC A101), if it knows how. */
+export const SENDS_NAME = ['env', 'GRPC_EXPERIMENTAL_XDS_SNI=true'] as const;
+
 export const PORT = 8_080;
 export const targetOf = (service: string): string => `xds:///${service}.shop.svc.cluster.local:80`;
 export const principalOf = (app: string): string => `cluster.local/ns/shop/sa/${app}`;

@@ -37,7 +37,10 @@ export function meshMatches(protocol: PortProtocol): readonly MeshMatch[] {
     carries,
     match: { transportProtocol: 'tls', applicationProtocols, serverNames },
   });
-  if (protocol !== 'auto') return [by(isHttp(protocol) ? 'http' : 'tcp', MESH_NAMES)];
+  if (protocol === 'http1') return [by('http', MESH_NAMES)];
+  // Clients of gRPC without a proxy offer `h2`, and no name of the mesh's.
+  if (isHttp(protocol)) return [by('http', MESH_NAMES), by('http', [], CALLED)];
+  if (protocol !== 'auto') return [by('tcp', MESH_NAMES)];
   return [
     by('http', MESH_HTTP),
     by('tcp', [MESH_ALPN.tcp]),

@@ -34,16 +34,16 @@ export function inboundFlow(
 }
 
 /**
- * The Service that the caller's sidecar named by SNI, `outbound_.80_._.web.shop.svc.cluster.local`. It is the caller's
- * word: only names of this workload's namespace are taken, and only for telemetry.
+ * The Service that the caller's sidecar named by SNI, `outbound_.80_._.web.shop.svc.cluster.local`, or a program without
+ * one, `web.shop.svc.cluster.local.mesh.weft.dev`. It is the caller's word: only names of this workload's namespace are
+ * taken, and only for telemetry.
  */
 function calledService(serverName: string, namespace: string): string | undefined {
-  const at = serverName.indexOf('_._.');
-  if (!serverName.startsWith('outbound_.') || at === -1) return undefined;
-  const named = serverName.slice(at + '_._.'.length);
-  const host = named.endsWith(MESH_SERVER_NAMES)
-    ? named.slice(0, -MESH_SERVER_NAMES.length)
-    : named;
+  const isOfMesh = serverName.endsWith(MESH_SERVER_NAMES);
+  const named = isOfMesh ? serverName.slice(0, -MESH_SERVER_NAMES.length) : serverName;
+  const at = named.startsWith('outbound_.') ? named.indexOf('_._.') : -1;
+  if (at === -1 && !isOfMesh) return undefined;
+  const host = at === -1 ? named : named.slice(at + '_._.'.length);
   return host.includes(`.${namespace}.svc.`) && isDnsSubdomain(host) ? host : undefined;
 }
 

@@ -157,7 +157,8 @@ export const MESH_ACCEPTS: readonly string[] = [
 ];
 
 /**
- * Ends the server name of calls to ports of undeclared protocol. Envoy offers there what it carries by its registered
- * name or offers nothing, so that this name is what tells the mesh's TLS from an application's.
+ * Ends the server name of calls by who cannot offer the mesh's ALPN, so that this name is what tells the mesh's TLS from
+ * an application's: Envoy at ports of undeclared protocol, where it offers what it carries by its registered name or
+ * nothing, and gRPC without a proxy.
  */
 export const MESH_SERVER_NAMES = '.mesh.weft.dev';

@@ -48,7 +48,8 @@ export function buildGrpcCluster(
     eds_cluster_config: { eds_config: ADS_SOURCE, service_name: target.name },
     ...encodeBalancing(balancing, library),
     circuit_breakers: circuitBreakers && encodeCircuitBreakers(circuitBreakers),
-    transport_socket: identities.length === 0 ? undefined : encodeGrpcUpstreamTls(identities),
+    transport_socket:
+      identities.length === 0 ? undefined : encodeGrpcUpstreamTls(target.host, identities),
   };
 }
 
