@@ -4,7 +4,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import { serverRules } from '@weft/controlplane/resources/grpc/grpc-server';
+import { serverRules } from '@weft/controlplane/resources/grpc/grpc-server-rules';
 import { bootstrapText, FILES, IDENTITY_FOLDER } from '@weft/dataplane/proxyless/bootstrap';
 import { type DecisionCase, evaluateGroup } from '@weft/model/policy/eval-cases';
 import { callGrpc, callLike, whyNoCall } from '../support/conformance-grpc.ts';
@@ -124,7 +124,9 @@ async function run(
   await mesh.set(manifestOf(wire, { name: POD, ips: [...ips] }));
   const inbound = mesh.controlPlane.views.mesh().workloads.get(`${POD}.${namespace}`)?.inbound;
   assert.ok(inbound !== undefined);
-  const isClosed = serverRules(inbound, 'go').closed.length > 0;
+  const isClosed = serverRules(inbound, 'go').shortfalls.some(
+    ({ kind, effect }) => kind === 'AuthorizationPolicy' && effect === 'closed',
+  );
   const bootstrap = await writeIdentity(mesh, folder, namespace);
   await using stack = new AsyncDisposableStack();
   for (const listen of new Set(questions.map(placeOf)))

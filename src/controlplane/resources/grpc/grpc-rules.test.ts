@@ -3,7 +3,15 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { compileRbac } from '@weft/model/policy/evaluate';
-import type { HeaderMatcher, Permission, RbacRules, StringMatcher } from '@weft/model/policy/rbac';
+import { LOGIN_FILTER } from '@weft/model/login/types';
+import {
+  type HeaderMatcher,
+  JWT_FILTER,
+  type Permission,
+  type RbacRules,
+  type StringMatcher,
+} from '@weft/model/policy/rbac';
+import { CLIENT_CERTIFICATE } from '@weft/model/tls/client-facts';
 import { httpRequest } from '../../../../test/support/policies.ts';
 import { rbacRules } from '../../../../test/support/rbac-arbitraries.ts';
 import { httpRequests } from '../../../../test/support/rule-arbitraries.ts';
@@ -21,29 +29,39 @@ const rulesOf = (action: RbacRules['action'], permission: Permission): RbacRules
 const ANY: Permission = { kind: 'any' };
 const NEVER: Permission = { kind: 'not', rule: ANY };
 
-const UNJUDGED: readonly (readonly [string, Permission])[] = [
-  ["gRPC's own headers", header('grpc-timeout')],
-  ['binary headers, which it decodes', header('trace-bin')],
-  ['headers of one hop', header('te')],
-  ['the server name', { kind: 'requestedServerName', name: exact('web') }],
+const metadata = (filter: string): Permission => ({
+  kind: 'metadata',
+  metadata: { filter, path: ['sub'], value: { kind: 'present' }, invert: false },
+});
+
+const UNJUDGED: readonly (readonly [string, Permission, string])[] = [
+  ["gRPC's own headers", header('grpc-timeout'), 'the header grpc-timeout is not seen'],
+  ['binary headers, which it decodes', header('trace-bin'), 'the header trace-bin is not seen'],
+  ['headers of one hop', header('te'), 'the header te is not seen'],
   [
-    'claims of tokens',
-    {
-      kind: 'metadata',
-      metadata: { filter: 'f', path: ['sub'], value: { kind: 'present' }, invert: false },
-    },
+    'the server name',
+    { kind: 'requestedServerName', name: exact('web') },
+    'the server name of the handshake is not seen',
   ],
+  ['claims of tokens', metadata(JWT_FILTER), 'tokens are not checked, and no claim is seen'],
+  ['names of who logged in', metadata(LOGIN_FILTER), 'nobody logs in, and no user is seen'],
+  [
+    'client certificates',
+    metadata(CLIENT_CERTIFICATE),
+    'the fields of client certificates are not seen',
+  ],
+  ['what filters know', metadata('f'), 'metadata of filters is not seen'],
 ];
 
 function exact(value: string) {
   return { kind: 'exact', value, ignoreCase: false } as const;
 }
 
-for (const [name, permission] of UNJUDGED) {
+for (const [name, permission, why] of UNJUDGED) {
   test(`grpcRules() allows nothing by ${name}, and denies whatever the rest of the rule matches`, () => {
     const allow = grpcRules(rulesOf('ALLOW', permission), OPTIONS);
     assert.deepEqual(allow.rules.policies[0]?.permissions, [NEVER]);
-    assert.deepEqual(allow.closed, ['p']);
+    assert.deepEqual(allow.closed, [{ name: 'p', why: [why] }]);
     const deny = grpcRules(rulesOf('DENY', permission), OPTIONS);
     assert.deepEqual(deny.rules.policies[0]?.permissions, [ANY]);
     const except = grpcRules(rulesOf('ALLOW', { kind: 'not', rule: permission }), OPTIONS);
@@ -61,7 +79,8 @@ test('grpcRules() believes the address of a client only where no proxy is truste
   };
   assert.deepEqual(grpcRules(rules, OPTIONS), { rules, closed: [] });
   const { closed } = grpcRules(rules, { ...OPTIONS, trustedHops: 1 });
-  assert.deepEqual(closed, ['p']);
+  const why = ['clients behind proxies are not seen, for X-Forwarded-For is not read'];
+  assert.deepEqual(closed, [{ name: 'p', why }]);
 });
 
 const withText = (name: string): Permission => ({

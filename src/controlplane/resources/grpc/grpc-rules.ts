@@ -1,12 +1,16 @@
 // Says the rules of a workload in what a gRPC server understands of RBAC; what it does not understand closes what it restricts.
-import type {
-  HeaderMatcher,
-  GlobPart,
-  Permission,
-  Principal,
-  RbacPolicy,
-  RbacRules,
+import { LOGIN_FILTER } from '@weft/model/login/types';
+import {
+  type HeaderMatcher,
+  type GlobPart,
+  JWT_FILTER,
+  type MetadataMatcher,
+  type Permission,
+  type Principal,
+  type RbacPolicy,
+  type RbacRules,
 } from '@weft/model/policy/rbac';
+import { CLIENT_CERTIFICATE } from '@weft/model/tls/client-facts';
 import { isSeen, matchersOf } from './grpc-headers.ts';
 
 export interface GrpcRuleOptions {
@@ -16,10 +20,16 @@ export interface GrpcRuleOptions {
   readonly trustedHops: number;
 }
 
+/** A rule that says what gRPC cannot judge: it allows less, or denies more, than it says. */
+export interface ClosedRule {
+  readonly name: string;
+  /** What of it, each once: `the header te is not seen`. */
+  readonly why: readonly string[];
+}
+
 export interface GrpcRules {
   readonly rules: RbacRules;
-  /** Rules that say what gRPC cannot judge, by name: they allow less, or deny more, than they say. */
-  readonly closed: readonly string[];
+  readonly closed: readonly ClosedRule[];
 }
 
 /** What stands for a condition that cannot be judged: one that matches never in what allows, always in what denies. */
@@ -28,7 +38,7 @@ type Doubt = 'never' | 'always';
 interface Reading extends GrpcRuleOptions {
   readonly doubt: Doubt;
   /** Called for each condition that cannot be judged. */
-  readonly onDoubt: () => void;
+  readonly onDoubt: (why: string) => void;
 }
 
 const ALWAYS = { kind: 'any' } as const;
@@ -37,18 +47,18 @@ const NEVER_PRINCIPAL: Principal = { kind: 'not', id: ALWAYS };
 
 /** Sources: gRFC A41, and what the libraries do where it leaves a choice. */
 export function grpcRules(rules: RbacRules, options: GrpcRuleOptions): GrpcRules {
-  const closed: string[] = [];
-  const doubt = rules.action === 'DENY' ? 'always' : 'never';
+  const closed: ClosedRule[] = [];
+  const doubt: Doubt = rules.action === 'DENY' ? 'always' : 'never';
   const policies = rules.policies.map((policy): RbacPolicy => {
-    let isClosed = false;
-    const reading = { ...options, doubt, onDoubt: () => void (isClosed = true) } as const;
+    const doubts = new Set<string>();
+    const reading = { ...options, doubt, onDoubt: (why) => void doubts.add(why) } satisfies Reading;
     const { name, permissions, principals } = policy;
     const read = {
       name,
       permissions: permissions.map((one) => permissionOf(one, reading)),
       principals: principals.map((one) => principalOf(one, reading)),
     };
-    if (isClosed) closed.push(name);
+    if (doubts.size > 0) closed.push({ name, why: [...doubts] });
     return read;
   });
   return { rules: { ...rules, policies }, closed };
@@ -60,14 +70,32 @@ const negated = (reading: Reading): Reading => ({
   doubt: reading.doubt === 'never' ? 'always' : 'never',
 });
 
-function doubtfulPermission({ doubt, onDoubt }: Reading): Permission {
-  onDoubt();
+function doubtfulPermission({ doubt, onDoubt }: Reading, why: string): Permission {
+  onDoubt(why);
   return doubt === 'always' ? ALWAYS : NEVER_PERMISSION;
 }
 
-function doubtfulPrincipal({ doubt, onDoubt }: Reading): Principal {
-  onDoubt();
+function doubtfulPrincipal({ doubt, onDoubt }: Reading, why: string): Principal {
+  onDoubt(why);
   return doubt === 'always' ? ALWAYS : NEVER_PRINCIPAL;
+}
+
+const PROXIED = 'clients behind proxies are not seen, for X-Forwarded-For is not read';
+
+const unseen = ({ name }: HeaderMatcher): string => `the header ${name} is not seen`;
+
+/** Nothing is written there by anybody. */
+function unknownMetadata({ filter }: MetadataMatcher): string {
+  switch (filter) {
+    case JWT_FILTER:
+      return 'tokens are not checked, and no claim is seen';
+    case LOGIN_FILTER:
+      return 'nobody logs in, and no user is seen';
+    case CLIENT_CERTIFICATE:
+      return 'the fields of client certificates are not seen';
+    default:
+      return 'metadata of filters is not seen';
+  }
 }
 
 function permissionOf(permission: Permission, reading: Reading): Permission {
@@ -89,10 +117,11 @@ function permissionOf(permission: Permission, reading: Reading): Permission {
     }
     case 'uriTemplate':
       return templateOf(permission.template, reading.doubt);
-    // The server name is always empty there, and no token is read.
+    // It is always empty there.
     case 'requestedServerName':
+      return doubtfulPermission(reading, 'the server name of the handshake is not seen');
     case 'metadata':
-      return doubtfulPermission(reading);
+      return doubtfulPermission(reading, unknownMetadata(permission.metadata));
     default:
       return permission satisfies never;
   }
@@ -111,21 +140,21 @@ function principalOf(principal: Principal, reading: Reading): Principal {
     case 'not':
       return { kind: 'not', id: principalOf(principal.id, negated(reading)) };
     case 'remoteIp':
-      return reading.trustedHops === 0 ? principal : doubtfulPrincipal(reading);
+      return reading.trustedHops === 0 ? principal : doubtfulPrincipal(reading, PROXIED);
     case 'header': {
       const { header } = principal;
       if (header.invert) return { kind: 'not', id: headerPrincipal(header, negated(reading)) };
       return headerPrincipal(header, reading);
     }
     case 'metadata':
-      return doubtfulPrincipal(reading);
+      return doubtfulPrincipal(reading, unknownMetadata(principal.metadata));
     default:
       return principal satisfies never;
   }
 }
 
 function headerPermission(header: HeaderMatcher, reading: Reading): Permission {
-  if (!isSeen(header.name, reading)) return doubtfulPermission(reading);
+  if (!isSeen(header.name, reading)) return doubtfulPermission(reading, unseen(header));
   const rules = matchersOf(header, reading.doubt === 'always').map(
     (one): Permission => ({ kind: 'header', header: one }),
   );
@@ -134,7 +163,7 @@ function headerPermission(header: HeaderMatcher, reading: Reading): Permission {
 }
 
 function headerPrincipal(header: HeaderMatcher, reading: Reading): Principal {
-  if (!isSeen(header.name, reading)) return doubtfulPrincipal(reading);
+  if (!isSeen(header.name, reading)) return doubtfulPrincipal(reading, unseen(header));
   const ids = matchersOf(header, reading.doubt === 'always').map(
     (one): Principal => ({ kind: 'header', header: one }),
   );

@@ -14,7 +14,8 @@ import {
   snapshotOf,
 } from '../../../../test/support/mesh-objects.ts';
 import { httpRequest } from '../../../../test/support/policies.ts';
-import { buildServerListener, serverRules } from './grpc-server.ts';
+import { buildServerListener } from './grpc-server.ts';
+import { serverRules } from './grpc-server-rules.ts';
 
 function specOf(more: readonly RegistryObject[] = []): InboundSpec {
   const trustDomain = parseTrustDomain('cluster.local');
@@ -78,7 +79,7 @@ test('who must log in cannot, for nobody asks', () => {
   assert.equal(decide(asked, { target: '/a.B/C' }), false);
 });
 
-test('what an authorizer was to be asked about is denied, and told as closed', () => {
+test('what an authorizer was to be asked about is denied, and told of its rule', () => {
   const custom = authorizationOf(
     {
       action: 'CUSTOM',
@@ -100,5 +101,16 @@ test('what an authorizer was to be asked about is denied, and told as closed', (
   const inbound = { ...specOf([custom]), authorizers: [provider] };
   assert.equal(decide(inbound, { target: '/a.B/C' }), false);
   assert.equal(decide(inbound, { target: '/z.Z/C' }), true);
-  assert.deepEqual(serverRules(inbound, 'go').closed, ['ns[shop]-policy[ask]-rule[0]']);
+  const [shortfall, ...others] = serverRules(inbound, 'go').shortfalls.filter(
+    ({ kind }) => kind === 'AuthorizationPolicy',
+  );
+  assert.deepEqual(others, []);
+  assert.deepEqual(shortfall, {
+    kind: 'AuthorizationPolicy',
+    policy: { namespace: 'shop', name: 'ask' },
+    field: 'spec.rules[0]',
+    effect: 'closed',
+    what: 'denies all that it names',
+    why: 'no authorizer is asked',
+  });
 });
