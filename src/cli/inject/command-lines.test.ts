@@ -77,7 +77,9 @@ test('every command line of an injected container is one that weft takes', async
       counts.set(command, (counts.get(command) ?? 0) + 1);
       if (command === 'sidecar') {
         assert.equal(options['pod'], 'web-0');
-        assert.equal(options['transparent'], true);
+        const isProxy = options['proxy'] !== 'none';
+        assert.equal(options['transparent'], isProxy ? true : undefined);
+        if (!isProxy) assert.match(String(options['grpcBootstrap']), /^\/var\/run\/weft\/grpc\//);
         assert.equal(options['interceptionCheck'], true);
         const isTold = listAt(container, 'env').some(({ name }) => name === 'WEFT_APP_PROBES');
         assert.equal(options['appProbes'] !== undefined, isTold);

@@ -80,11 +80,19 @@ export const some = <const T extends string>(...values: readonly T[]): ValueForm
   parse: (text) => listOf(text, (entry) => values.find((value) => value === entry)),
 });
 
+const parseUserId = (text: string): number | undefined =>
+  /^(?:0|[1-9][0-9]{0,8})$/.test(text) ? Number(text) : undefined;
+
+export const userId: ValueForm<number> = {
+  type: 'number of a user',
+  cure: 'write one number, for example "1000"',
+  parse: parseUserId,
+};
+
 export const userIds: ValueForm<readonly number[]> = {
   type: `numbers of users, with commas (at most ${MAX_ENTRIES})`,
   cure: 'write numbers with commas between them, for example "1000,1001"',
-  parse: (text) =>
-    listOf(text, (entry) => (/^(?:0|[1-9][0-9]{0,8})$/.test(entry) ? Number(entry) : undefined)),
+  parse: (text) => listOf(text, parseUserId),
 };
 
 const UNIT_MS: ReadonlyMap<string, number> = new Map([

@@ -11,6 +11,7 @@ import {
   ports,
   some,
   truth,
+  userId,
   userIds,
   type ValueForm,
 } from './annotation-values.ts';
@@ -52,9 +53,9 @@ export const ANNOTATIONS = {
   ),
   proxy: annotation(
     'proxy',
-    choice('weft', 'envoy'),
+    choice('weft', 'envoy', 'none'),
     '`weft`',
-    "`weft`: Weft's own sidecar. `envoy`: an Envoy, with Weft's agent beside it in the same container. It has the same identity, the same policies and the same ports; see docs/envoy.md.",
+    "`weft`: Weft's own sidecar. `envoy`: an Envoy, with Weft's agent beside it in the same container. It has the same identity, the same policies and the same ports; see docs/envoy.md. `none`: nothing stands before the Pod; its gRPC programs take identity, endpoints and policies by xDS themselves, with an agent beside them; see docs/grpc.md.",
   ),
   capture: annotation(
     'capture',
@@ -129,6 +130,12 @@ export const ANNOTATIONS = {
     userIds,
     '`runAsUser` of the containers',
     'The users whom it answers. Needed where an image says as whom it runs.',
+  ),
+  grpcUser: annotation(
+    'grpc-user',
+    userId,
+    '`runAsUser` of the containers',
+    'With `weft.dev/proxy: none`: the user whose the certificate and the key are. Needed where an image says as whom it runs, and where containers run as different users: the others have neither.',
   ),
   drainTime: annotation(
     'drain-time',

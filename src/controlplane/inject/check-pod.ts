@@ -3,9 +3,10 @@ import { isDnsLabel } from '@weft/model/identity';
 import type { PlainObject, Reader } from '@weft/model/policy/reader';
 import { parseQuantity, type Quantity, SIDECAR_PORTS } from './annotation-values.ts';
 import { ANNOTATIONS, type PodAnnotations } from './annotations.ts';
-import { RESERVED_CONTAINERS, RESERVED_VOLUMES } from './containers.ts';
+import { defaultResources, RESERVED_CONTAINERS, RESERVED_VOLUMES } from './containers.ts';
 import { checkCredentials } from './credentials-volume.ts';
 import { checkEnvoy } from './envoy-parts.ts';
+import { AGENT_PORTS, checkGrpc, hasNoProxy } from './grpc-parts.ts';
 import { containersOf, listAt, objectAt, type PlacedContainer, textAt } from './pod-shape.ts';
 import { type InjectionSettings, SIDECAR_UID } from './settings.ts';
 import { checkWorkloadApi } from './workload-api-volume.ts';
@@ -25,14 +26,19 @@ export function checkPod(check: PodCheck): void {
   checkNames(check, spec, containers);
   for (const placed of containers) {
     checkOtherMesh(check, placed);
-    checkUser(check, spec, placed);
     checkPorts(check, placed);
+    // Nothing is taken past a proxy that is not there.
+    if (hasNoProxy(check.asked)) continue;
+    checkUser(check, spec, placed);
     warnOfRights(check, placed);
   }
   checkMode(check, spec);
-  checkCredentials(check);
-  checkWorkloadApi(check);
+  if (!hasNoProxy(check.asked)) {
+    checkCredentials(check);
+    checkWorkloadApi(check);
+  }
   checkEnvoy(check);
+  checkGrpc(check);
   checkResources(check);
   warnOfDrain(check, spec);
 }
@@ -96,10 +102,14 @@ function checkUser(
 
 const OWN_PORTS: ReadonlySet<unknown> = new Set(Object.values(SIDECAR_PORTS));
 
-function checkPorts({ reader }: PodCheck, { container, field, name }: PlacedContainer): void {
+function checkPorts(
+  { asked, reader }: PodCheck,
+  { container, field, name }: PlacedContainer,
+): void {
+  const taken: ReadonlySet<unknown> = hasNoProxy(asked) ? AGENT_PORTS : OWN_PORTS;
   listAt(container, 'ports').forEach((entry, index) => {
     const port = entry['containerPort'];
-    if (!OWN_PORTS.has(port) || (textAt(entry, 'protocol') ?? 'TCP') !== 'TCP') return;
+    if (!taken.has(port) || (textAt(entry, 'protocol') ?? 'TCP') !== 'TCP') return;
     const message = `container ${name} uses port ${String(port)}, which the sidecar needs`;
     const cure = 'let the application listen on another port';
     reader.error(`${field}.ports[${index}].containerPort`, 'sidecar-port', message, cure);
@@ -135,7 +145,8 @@ function checkMode({ asked, reader, pod }: PodCheck, spec: PlainObject): void {
   );
 }
 
-function checkResources({ asked, settings: { resources }, reader }: PodCheck): void {
+function checkResources({ asked, settings, reader }: PodCheck): void {
+  const resources = defaultResources(settings, asked);
   const compare = (
     what: string,
     request: Quantity | undefined,

@@ -17,6 +17,15 @@ import {
   envoyVolumes,
   hasEnvoy,
 } from './envoy-parts.ts';
+import {
+  AGENT_RESOURCES,
+  GRPC_VOLUME,
+  grpcFlags,
+  grpcMounts,
+  grpcUser,
+  grpcVolumes,
+  hasNoProxy,
+} from './grpc-parts.ts';
 import type { AppProbe } from './probes.ts';
 import { type InjectionSettings, SIDECAR_UID } from './settings.ts';
 import {
@@ -50,7 +59,7 @@ const HOLD = '60s';
 const STARTUP_TRIES = 600;
 
 export interface InjectedParts {
-  /** Absent where something else sets the redirect. */
+  /** Absent where something else sets the redirect, or nothing is redirected. */
   readonly capture: PlainObject | undefined;
   readonly sidecar: PlainObject;
   readonly volumes: readonly PlainObject[];
@@ -65,13 +74,15 @@ export interface PartsInput {
 }
 
 export const buildParts = (input: PartsInput): InjectedParts => ({
-  capture: input.asked.capture === 'none' ? undefined : buildCapture(input),
+  capture:
+    input.asked.capture === 'none' || hasNoProxy(input.asked) ? undefined : buildCapture(input),
   sidecar: buildSidecar(input),
   volumes: [
     ...volumes(),
     ...credentialsVolumes(input.asked),
     ...workloadApiVolumes(input.asked),
     ...envoyVolumes(input.asked),
+    ...grpcVolumes(input.asked),
   ],
 });
 
@@ -137,12 +148,9 @@ function buildSidecar(input: PartsInput): PlainObject {
     args: sidecarArgs(input),
     env: sidecarEnv(input),
     ports: [{ name: 'weft-metrics', containerPort: SIDECAR_PORTS.metrics, protocol: 'TCP' }],
-    ...sidecarProbes(),
+    ...sidecarProbes(asked),
     resources: sidecarResources(settings, asked),
-    securityContext: locked(
-      { runAsUser: SIDECAR_UID, runAsGroup: SIDECAR_UID, runAsNonRoot: true },
-      { drop: ['ALL'] },
-    ),
+    securityContext: locked(sidecarUser(input), { drop: ['ALL'] }),
     volumeMounts: [
       { name: TOKEN_VOLUME, mountPath: TOKEN_FOLDER, readOnly: true },
       { name: BUNDLE_VOLUME, mountPath: BUNDLE_FOLDER, readOnly: true },
@@ -150,14 +158,23 @@ function buildSidecar(input: PartsInput): PlainObject {
       ...sidecarMounts(asked),
       ...workloadApiMounts(asked),
       ...envoyMounts(asked),
+      ...grpcMounts(asked),
     ],
     // What the sidecar said last is what `kubectl describe pod` shows first.
     terminationMessagePolicy: 'FallbackToLogsOnError',
   };
 }
 
+/** Its own, that of no application; without a proxy the application's: what it writes is for that user. */
+function sidecarUser({ asked, spec }: PartsInput): PlainObject {
+  const uid = hasNoProxy(asked) ? (grpcUser(asked, spec) ?? SIDECAR_UID) : SIDECAR_UID;
+  return { runAsUser: uid, runAsGroup: uid, runAsNonRoot: uid !== 0 };
+}
+
 function sidecarArgs({ settings, asked, spec }: PartsInput): readonly string[] {
   const host = `${CONTROL_PLANE_SERVICE}.${settings.rootNamespace}.svc`;
+  const isProxy = !hasNoProxy(asked);
+  const accessLog = ['--access-log', asked.accessLog ?? settings.accessLog] as const;
   const flags: readonly (readonly [string, string])[] = [
     ['--service-account-token-file', `${TOKEN_FOLDER}/token`],
     ['--bundle', `${BUNDLE_FOLDER}/bundle.pem`],
@@ -168,13 +185,14 @@ function sidecarArgs({ settings, asked, spec }: PartsInput): readonly string[] {
     ['--probes', `[::]:${SIDECAR_PORTS.probes}`],
     ['--metrics', `[::]:${SIDECAR_PORTS.metrics}`],
     ['--log-level', asked.logLevel ?? settings.logLevel],
-    ['--access-log', asked.accessLog ?? settings.accessLog],
+    ...(isProxy ? [accessLog] : []),
     ['--drain-limit', asked.drainTime?.text ?? settings.drainTime],
     ...credentialsFlags(asked, spec),
     ...workloadApiFlags(asked, spec),
     ...envoyFlags(asked),
+    ...grpcFlags(asked),
   ];
-  return ['sidecar', '--transparent', ...flags.flat()];
+  return ['sidecar', ...(isProxy ? ['--transparent'] : []), ...flags.flat()];
 }
 
 function sidecarEnv({ probes }: PartsInput): readonly PlainObject[] {
@@ -196,26 +214,27 @@ function sidecarEnv({ probes }: PartsInput): readonly PlainObject[] {
   return [...env, { name: 'WEFT_APP_PROBES', value: value.replaceAll('$', '$$$$') }];
 }
 
-function sidecarProbes(): PlainObject {
+function sidecarProbes(asked: PodAnnotations): PlainObject {
+  const { probes, captureProof } = SIDECAR_PORTS;
   const get = (path: string, port: number): PlainObject => ({
     httpGet: { path, port, scheme: 'HTTP' },
   });
   return {
     startupProbe: {
-      ...get('/healthz/ready', SIDECAR_PORTS.probes),
+      ...get('/healthz/ready', probes),
       periodSeconds: 1,
       timeoutSeconds: 3,
       failureThreshold: STARTUP_TRIES,
     },
     readinessProbe: {
       // Arrives only where inbound traffic is turned to the sidecar: the kubelet itself proves it, again and again.
-      ...get('/healthz/ready', SIDECAR_PORTS.captureProof),
+      ...get('/healthz/ready', hasNoProxy(asked) ? probes : captureProof),
       periodSeconds: 5,
       timeoutSeconds: 3,
       failureThreshold: 3,
     },
     livenessProbe: {
-      ...get('/healthz/live', SIDECAR_PORTS.probes),
+      ...get('/healthz/live', probes),
       periodSeconds: 10,
       timeoutSeconds: 3,
       failureThreshold: 3,
@@ -223,10 +242,18 @@ function sidecarProbes(): PlainObject {
   };
 }
 
+/** Before the Pod's own word. */
+export const defaultResources = (
+  { resources }: InjectionSettings,
+  asked: PodAnnotations,
+): InjectionSettings['resources'] => ({
+  ...resources,
+  ...(hasEnvoy(asked) && ENVOY_RESOURCES),
+  ...(hasNoProxy(asked) && AGENT_RESOURCES),
+});
+
 function sidecarResources(settings: InjectionSettings, asked: PodAnnotations): PlainObject {
-  const resources = hasEnvoy(asked)
-    ? { ...settings.resources, ...ENVOY_RESOURCES }
-    : settings.resources;
+  const resources = defaultResources(settings, asked);
   const cpuLimit = asked.sidecarCpuLimit?.text ?? resources.cpuLimit;
   const memoryLimit = asked.sidecarMemoryLimit?.text ?? resources.memoryLimit;
   const limits = {
@@ -270,4 +297,5 @@ export const RESERVED_VOLUMES: readonly string[] = [
   CREDENTIALS_VOLUME,
   WORKLOAD_API_VOLUME,
   ENVOY_VOLUME,
+  GRPC_VOLUME,
 ];

@@ -11,9 +11,10 @@ import {
 } from './annotations.ts';
 import { buildParts, CAPTURE_NAME, type InjectedParts } from './containers.ts';
 import { withCredentials } from './credentials-volume.ts';
+import { hasNoProxy, withGrpc } from './grpc-parts.ts';
 import { type InjectedRecord, readRecord, templateOf } from './injected-record.ts';
 import { annotationsOf, checkShape, containersOf, listAt, objectAt, textAt } from './pod-shape.ts';
-import { rewriteProbes, type RewrittenProbes } from './probes.ts';
+import { probesAsTheyAre, rewriteProbes, type RewrittenProbes } from './probes.ts';
 import { readOpt } from './opt.ts';
 import type { InjectionSettings } from './settings.ts';
 import { uninjectPod } from './uninject-pod.ts';
@@ -100,7 +101,9 @@ interface Assembled {
 function assemble(pod: PlainObject, asked: PodAnnotations, settings: InjectionSettings): Assembled {
   const spec = objectAt(pod, 'spec');
   const direct = new Set(asked.excludeInboundPorts);
-  const rewritten = rewriteProbes(containersOf(spec), (port) => direct.has(port));
+  const rewritten = hasNoProxy(asked)
+    ? probesAsTheyAre
+    : rewriteProbes(containersOf(spec), (port) => direct.has(port));
   const parts = buildParts({ settings, asked, spec, probes: rewritten.probes });
   const metadata = objectAt(pod, 'metadata');
   const annotations = {
@@ -135,7 +138,7 @@ function placed(
   const own = (key: string): readonly PlainObject[] =>
     listAt(spec, key).map((container) => {
       const probed = changed.get(textAt(container, 'name') ?? '') ?? container;
-      return withWorkloadApi(withCredentials(probed, asked), asked);
+      return withGrpc(withWorkloadApi(withCredentials(probed, asked), asked), asked);
     });
   const step = capture === undefined ? [] : [capture];
   const init = own('initContainers');

@@ -78,6 +78,10 @@ for (const annotations of ANNOTATIONS) {
   });
 }
 
+test('a Pod of gRPC programs without a proxy passes as it is', () => {
+  assert.deepEqual(findings({ 'weft.dev/proxy': 'none', 'weft.dev/grpc-user': '1000' }, false), []);
+});
+
 test('a Pod whose traffic something else redirects passes as it is', () => {
   assert.deepEqual(findings({ 'weft.dev/capture': 'none' }, false), []);
 });

@@ -19,8 +19,8 @@ export type AppProbe = {
   | { readonly grpc: { readonly port: number; readonly service: string } }
 );
 
-const KINDS = ['startup', 'readiness', 'liveness'] as const;
-export type ProbeKind = (typeof KINDS)[number];
+export const PROBE_KINDS = ['startup', 'readiness', 'liveness'] as const;
+export type ProbeKind = (typeof PROBE_KINDS)[number];
 export const probeKey = (kind: ProbeKind): string => `${kind}Probe`;
 
 /** Kubernetes' default. */
@@ -48,6 +48,14 @@ export interface RewrittenProbes {
   readonly containers: ReadonlyMap<string, PlainObject>;
 }
 
+/** Where the kubelet reaches the application itself. */
+export const probesAsTheyAre: RewrittenProbes = {
+  probes: new Map(),
+  originals: {},
+  warnings: [],
+  containers: new Map(),
+};
+
 /** @param isDirect ports that are reached without the sidecar: their probes stay as they are */
 export function rewriteProbes(
   containers: readonly PlacedContainer[],
@@ -58,7 +66,7 @@ export function rewriteProbes(
   const warnings: string[] = [];
   const changed = new Map<string, PlainObject>();
   for (const { container, field, name } of containers) {
-    for (const kind of KINDS) {
+    for (const kind of PROBE_KINDS) {
       const probe = container[probeKey(kind)];
       if (!isPlainObject(probe)) continue;
       const handler = HANDLERS.find((key) => isPlainObject(probe[key]));
@@ -164,6 +172,17 @@ function portOf(container: PlainObject, port: unknown): number | undefined {
   return isPort(number) ? number : undefined;
 }
 
+/** Where a probe with this handler asks; `undefined` where there is none, or its port is not known. */
+export function probedPort(
+  container: PlainObject,
+  kind: ProbeKind,
+  handler: Handler,
+): number | undefined {
+  const probe = container[probeKey(kind)];
+  const action = isPlainObject(probe) ? probe[handler] : undefined;
+  return isPlainObject(action) ? portOf(container, action['port']) : undefined;
+}
+
 /** The kubelet makes these calls itself: under STRICT they are refused like anybody's without a certificate. */
 function hookWarnings(
   container: PlainObject,
@@ -189,7 +208,7 @@ export function restoreProbes(container: PlainObject, originals: OriginalProbes)
   const kept = originals[textAt(container, 'name') ?? ''];
   if (!isPlainObject(kept)) return container;
   let restored = container;
-  for (const kind of KINDS) {
+  for (const kind of PROBE_KINDS) {
     const handler = kept[kind];
     const probe = restored[probeKey(kind)];
     if (!isPlainObject(handler) || !isPlainObject(probe)) continue;

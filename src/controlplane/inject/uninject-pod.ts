@@ -3,6 +3,7 @@ import type { PlainObject } from '@weft/model/policy/reader';
 import { INJECTED_ANNOTATION } from './annotations.ts';
 import { RESERVED_CONTAINERS, RESERVED_VOLUMES } from './containers.ts';
 import { withoutCredentials } from './credentials-volume.ts';
+import { withoutGrpc } from './grpc-parts.ts';
 import { readRecord } from './injected-record.ts';
 import { annotationsOf, listAt, objectAt, textAt, without, withPart } from './pod-shape.ts';
 import { restoreProbes } from './probes.ts';
@@ -32,7 +33,7 @@ export function uninjectPod(pod: PlainObject): UninjectOutcome {
     listAt(spec, key)
       .filter(keep(RESERVED_CONTAINERS))
       .map((container) =>
-        withoutWorkloadApi(withoutCredentials(restoreProbes(container, originals))),
+        withoutGrpc(withoutWorkloadApi(withoutCredentials(restoreProbes(container, originals)))),
       );
   let bare = withPart(spec, 'initContainers', containers('initContainers'));
   bare = withPart(bare, 'containers', containers('containers'));
