@@ -34,6 +34,7 @@ export const TEST_APPS: Images = {
   'test/http-echo': app('http-echo'),
   'test/tcp-echo': app('tcp-echo'),
   'test/grpc-echo': app('grpc-echo'),
+  'test/xds-echo': app('xds-echo'),
   'test/caller': app('caller'),
 };
 

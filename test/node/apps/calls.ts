@@ -1,4 +1,4 @@
-// One call over HTTP, gRPC or TCP: what came back, or why nothing did; it never throws.
+// One call over HTTP, gRPC (by xDS too) or TCP: what came back, or why nothing did; it never throws.
 import { once } from 'node:events';
 import { Agent, request } from 'node:http';
 import { request as requestTls } from 'node:https';
@@ -6,8 +6,8 @@ import { connect } from 'node:net';
 import { Client, credentials } from '@grpc/grpc-js';
 import { ECHO } from './echo-service.ts';
 
-/** `kept`: over the connection of the call before, where it is still there. */
-export type CallKind = 'http' | 'http-kept' | 'tcp' | 'grpc' | 'grpc-kept';
+/** `kept`: over the connection of the call before, where it is still there. `xds`: with the credentials of the mesh. */
+export type CallKind = 'http' | 'http-kept' | 'tcp' | 'grpc' | 'grpc-kept' | 'xds';
 
 export interface CallEnd {
   /** An answer came, and over HTTP one below 400. */
@@ -83,6 +83,16 @@ const CALLS: Readonly<Record<CallKind, (target: string, text: string) => Promise
   tcp,
   async grpc(target, text) {
     const client = grpcClient(target);
+    try {
+      return await grpc(client, text);
+    } finally {
+      client.close();
+    }
+  },
+  async xds(target, text) {
+    const { register, XdsChannelCredentials } = await import('@grpc/grpc-js-xds');
+    register();
+    const client = new Client(target, new XdsChannelCredentials(credentials.createInsecure()));
     try {
       return await grpc(client, text);
     } finally {
