@@ -27,7 +27,7 @@ import {
 } from './issuance.ts';
 import { IssuingUpkeep } from './issuing-upkeep.ts';
 import { KeptState, type StateChange } from './kept-state.ts';
-import { Listeners } from './listeners.ts';
+import { Listeners } from '@weft/model/listeners';
 import { LiveCertificates } from './live-certificates.ts';
 import {
   type AuthorityStatus,

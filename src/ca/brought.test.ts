@@ -9,7 +9,7 @@ import { parseTrustDomain } from '@weft/model/identity';
 import { type Authority, openAuthority } from './authority.ts';
 import { type BroughtPem, broughtState, readBroughtCa, towardsBrought } from './brought.ts';
 import { createState } from './generation.ts';
-import { Listeners } from './listeners.ts';
+import { Listeners } from '@weft/model/listeners';
 import { toPem } from './sign.ts';
 import { createMemoryStore } from './store/memory.ts';
 import type { IssuingMaterial } from './store/store.ts';

@@ -1,6 +1,7 @@
 // Serves identities over gRPC: the first one for evidence, further ones for the certificate of the connection.
 import { type sendUnaryData, type Server, type ServerUnaryCall, status } from '@grpc/grpc-js';
 import { type Clock, systemClock } from '@weft/model/clock';
+import { Listeners } from '@weft/model/listeners';
 import type { PlainMessage } from '@weft/xds/registry';
 import type { Logger } from 'pino';
 import { attestPeer } from './attest/certificate.ts';
@@ -193,7 +194,7 @@ export class RenewalService implements Disposable {
   #federated: (() => readonly ForeignRoots[]) | undefined;
   readonly #streams = new Set<RenewalStream>();
   readonly #countByIdentity = new Map<string, number>();
-  readonly #ackListeners = new Set<() => void>();
+  readonly #ackListeners = new Listeners();
   readonly #subscriptions = new DisposableStack();
 
   constructor(server: Server, deps: RenewalDeps) {
@@ -272,7 +273,7 @@ export class RenewalService implements Disposable {
   }
 
   #tellAck(): void {
-    for (const listener of this.#ackListeners) listener();
+    this.#ackListeners.tell();
   }
 
   /** Of every open stream. */
@@ -282,8 +283,7 @@ export class RenewalService implements Disposable {
 
   /** Called when what `connected` tells has changed in a way that a rotation may have waited for. */
   onProgress(listener: () => void): Disposable {
-    this.#ackListeners.add(listener);
-    return { [Symbol.dispose]: () => this.#ackListeners.delete(listener) };
+    return this.#ackListeners.add(listener);
   }
 
   /** Ends every stream; workloads connect elsewhere, or again. */

@@ -1,5 +1,6 @@
 // Elects one of several replicas by a Lease: who cannot renew it in time stops leading before another may begin.
 import { type Clock, systemClock } from '@weft/model/clock';
+import { Listeners } from '@weft/model/listeners';
 import type { Logger } from 'pino';
 import type { KubeClient, KubeFailure, KubeObject } from './kube-api.ts';
 import { numberAt, objectAt, textAt } from './object-fields.ts';
@@ -55,7 +56,7 @@ export class LeaderElection implements AsyncDisposable {
   readonly #leaseMs: number;
   readonly #renewMs: number;
   readonly #retryMs: number;
-  readonly #listeners = new Set<(isLeader: boolean) => void>();
+  readonly #listeners = new Listeners<boolean>();
   readonly #stop = new AbortController();
   readonly #ended: Promise<void>;
   #isLeader = false;
@@ -102,8 +103,7 @@ export class LeaderElection implements AsyncDisposable {
 
   /** Told with every beginning and end of our own leading. */
   onChange(listener: (isLeader: boolean) => void): Disposable {
-    this.#listeners.add(listener);
-    return { [Symbol.dispose]: () => this.#listeners.delete(listener) };
+    return this.#listeners.add(listener);
   }
 
   get #isStopped(): boolean {
@@ -223,7 +223,7 @@ export class LeaderElection implements AsyncDisposable {
     this.#isLeader = isLeader;
     const { identity } = this;
     this.#options.log?.info({ identity, reason }, isLeader ? 'leading' : 'leading no more');
-    for (const listener of this.#listeners) listener(isLeader);
+    this.#listeners.tell(isLeader);
   }
 
   async #wait(delayMs: number): Promise<void> {

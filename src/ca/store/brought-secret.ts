@@ -6,7 +6,7 @@ import { SECRETS } from '@weft/kube/resource';
 import { type Clock, systemClock } from '@weft/model/clock';
 import type { Logger } from 'pino';
 import { type BroughtCa, readBroughtCa } from '../brought.ts';
-import { Listeners } from '../listeners.ts';
+import { Listeners } from '@weft/model/listeners';
 import type { IssuingMaterial } from './store.ts';
 
 export interface BroughtSecretOptions {

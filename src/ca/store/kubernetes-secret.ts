@@ -6,7 +6,7 @@ import { apiVersionOf, CONFIG_MAPS, SECRETS } from '@weft/kube/resource';
 import { type Clock, systemClock } from '@weft/model/clock';
 import type { TrustDomain } from '@weft/model/identity';
 import type { Logger } from 'pino';
-import { Listeners } from '../listeners.ts';
+import { Listeners } from '@weft/model/listeners';
 import { openState } from '../opened-state.ts';
 import { decodeState, encodeState } from './state-codec.ts';
 import type { CaState, CaStore, SaveResult } from './store.ts';

@@ -1,10 +1,11 @@
 // The newest sound configuration of a sidecar's own file as a source of objects; the last good one stays when a newer is bad.
 import type { RegistryObject, Snapshot } from '@weft/model/mesh/objects';
 import type { Problem } from '@weft/model/problem';
+import { Listeners } from '@weft/model/listeners';
 
 export class StaticSource {
   #snapshot: Snapshot;
-  readonly #listeners = new Set<() => void>();
+  readonly #listeners = new Listeners();
 
   constructor(objects: ReadonlyMap<string, RegistryObject>) {
     this.#snapshot = { revision: 1, objects };
@@ -15,13 +16,11 @@ export class StaticSource {
   }
 
   subscribe(listener: () => void): Disposable {
-    const own = (): void => listener();
-    this.#listeners.add(own);
-    return { [Symbol.dispose]: () => void this.#listeners.delete(own) };
+    return this.#listeners.add(listener);
   }
 
   replace(objects: ReadonlyMap<string, RegistryObject>): void {
     this.#snapshot = { revision: this.#snapshot.revision + 1, objects };
-    for (const listener of this.#listeners) listener();
+    this.#listeners.tell();
   }
 }

@@ -11,6 +11,7 @@ import {
   type RequestAuthentication,
 } from '@weft/model/policy/token-rules';
 import type { Problem } from '@weft/model/problem';
+import { Listeners } from '@weft/model/listeners';
 import type { EncodedResource, ResourceKind, ResourceView } from '@weft/xds/resource';
 import { SoonestTimer } from '../core/soonest-timer.ts';
 import {
@@ -120,7 +121,7 @@ class Views implements MeshViews {
   readonly #options: MeshViewsOptions;
   readonly #clock: Clock;
   readonly #cache: ResourceCache;
-  readonly #listeners = new Set<(change: ViewChange) => void>();
+  readonly #listeners = new Listeners<ViewChange>();
   readonly #subscriptions = new DisposableStack();
   readonly #unencodable = new EncodingProblems();
   readonly #placements: PolicyPlacements;
@@ -236,9 +237,7 @@ class Views implements MeshViews {
   }
 
   subscribe(listener: (change: ViewChange) => void): Disposable {
-    const entry = (change: ViewChange): void => listener(change);
-    this.#listeners.add(entry);
-    return { [Symbol.dispose]: () => void this.#listeners.delete(entry) };
+    return this.#listeners.add(listener);
   }
 
   [Symbol.dispose](): void {
@@ -281,7 +280,7 @@ class Views implements MeshViews {
     this.#shared = new Map();
     this.#unencodable.refresh((failure) => this.#isLeftOut(failure));
     const change = isBundleNew ? EVERYTHING : viewChangeOf(before, this.#mesh);
-    for (const listener of this.#listeners) listener(change);
+    this.#listeners.tell(change);
   }
 
   /** Empty when it cannot be encoded: then no proxy has it. */

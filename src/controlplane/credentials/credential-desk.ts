@@ -3,6 +3,7 @@ import { status } from '@grpc/grpc-js';
 import type { Peer } from '@weft/ca/server-credentials';
 import type { Clock } from '@weft/model/clock';
 import type { SpiffeId } from '@weft/model/identity';
+import { Listeners } from '@weft/model/listeners';
 import type { PlainMessage } from '@weft/xds/registry';
 import type { MeshViews } from '../compile/mesh-views.ts';
 import { createRequestRate } from '../serve/request-rate.ts';
@@ -39,7 +40,7 @@ export class CredentialDesk implements AsyncDisposable {
   readonly #streams = new Map<WatchCall, WatchStream | undefined>();
   readonly #byProxy = new Map<string, Set<WatchStream>>();
   readonly #rounds: Rounds<WatchStream>;
-  readonly #listeners = new Set<() => void>();
+  readonly #listeners = new Listeners();
 
   constructor(options: CredentialDeskOptions) {
     this.#options = options;
@@ -166,13 +167,11 @@ export class CredentialDesk implements AsyncDisposable {
 
   /** Called when what is in force anywhere may be another. */
   subscribe(listener: () => void): Disposable {
-    const own = (): void => listener();
-    this.#listeners.add(own);
-    return { [Symbol.dispose]: () => void this.#listeners.delete(own) };
+    return this.#listeners.add(listener);
   }
 
   #tellListeners(): void {
-    for (const listener of this.#listeners) listener();
+    this.#listeners.tell();
   }
 
   #closed(call: WatchCall): void {

@@ -4,6 +4,7 @@ import type { Peer } from '@weft/ca/server-credentials';
 import type { Clock } from '@weft/model/clock';
 import { errorText } from '@weft/model/error-text';
 import type { Problem } from '@weft/model/problem';
+import { Listeners } from '@weft/model/listeners';
 import { serviceDefinition } from '@weft/xds/registry';
 import type { Logger } from 'pino';
 import type { MeshViews } from '../compile/mesh-views.ts';
@@ -49,8 +50,8 @@ export class CredentialPart implements AsyncDisposable {
   readonly #options: CredentialPartOptions;
   readonly #index = new BindingIndex();
   readonly #subscriptions = new DisposableStack();
-  readonly #listeners = new Set<() => void>();
-  readonly #grantListeners = new Set<() => void>();
+  readonly #listeners = new Listeners();
+  readonly #grantListeners = new Listeners();
   #telling: Disposable | undefined;
   #opening: Promise<CredentialOffice> | undefined;
   #office: CredentialOffice | undefined;
@@ -82,7 +83,7 @@ export class CredentialPart implements AsyncDisposable {
     if (!isNew && this.#index.size === 0) return;
     this.#telling ??= this.#options.clock.setTimeout(() => {
       this.#telling = undefined;
-      for (const listener of this.#grantListeners) listener();
+      this.#grantListeners.tell();
     }, GATHER_MS);
   }
 
@@ -149,9 +150,7 @@ export class CredentialPart implements AsyncDisposable {
 
   /** Called when `isGranted` may say something else. */
   onGrants(listener: () => void): Disposable {
-    const own = (): void => listener();
-    this.#grantListeners.add(own);
-    return { [Symbol.dispose]: () => void this.#grantListeners.delete(own) };
+    return this.#grantListeners.add(listener);
   }
 
   /** As of policies: where each binding is in force. */
@@ -178,13 +177,11 @@ export class CredentialPart implements AsyncDisposable {
 
   /** Called when reports or problems may be others. */
   subscribe(listener: () => void): Disposable {
-    const own = (): void => listener();
-    this.#listeners.add(own);
-    return { [Symbol.dispose]: () => void this.#listeners.delete(own) };
+    return this.#listeners.add(listener);
   }
 
   #tell(): void {
-    for (const listener of this.#listeners) listener();
+    this.#listeners.tell();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

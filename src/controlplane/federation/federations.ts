@@ -5,8 +5,9 @@ import type { SpiffeBundle } from '@weft/model/federation/bundle-document';
 import type { FederatedTrustDomain } from '@weft/model/federation/types';
 import type { TrustDomain } from '@weft/model/identity';
 import type { ObjectRef, Problem } from '@weft/model/problem';
+import { Listeners } from '@weft/model/listeners';
 import type { Logger } from 'pino';
-import { createAddressGuard } from '../fetch/guard-address.ts';
+import { AddressGuard } from '../fetch/guard-address.ts';
 import type { Resolve } from '../fetch/guarded-request.ts';
 import { fetchBundle, type FetchedBundle, type FetchOptions } from './fetch-bundle.ts';
 import { configurationOf, type KeptBundle, type KeptBundles } from './kept-bundles.ts';
@@ -69,12 +70,11 @@ interface Entry {
 export class Federations implements Disposable {
   readonly #options: FederationsOptions;
   readonly #entries = new Map<string, Entry>();
-  readonly #listeners = new Set<() => void>();
+  readonly #listeners = new Listeners();
   readonly #end = new AbortController();
   readonly #fetches = { good: 0, failed: 0 };
   #bundles: FederatedBundles = new Map();
-  #networks = '';
-  #isAllowed = createAddressGuard([]);
+  readonly #guard = new AddressGuard();
   #saving: Promise<void> = Promise.resolve();
 
   constructor(options: FederationsOptions) {
@@ -97,20 +97,13 @@ export class Federations implements Disposable {
 
   /** Called when `bundles`, `states` or `problems` may say something else. */
   subscribe(listener: () => void): Disposable {
-    const own = (): void => listener();
-    this.#listeners.add(own);
-    return { [Symbol.dispose]: () => void this.#listeners.delete(own) };
+    return this.#listeners.add(listener);
   }
 
   /** What is federated with now: others are forgotten, new ones are fetched. */
   want(wanted: readonly FederatedTrustDomain[], allowedNetworks: readonly string[]): void {
     if (this.#end.signal.aborted) return;
-    const networks = allowedNetworks.join();
-    const isGuardNew = networks !== this.#networks;
-    if (isGuardNew) {
-      this.#networks = networks;
-      this.#isAllowed = createAddressGuard(allowedNetworks);
-    }
+    const isGuardNew = this.#guard.follow(allowedNetworks);
     const byConfiguration = new Map(wanted.map((one) => [configurationOf(one), one]));
     let isLess = false;
     for (const [configuration, entry] of this.#entries) {
@@ -201,7 +194,7 @@ export class Federations implements Disposable {
     try {
       fetched = await fetch(entry.federation, {
         signal: this.#end.signal,
-        isAllowed: (address) => this.#isAllowed(address),
+        isAllowed: this.#guard.isAllowed,
         roots: rootsOf(entry),
         ...(resolve && { resolve }),
       });
@@ -290,7 +283,7 @@ export class Federations implements Disposable {
   }
 
   #notify(): void {
-    for (const listener of this.#listeners) listener();
+    this.#listeners.tell();
   }
 
   /** One after the other; what cannot be kept is fetched again after a restart. */

@@ -49,6 +49,24 @@ export function createAddressGuard(allowed: readonly string[]): (address: string
   };
 }
 
+/** The guard of who fetches for long, while the MeshConfig may come to list other networks. */
+export class AddressGuard {
+  #networks = '';
+  #isAllowed = createAddressGuard([]);
+
+  /** @returns whether it is another guard now. */
+  follow(allowed: readonly string[]): boolean {
+    const networks = allowed.join();
+    if (networks === this.#networks) return false;
+    this.#networks = networks;
+    this.#isAllowed = createAddressGuard(allowed);
+    return true;
+  }
+
+  /** By what holds at this moment. */
+  readonly isAllowed = (address: string): boolean => this.#isAllowed(address);
+}
+
 const isPublic = (ip: IpAddress): boolean =>
   !special.some((test) => test(ip)) && (ip.family === 4 || publicIpv6.some((test) => test(ip)));
 

@@ -10,8 +10,9 @@ import {
   type RequestAuthentication,
 } from '@weft/model/policy/token-rules';
 import type { ObjectRef, Problem } from '@weft/model/problem';
+import { Listeners } from '@weft/model/listeners';
 import { fetchDocument, type Fetched, type FetchOptions } from './fetch-document.ts';
-import { createAddressGuard } from '../fetch/guard-address.ts';
+import { AddressGuard } from '../fetch/guard-address.ts';
 
 export interface KeySetsOptions {
   readonly clock?: Clock;
@@ -51,15 +52,14 @@ export class KeySets implements Disposable {
   readonly #clock: Clock;
   readonly #options: KeySetsOptions;
   readonly #entries = new Map<string, Entry>();
-  readonly #listeners = new Set<() => void>();
+  readonly #listeners = new Listeners();
   readonly #waiting: Entry[] = [];
   readonly #end = new AbortController();
   #fetches = 0;
   #keys: FetchedKeys = new Map();
   /** Policies that ask for a set, by its key. */
   #askers: ReadonlyMap<string, readonly ObjectRef[]> = new Map();
-  #networks = '';
-  #isAllowed = createAddressGuard([]);
+  readonly #guard = new AddressGuard();
   #tooMany = 0;
 
   constructor(options: KeySetsOptions = {}) {
@@ -73,20 +73,13 @@ export class KeySets implements Disposable {
   }
 
   subscribe(listener: () => void): Disposable {
-    const entry = (): void => listener();
-    this.#listeners.add(entry);
-    return { [Symbol.dispose]: () => void this.#listeners.delete(entry) };
+    return this.#listeners.add(listener);
   }
 
   /** What is in force now: sets that no policy asks for are forgotten, new ones are fetched. */
   want(policies: readonly RequestAuthentication[], allowedNetworks: readonly string[]): void {
     if (this.#end.signal.aborted) return;
-    const networks = allowedNetworks.join();
-    const isGuardNew = networks !== this.#networks;
-    if (isGuardNew) {
-      this.#networks = networks;
-      this.#isAllowed = createAddressGuard(allowedNetworks);
-    }
+    const isGuardNew = this.#guard.follow(allowedNetworks);
     this.#askers = askersOf(policies);
     const sources = [...remoteSources(policies)];
     const wanted = new Map(sources.slice(0, MAX_SOURCES));
@@ -202,7 +195,7 @@ export class KeySets implements Disposable {
   }
 
   #notify(): void {
-    for (const listener of this.#listeners) listener();
+    this.#listeners.tell();
   }
 
   async #read(source: RemoteKeySource): Promise<KeysRead> {
@@ -235,7 +228,7 @@ export class KeySets implements Disposable {
   #fetch(uri: string, timeoutMs: number): Promise<Fetched> {
     const { fetch = fetchDocument } = this.#options;
     const { signal } = this.#end;
-    return fetch(uri, { timeoutMs, signal, isAllowed: (address) => this.#isAllowed(address) });
+    return fetch(uri, { timeoutMs, signal, isAllowed: this.#guard.isAllowed });
   }
 }
 

@@ -1,12 +1,13 @@
 // Lets the writer of statuses see what the keeper of WorkloadPolicies has come to, whichever of them begins first.
 import type { WorkloadPolicy } from '@weft/model/admission/types';
 import { systemClock } from '@weft/model/clock';
+import { Listeners } from '@weft/model/listeners';
 import type { KubernetesControlPlaneOptions } from './kubernetes-options.ts';
 import type { Opened } from './leader-work.ts';
 import { type Rendering, WorkloadPolicyKeeper } from './workload-policy-keeper.ts';
 
 export class WorkloadBoard {
-  readonly #listeners = new Set<() => void>();
+  readonly #listeners = new Listeners();
   #keeper: WorkloadPolicyKeeper | undefined;
 
   /** Begins to keep them, until what it gives is disposed of. */
@@ -23,7 +24,7 @@ export class WorkloadBoard {
       bundle: () => authority.bundle(),
       onBundleChange: (listener) => authority.onBundleChange(() => listener()),
       onChange: () => {
-        for (const listener of this.#listeners) listener();
+        this.#listeners.tell();
       },
       clock,
       ...(random && { random }),
@@ -43,8 +44,6 @@ export class WorkloadBoard {
   }
 
   subscribe(listener: () => void): Disposable {
-    const own = (): void => listener();
-    this.#listeners.add(own);
-    return { [Symbol.dispose]: () => void this.#listeners.delete(own) };
+    return this.#listeners.add(listener);
   }
 }

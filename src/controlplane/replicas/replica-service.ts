@@ -1,12 +1,14 @@
 // Takes what other control planes say of their proxies, so that the leader knows where each policy is enforced.
 import { type Server, type ServerDuplexStream, status } from '@grpc/grpc-js';
 import type { SpiffeId } from '@weft/model/identity';
+import { Listeners } from '@weft/model/listeners';
 import { type PlainMessage, serviceDefinition } from '@weft/xds/registry';
 import type { ResourceKind } from '@weft/xds/resource';
 import type { Logger } from 'pino';
 import type { Evaluation } from '../report/report-service.ts';
 import { INBOUND_LISTENER } from '../resources/inbound-listener.ts';
 import type { Peer, ResourceStatus } from '../serve/ads-server.ts';
+import type { GrpcServer } from '../serve/grpc-servers.ts';
 import { type ProxyState, readReport } from './proxy-state.ts';
 
 export type ShareCall = ServerDuplexStream<PlainMessage, PlainMessage>;
@@ -28,7 +30,7 @@ export class ReplicaService implements Disposable {
   readonly #peerOf: (call: ShareCall) => Peer;
   readonly #controlPlaneId: SpiffeId;
   readonly #replicas = new Set<Replica>();
-  readonly #listeners = new Set<() => void>();
+  readonly #listeners = new Listeners();
 
   constructor(
     server: Server,
@@ -93,12 +95,11 @@ export class ReplicaService implements Disposable {
   }
 
   #tell(): void {
-    for (const listener of this.#listeners) listener();
+    this.#listeners.tell();
   }
 
   onChange(listener: () => void): Disposable {
-    this.#listeners.add(listener);
-    return { [Symbol.dispose]: () => this.#listeners.delete(listener) };
+    return this.#listeners.add(listener);
   }
 
   /** Names of the control planes that share now. */
@@ -118,6 +119,15 @@ export class ReplicaService implements Disposable {
         refusal: refused?.words,
       })),
     );
+  }
+
+  /** Programs that serve without a proxy, and are connected to other control planes. */
+  *grpcServers(): Iterable<GrpcServer> {
+    for (const { states } of this.#replicas) {
+      for (const { proxyId, grpc = [] } of states.values()) {
+        for (const library of grpc) yield { proxyId, library };
+      }
+    }
   }
 
   evaluationOf(proxyId: string, listener: string): Evaluation {

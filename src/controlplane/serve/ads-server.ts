@@ -2,6 +2,7 @@
 import { type Server, status } from '@grpc/grpc-js';
 import { type Clock, systemClock } from '@weft/model/clock';
 import type { SpiffeId } from '@weft/model/identity';
+import { Listeners } from '@weft/model/listeners';
 import { type Answer, isInForce } from '@weft/xds/protocol/session';
 import type { ResourceKind, StreamKind } from '@weft/xds/resource';
 import type { Logger } from 'pino';
@@ -10,7 +11,7 @@ import { noXdsMetrics, type XdsMetrics } from './metrics.ts';
 import { createRounds, type Rounds } from './rounds.ts';
 import { type DiscoveryMethod, discoveryServices } from './services.ts';
 import { INBOUND_LISTENER } from '../resources/inbound-listener.ts';
-import { inboundStatusOf } from './grpc-servers.ts';
+import { type GrpcServer, inboundStatusOf } from './grpc-servers.ts';
 import type { SessionReport } from './session-report.ts';
 import { type DiscoveryCall, StreamSession, type StreamContext } from './stream-session.ts';
 import type { ProxyRef, ViewChange, ViewSource } from './view-source.ts';
@@ -71,7 +72,7 @@ export class AdsServer implements Disposable {
   #openStreams = 0;
   readonly #openByIdentity = new Map<string, number>();
   readonly #openByProxy = new Map<string, number>();
-  readonly #listeners = new Set<(event: AnswerEvent) => void>();
+  readonly #listeners = new Listeners<AnswerEvent>();
   readonly #rounds: Rounds<StreamSession>;
   readonly #subscription: Disposable;
 
@@ -167,13 +168,12 @@ export class AdsServer implements Disposable {
   #answered(session: StreamSession, kind: StreamKind, answer: Answer): void {
     const { proxy } = session;
     if (proxy === undefined) return;
-    for (const listener of this.#listeners) listener({ proxy, kind, answer });
+    this.#listeners.tell({ proxy, kind, answer });
   }
 
   /** Called at every ACK and NACK. */
   onAnswer(listener: (event: AnswerEvent) => void): Disposable {
-    this.#listeners.add(listener);
-    return { [Symbol.dispose]: () => this.#listeners.delete(listener) };
+    return this.#listeners.add(listener);
   }
 
   *#live(): Iterable<StreamSession> {
@@ -229,6 +229,14 @@ export class AdsServer implements Disposable {
       found.push({ proxyId: proxy.id, identity, acked, refused, refusal });
     }
     return found;
+  }
+
+  /** Programs that serve without a proxy; a workload may appear once for each stream of its programs. */
+  *grpcServers(): Iterable<GrpcServer> {
+    for (const { proxy, state } of this.#live()) {
+      if (proxy?.grpc === undefined || inboundStatusOf(state) === undefined) continue;
+      yield { proxyId: proxy.id, library: proxy.grpc };
+    }
   }
 
   /** Shows what every connected proxy has of each resource of a kind that it asked for. */

@@ -1,6 +1,7 @@
 // At every change of the mesh: says which callers that were seen lately are refused from now on.
 import type { Clock } from '@weft/model/clock';
 import type { Mesh } from '@weft/model/mesh/mesh';
+import { Listeners } from '@weft/model/listeners';
 import type { Logger } from 'pino';
 import type { Edge, EdgeLedger } from '../report/edge-ledger.ts';
 import { type NewlyRefused, newlyRefused } from './replay.ts';
@@ -30,7 +31,7 @@ export class ReplayWatch implements Disposable {
   readonly #subscription: Disposable;
   #timer: Disposable | undefined;
   readonly #reports: ReplayReport[] = [];
-  readonly #listeners = new Set<(report: ReplayReport) => void>();
+  readonly #listeners = new Listeners<ReplayReport>();
   #mesh: Mesh;
 
   constructor(options: ReplayWatchOptions) {
@@ -58,7 +59,7 @@ export class ReplayWatch implements Disposable {
     const report = { at, revision: after.revision, newlyRefused: refused };
     this.#reports.push(report);
     if (this.#reports.length > MAX_REPORTS) this.#reports.shift();
-    for (const listener of this.#listeners) listener(report);
+    this.#listeners.tell(report);
     for (const { call, decidedBy, reason } of refused.slice(0, MAX_LINES)) {
       const { source, proxy, port, method, path, count } = call;
       log.warn(
@@ -82,9 +83,7 @@ export class ReplayWatch implements Disposable {
 
   /** Told of each change that refuses anybody anew. */
   onRefused(listener: (report: ReplayReport) => void): Disposable {
-    const own = (report: ReplayReport): void => listener(report);
-    this.#listeners.add(own);
-    return { [Symbol.dispose]: () => void this.#listeners.delete(own) };
+    return this.#listeners.add(listener);
   }
 
   /** Of the last changes that refuse anybody anew. */

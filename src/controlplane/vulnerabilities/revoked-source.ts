@@ -1,6 +1,7 @@
 // Puts into a cluster's snapshots that Pods have lost their identity: nobody lets them in as whom they were, and nobody is sent to them.
 import type { PodObject, RegistryObject, Snapshot } from '@weft/model/mesh/objects';
 import type { AuthorizationPolicy, Rule } from '@weft/model/policy/types';
+import { Listeners } from '@weft/model/listeners';
 import type { KubernetesSource } from '../registry/kubernetes/kubernetes-source.ts';
 import { PersistentMap } from '../registry/persistent-map.ts';
 import type { SourceState } from '../registry/source.ts';
@@ -101,7 +102,7 @@ export class SourceWithRevocations implements KubernetesSource {
   readonly #source: KubernetesSource;
   readonly #revocations: Revocations;
   readonly #rootNamespace: string;
-  readonly #listeners = new Set<() => void>();
+  readonly #listeners = new Listeners();
   readonly #owned = new DisposableStack();
   #keys = '';
   #state: SourceState;
@@ -132,9 +133,7 @@ export class SourceWithRevocations implements KubernetesSource {
   }
 
   subscribe(listener: () => void): Disposable {
-    const own = (): void => listener();
-    this.#listeners.add(own);
-    return { [Symbol.dispose]: () => void this.#listeners.delete(own) };
+    return this.#listeners.add(listener);
   }
 
   #keysNow(): string {
@@ -154,7 +153,7 @@ export class SourceWithRevocations implements KubernetesSource {
       objects instanceof PersistentMap ? objects.with(entries) : new Map([...objects, ...entries]);
     const revision = this.#state.snapshot.revision + 1;
     this.#state = { ...base, snapshot: { revision, objects: merged } };
-    for (const listener of this.#listeners) listener();
+    this.#listeners.tell();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

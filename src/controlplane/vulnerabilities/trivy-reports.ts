@@ -4,6 +4,7 @@ import { type ListWatch, startListWatch } from '@weft/kube/list-watch';
 import { type KubeResource, resource } from '@weft/kube/resource';
 import type { Vulnerability, VulnerabilityReport } from '@weft/model/admission/vulnerability-types';
 import type { Clock } from '@weft/model/clock';
+import { Listeners } from '@weft/model/listeners';
 import type { Logger } from 'pino';
 import { keyOfReport, readTrivyReport, type TrivyReport } from './read-trivy-report.ts';
 import type { ImageInUse, VulnerabilitySource } from './source.ts';
@@ -152,7 +153,7 @@ export class TrivyReports implements VulnerabilitySource {
   readonly #options: TrivyReportsOptions;
   readonly #index = new ReportIndex();
   readonly #watches: readonly ListWatch[];
-  readonly #listeners = new Set<() => void>();
+  readonly #listeners = new Listeners();
   /** Places of which something was heard: that all is listed, or why not. */
   readonly #heard = new Set<string>();
   readonly #problems = new Map<string, string>();
@@ -178,16 +179,14 @@ export class TrivyReports implements VulnerabilitySource {
   }
 
   subscribe(listener: () => void): Disposable {
-    const own = (): void => listener();
-    this.#listeners.add(own);
-    return { [Symbol.dispose]: () => void this.#listeners.delete(own) };
+    return this.#listeners.add(listener);
   }
 
   #follow(namespace: string | undefined): ListWatch {
     const { client, clock, random, log } = this.#options;
     const place = namespace ?? '';
     const changed = (): void => {
-      for (const listener of this.#listeners) listener();
+      this.#listeners.tell();
     };
     return startListWatch<TrivyReport>({
       client,

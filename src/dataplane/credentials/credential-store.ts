@@ -1,4 +1,5 @@
 // Holds the credentials that are granted now, in memory alone, and tells whoever waits when that changes.
+import { Listeners } from '@weft/model/listeners';
 import type { Credential } from './credential.ts';
 
 /** An identity with more is a mistake of its bindings; what comes beyond is not taken. */
@@ -18,7 +19,7 @@ export interface StoreUpdate {
 
 export class CredentialStore {
   readonly #byName = new Map<string, Credential>();
-  readonly #listeners = new Set<(change: StoreChange) => void>();
+  readonly #listeners = new Listeners<StoreChange>();
   #isComplete = false;
 
   /** Whether a name that is not here is one that is not granted; else it may still come. */
@@ -69,12 +70,11 @@ export class CredentialStore {
 
   /** @param listener called after each change, in the order of joining; must not throw. */
   onChange(listener: (change: StoreChange) => void): Disposable {
-    this.#listeners.add(listener);
-    return { [Symbol.dispose]: () => void this.#listeners.delete(listener) };
+    return this.#listeners.add(listener);
   }
 
   #tell(change: StoreChange): void {
-    for (const listener of this.#listeners) listener(change);
+    this.#listeners.tell(change);
   }
 
   /** Names and versions, for people. No value. */

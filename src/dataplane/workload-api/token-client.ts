@@ -1,5 +1,6 @@
 // Gets JWT SVIDs and the keys to verify them from the control plane, and keeps both for a while.
 import type { Clock } from '@weft/model/clock';
+import { Listeners } from '@weft/model/listeners';
 import { textOf } from '@weft/xds/protocol/fields';
 import { type PlainMessage, serviceDefinition } from '@weft/xds/registry';
 import type { Logger } from 'pino';
@@ -43,7 +44,7 @@ const MAX_KEPT = 64;
 export class TokenClient implements Disposable {
   readonly #options: TokenClientOptions;
   readonly #kept = new Map<string, Kept>();
-  readonly #listeners = new Set<(keys: TokenKeySets) => void>();
+  readonly #listeners = new Listeners<TokenKeySets>();
   #keys: TokenKeySets | undefined;
   #askedAtMs = Number.NEGATIVE_INFINITY;
   #asking: Promise<TokenKeySets> | undefined;
@@ -107,7 +108,7 @@ export class TokenClient implements Disposable {
         const keys = { own, federated: textMapOf(answer, 'federated_jwks') };
         if (this.#keys !== undefined && isSame(keys, this.#keys)) return this.#keys;
         this.#keys = keys;
-        for (const tell of this.#listeners) tell(keys);
+        this.#listeners.tell(keys);
         return keys;
       })
       .finally(() => (this.#asking = undefined));
@@ -116,9 +117,8 @@ export class TokenClient implements Disposable {
 
   /** Told at every change; as long as somebody listens the keys are asked for now and then. */
   onKeys(listener: (keys: TokenKeySets) => void): Disposable {
-    this.#listeners.add(listener);
     this.#timer ??= this.#askLater();
-    return { [Symbol.dispose]: () => this.#listeners.delete(listener) };
+    return this.#listeners.add(listener);
   }
 
   #askLater(): Disposable {

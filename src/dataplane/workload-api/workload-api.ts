@@ -1,6 +1,7 @@
 // The Workload API of a sidecar: the methods that SPIFFE names, answered with the certificate that is kept for the application.
 import type { Clock } from '@weft/model/clock';
 import type { TrustDomain } from '@weft/model/identity';
+import { Listeners } from '@weft/model/listeners';
 import type { Logger } from 'pino';
 import { STATUS } from '../control-plane/grpc/status.ts';
 import type { ChannelLease } from '../control-plane/shared-channel.ts';
@@ -53,7 +54,7 @@ export class WorkloadApi implements Disposable {
   readonly #metrics: WorkloadApiMetrics;
   readonly #log: Logger;
   readonly #tokens: TokenClient;
-  readonly #listeners = new Set<(svid: Svid) => void>();
+  readonly #listeners = new Listeners<Svid>();
   #server: ApiServer | undefined;
   /** Of the sidecar's own certificate. */
   #serial: string | undefined;
@@ -76,7 +77,7 @@ export class WorkloadApi implements Disposable {
       ...dependencies,
       expected: { trustDomain, namespace },
       onChange: (svid) => {
-        if (svid !== undefined) for (const tell of this.#listeners) tell(svid);
+        if (svid !== undefined) this.#listeners.tell(svid);
         onChange();
       },
     });
@@ -131,8 +132,8 @@ export class WorkloadApi implements Disposable {
       const { spiffeId, serialHex: serial } = svid;
       this.#log.info({ what, receiver: caller, spiffeId, serial }, 'handed over');
     };
-    this.#listeners.add(tell);
-    call.onClose(() => this.#listeners.delete(tell));
+    const subscription = this.#listeners.add(tell);
+    call.onClose(() => subscription[Symbol.dispose]());
     tell(now);
   }
 

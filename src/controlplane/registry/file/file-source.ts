@@ -6,6 +6,7 @@ import { watch, type FSWatcher } from 'chokidar';
 import type { Logger } from 'pino';
 import { systemClock, type Clock } from '@weft/model/clock';
 import type { Problem } from '@weft/model/problem';
+import { Listeners } from '@weft/model/listeners';
 import type { ReadFile } from '../read-objects.ts';
 import type { Source, SourceState } from '../source.ts';
 import { EMPTY_FOLDER, mergeFolder, type FolderState } from './merge.ts';
@@ -79,7 +80,7 @@ class FileSource implements Source {
   readonly #log: Logger | undefined;
   readonly #clock: Clock;
   readonly #settleMs: number;
-  readonly #listeners = new Set<() => void>();
+  readonly #listeners = new Listeners();
   readonly #watcher: FSWatcher;
   /** Signatures of what has been merged. */
   readonly #known = new Map<string, string>();
@@ -130,9 +131,7 @@ class FileSource implements Source {
   }
 
   subscribe(listener: () => void): Disposable {
-    const own = (): void => listener();
-    this.#listeners.add(own);
-    return { [Symbol.dispose]: () => void this.#listeners.delete(own) };
+    return this.#listeners.add(listener);
   }
 
   async start(): Promise<void> {
@@ -325,16 +324,9 @@ class FileSource implements Source {
       { revision, objects: objects.size, problems: folder.problems.length },
       'manifests read',
     );
-    for (const listener of this.#listeners) this.#call(listener);
-  }
-
-  #call(listener: () => void): void {
-    try {
-      listener();
-    } catch (error) {
-      // One listener's flaw is not to keep the news from the others.
-      this.#log?.error({ err: error }, 'listener failed');
-    }
+    this.#listeners.tellAll(undefined, (error) =>
+      this.#log?.error({ err: error }, 'listener failed'),
+    );
   }
 }
 

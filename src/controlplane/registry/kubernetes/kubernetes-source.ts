@@ -5,6 +5,7 @@ import { type ListWatch, startListWatch } from '@weft/kube/list-watch';
 import { textAt } from '@weft/kube/object-fields';
 import { CUSTOM_RESOURCE_DEFINITIONS } from '@weft/kube/resource';
 import type { Problem } from '@weft/model/problem';
+import { Listeners } from '@weft/model/listeners';
 import type { Logger } from 'pino';
 import type { Source, SourceState } from '../source.ts';
 import { ClusterState } from './cluster-state.ts';
@@ -66,7 +67,7 @@ class ClusterSource implements KubernetesSource {
   readonly #settleMs: number;
   readonly #cluster = new ClusterState();
   readonly #parts = new SharedParts();
-  readonly #listeners = new Set<() => void>();
+  readonly #listeners = new Listeners();
   readonly #owned = new AsyncDisposableStack();
   readonly #feeds: readonly Feed[];
   readonly #read = Promise.withResolvers<void>();
@@ -101,9 +102,7 @@ class ClusterSource implements KubernetesSource {
   }
 
   subscribe(listener: () => void): Disposable {
-    const own = (): void => listener();
-    this.#listeners.add(own);
-    return { [Symbol.dispose]: () => void this.#listeners.delete(own) };
+    return this.#listeners.add(listener);
   }
 
   async waitUntilRead(signal: AbortSignal | undefined): Promise<void> {
@@ -261,15 +260,8 @@ class ClusterSource implements KubernetesSource {
       { revision, objects: objects.size, problems: state.problems.length },
       'cluster changed',
     );
-    for (const listener of this.#listeners) this.#call(listener);
-  }
-
-  #call(listener: () => void): void {
-    try {
-      listener();
-    } catch (error) {
-      // One listener's flaw is not to keep the news from the others.
-      this.#options.log?.error({ err: error }, 'listener failed');
-    }
+    this.#listeners.tellAll(undefined, (error) =>
+      this.#options.log?.error({ err: error }, 'listener failed'),
+    );
   }
 }

@@ -3,6 +3,7 @@ import type { KubeClient } from '@weft/kube/kube-api';
 import type { Clock } from '@weft/model/clock';
 import type { DataObject, RegistryObject, Snapshot } from '@weft/model/mesh/objects';
 import { SecretText } from '@weft/model/secret-text';
+import { Listeners } from '@weft/model/listeners';
 import { createSecretSource } from '../../credentials/sources/secret-source.ts';
 import type { CredentialSource, SourceReading } from '../../credentials/sources/source.ts';
 import { type Difference, differences, PersistentMap } from '../persistent-map.ts';
@@ -73,7 +74,7 @@ class SourceWithSecrets implements KubernetesSource {
   /** Of which nothing has been said yet. */
   readonly #unread = new Set<string>();
   readonly #allRead = Promise.withResolvers<void>();
-  readonly #listeners = new Set<() => void>();
+  readonly #listeners = new Listeners();
   readonly #subscription: Disposable;
   #base: SourceState;
   #state: SourceState;
@@ -99,9 +100,7 @@ class SourceWithSecrets implements KubernetesSource {
   }
 
   subscribe(listener: () => void): Disposable {
-    const own = (): void => listener();
-    this.#listeners.add(own);
-    return { [Symbol.dispose]: () => void this.#listeners.delete(own) };
+    return this.#listeners.add(listener);
   }
 
   async firstReading(clock: Clock): Promise<void> {
@@ -159,7 +158,7 @@ class SourceWithSecrets implements KubernetesSource {
 
   #advance(): void {
     this.#state = { ...this.#base, snapshot: this.#nextSnapshot() };
-    for (const listener of this.#listeners) listener();
+    this.#listeners.tell();
   }
 
   #nextSnapshot(): Snapshot {
