@@ -2,7 +2,7 @@
 import type { MethodDefinition } from '@grpc/grpc-js';
 import { bytesOf, textOf } from '@weft/xds/protocol/fields';
 import { type PlainMessage, serviceDefinition } from '@weft/xds/registry';
-import type { Evidence } from './attest/attestor.ts';
+import type { Evidence } from '@weft/model/enrolment-evidence';
 import type { Svid } from './issuance.ts';
 import type { Bundle } from './opened-state.ts';
 

@@ -4,7 +4,7 @@ import type { Locality } from '@weft/model/mesh/locality';
 import type { TrustDomain } from '@weft/model/identity';
 import type { Logger } from 'pino';
 import type { CredentialsOptions } from './credentials/options.ts';
-import type { Evidence } from './enrol/evidence.ts';
+import type { Evidence } from '@weft/model/enrolment-evidence';
 import type { CreateOrigin } from './origin.ts';
 import type { AppProbes } from './probe/app-probe.ts';
 import type { ListenAddress } from './serve/socket-server.ts';

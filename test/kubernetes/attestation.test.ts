@@ -1,7 +1,7 @@
 // A token of a Pod's service account gives that Pod an identity, and nobody else: judged by a real API server.
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import type { Evidence } from '@weft/ca/attest/attestor';
+import type { Evidence } from '@weft/model/enrolment-evidence';
 import { serviceAccountTokenAttestor } from '@weft/ca/attest/service-account-token';
 import type { KubeObject } from '@weft/kube/kube-api';
 import { textAt } from '@weft/kube/object-fields';

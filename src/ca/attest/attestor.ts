@@ -1,16 +1,6 @@
 // What proves who a workload is, and what a proof is worth.
+import type { Evidence } from '@weft/model/enrolment-evidence';
 import type { WorkloadName } from '../issuance.ts';
-
-/** What a workload brings to its first enrolment. */
-export type Evidence =
-  | { readonly kind: 'join-token'; readonly token: string }
-  | {
-      readonly kind: 'service-account-token';
-      readonly token: string;
-      /** The Pod that the proxy says it is in. */
-      readonly pod: string;
-      readonly namespace: string;
-    };
 
 export type EvidenceKind = Evidence['kind'];
 

@@ -4,7 +4,7 @@ import type { KubeObject, KubeResult } from '@weft/kube/kube-api';
 import { PODS, TOKEN_REVIEWS } from '@weft/kube/resource';
 import { createMemoryKube, kubeFailure, type MemoryKube } from '@weft/kube/testing/memory-kube';
 import { createTurnableClock } from '../testing/turnable-clock.ts';
-import type { Evidence } from './attestor.ts';
+import type { Evidence } from '@weft/model/enrolment-evidence';
 import { serviceAccountTokenAttestor } from './service-account-token.ts';
 
 const evidence = (

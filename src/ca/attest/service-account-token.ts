@@ -4,13 +4,8 @@ import { objectAt, textAt, textsAt } from '@weft/kube/object-fields';
 import { apiVersionOf, PODS, TOKEN_REVIEWS } from '@weft/kube/resource';
 import { type Clock, systemClock } from '@weft/model/clock';
 import type { WorkloadName } from '../issuance.ts';
-import {
-  type Attestation,
-  type AttestationRefusal,
-  type Attestor,
-  type Evidence,
-  notMine,
-} from './attestor.ts';
+import { type Attestation, type AttestationRefusal, type Attestor, notMine } from './attestor.ts';
+import type { Evidence } from '@weft/model/enrolment-evidence';
 import { createTurnstile } from './turnstile.ts';
 
 export interface ServiceAccountTokenOptions {

@@ -1,7 +1,8 @@
 // What becomes of a Pod that has lost its identity: no certificate, no callers, and nobody lets it in as whom it was.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { Attestor, Evidence } from '@weft/ca/attest/attestor';
+import type { Attestor } from '@weft/ca/attest/attestor';
+import type { Evidence } from '@weft/model/enrolment-evidence';
 import { parseTrustDomain } from '@weft/model/identity';
 import type { PodObject, RegistryObject, Snapshot } from '@weft/model/mesh/objects';
 import {

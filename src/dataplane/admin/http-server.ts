@@ -1,16 +1,21 @@
 // The sidecar's local HTTP endpoints: readiness, metrics, what is configured, certificates and drain. No key is ever in an answer.
-import { once } from 'node:events';
-import http, { type IncomingMessage, type ServerResponse } from 'node:http';
-import type { AddressInfo, Socket } from 'node:net';
-import { isLocalHost } from '@weft/model/local-host';
+import type { IncomingMessage } from 'node:http';
 import type { ProbeAnswer } from '../probe/app-prober.ts';
-import { listenFailure } from '../serve/socket-server.ts';
+import {
+  type Answer,
+  guardedAnswer,
+  json,
+  metricsAnswer,
+  openSmallHttp,
+  type Readiness,
+  readinessAnswer,
+  type SmallHttpServer,
+  targetOf,
+  text,
+  unlessRead,
+} from './small-http.ts';
 
-export interface Readiness {
-  readonly isReady: boolean;
-  /** What is still missing, or why it is not ready any more. */
-  readonly reasons: readonly string[];
-}
+export type { Readiness } from './small-http.ts';
 
 /** What the endpoints show; asked at each request. */
 export interface AdminState {
@@ -32,35 +37,10 @@ export interface AdminState {
 /** Which endpoints a port offers: probes and metrics are read from outside, the rest is for the operator on this host. */
 export type AdminRole = 'admin' | 'probe' | 'metrics';
 
-interface Answer {
-  readonly status: number;
-  readonly type: string;
-  readonly body: string;
-}
-
-const JSON_TYPE = 'application/json; charset=utf-8';
-const TEXT_TYPE = 'text/plain; charset=utf-8';
-const METRICS_TYPE = 'text/plain; version=0.0.4; charset=utf-8';
-
-const json = (status: number, value: unknown): Answer => ({
-  status,
-  type: JSON_TYPE,
-  body: `${JSON.stringify(value, undefined, 2)}\n`,
-});
-
 type Handler = (state: AdminState, query: URLSearchParams) => Answer;
 
-const ready: Handler = (state) => {
-  const { isReady, reasons } = state.readiness();
-  return isReady
-    ? { status: 200, type: TEXT_TYPE, body: 'LIVE\n' }
-    : { status: 503, type: TEXT_TYPE, body: `NOT READY: ${reasons.join('; ')}\n` };
-};
-const metrics: Handler = (state) => ({
-  status: 200,
-  type: METRICS_TYPE,
-  body: state.metricsText(),
-});
+const ready: Handler = (state) => readinessAnswer(state.readiness());
+const metrics: Handler = (state) => metricsAnswer(state.metricsText());
 
 /** Paths as people know them from Envoy and pilot-agent. */
 const GET_HANDLERS: ReadonlyMap<
@@ -69,10 +49,7 @@ const GET_HANDLERS: ReadonlyMap<
 > = new Map([
   ['/ready', { roles: ['admin', 'probe'], handle: ready }],
   ['/healthz/ready', { roles: ['admin', 'probe'], handle: ready }],
-  [
-    '/healthz/live',
-    { roles: ['admin', 'probe'], handle: () => ({ status: 200, type: TEXT_TYPE, body: 'LIVE\n' }) },
-  ],
+  ['/healthz/live', { roles: ['admin', 'probe'], handle: () => text(200, 'LIVE\n') }],
   ['/metrics', { roles: ['admin', 'metrics'], handle: metrics }],
   ['/stats/prometheus', { roles: ['admin', 'metrics'], handle: metrics }],
   ['/config_dump', { roles: ['admin'], handle: (state) => json(200, state.configDump()) }],
@@ -88,31 +65,19 @@ const GET_HANDLERS: ReadonlyMap<
   ['/dry-run', { roles: ['admin'], handle: (state) => json(200, state.dryRun()) }],
 ]);
 
-/** Slow readers and senders of these small messages are not worth keeping. */
-const REQUEST_TIMEOUT_MS = 10_000;
+/** Of one port: probes and scrapes are few, and short. */
+const MAX_CONNECTIONS = 256;
 
 function answer(role: AdminRole, state: AdminState, request: IncomingMessage): Answer {
-  const target = request.url ?? '/';
-  const query = target.indexOf('?');
-  const path = query === -1 ? target : target.slice(0, query);
-  if (role === 'admin' && !isLocalHost(request.headers.host)) {
-    return json(403, { error: `Host ${request.headers.host} is not this machine` });
-  }
-  if (role === 'admin' && path === '/drain') {
-    if (request.method !== 'POST') return json(405, { error: 'use POST /drain' });
-    if (request.headers.origin !== undefined) return json(403, { error: 'not from a web page' });
-    state.drain();
-    return json(202, { draining: true });
-  }
+  const { path, query } = targetOf(request);
+  const guarded = role === 'admin' ? guardedAnswer(request, path, () => state.drain()) : undefined;
+  if (guarded !== undefined) return guarded;
   const known = GET_HANDLERS.get(path);
   if (known === undefined || !known.roles.includes(role)) {
     const offered = [...GET_HANDLERS].filter(([, entry]) => entry.roles.includes(role));
     return json(404, { error: `no ${path} here`, try: offered.map(([name]) => name) });
   }
-  if (request.method !== 'GET' && request.method !== 'HEAD') {
-    return json(405, { error: `use GET ${path}` });
-  }
-  return known.handle(state, new URLSearchParams(query === -1 ? '' : target.slice(query + 1)));
+  return unlessRead(request, path) ?? known.handle(state, new URLSearchParams(query));
 }
 
 const PROBE_PREFIX = '/app-probe/';
@@ -123,62 +88,27 @@ function appProbe(state: AdminState, request: IncomingMessage): Promise<Answer> 
   if (!target.startsWith(PROBE_PREFIX) || request.method !== 'GET') return undefined;
   return state
     .appProbe?.(target.slice(PROBE_PREFIX.length))
-    ?.then(({ status, reason }) => ({ status, type: TEXT_TYPE, body: `${reason}\n` }));
-}
-
-function respond(request: IncomingMessage, response: ServerResponse, result: Answer): void {
-  response.writeHead(result.status, {
-    'content-type': result.type,
-    'content-length': Buffer.byteLength(result.body),
-    'cache-control': 'no-store',
-    'x-content-type-options': 'nosniff',
-  });
-  response.end(request.method === 'HEAD' ? undefined : result.body);
+    ?.then(({ status, reason }) => text(status, `${reason}\n`));
 }
 
 /** A listening admin server; dispose closes it and its connections. */
-export interface AdminServer extends AsyncDisposable {
-  readonly address: AddressInfo;
-  /** Answers on a connection that came by another port. */
-  adopt(socket: Socket): void;
-}
+export type AdminServer = SmallHttpServer;
 
 /**
  * @throws Error naming the address and the cure when it cannot be bound.
  */
-export async function createAdminServer(options: {
+export function createAdminServer(options: {
   readonly role: AdminRole;
   readonly host: string;
   readonly port: number;
   readonly state: AdminState;
 }): Promise<AdminServer> {
-  const { role, state } = options;
-  const server = http.createServer((request, response) => {
-    request.resume();
-    const probe = role === 'probe' ? appProbe(state, request) : undefined;
-    if (probe === undefined) respond(request, response, answer(role, state, request));
-    else void probe.then((result) => respond(request, response, result));
+  const { role, state, host, port } = options;
+  return openSmallHttp({
+    host,
+    port,
+    maxConnections: MAX_CONNECTIONS,
+    answer: (request) =>
+      (role === 'probe' ? appProbe(state, request) : undefined) ?? answer(role, state, request),
   });
-  server.requestTimeout = REQUEST_TIMEOUT_MS;
-  server.headersTimeout = REQUEST_TIMEOUT_MS;
-  server.maxConnections = 256;
-  server.on('clientError', (_error, socket) => socket.destroy());
-  server.listen(options.port, options.host);
-  try {
-    await once(server, 'listening');
-  } catch (error) {
-    throw listenFailure(options, error);
-  }
-  const address = server.address();
-  if (address === null || typeof address === 'string') throw new TypeError('Cannot serve: no port');
-  return {
-    address,
-    adopt: (socket) => void server.emit('connection', socket),
-    async [Symbol.asyncDispose]() {
-      server.closeAllConnections();
-      const closed = once(server, 'close');
-      server.close();
-      await closed;
-    },
-  };
 }

@@ -8,7 +8,8 @@ import { openChannel } from '../control-plane/link.ts';
 import { whyNoAnswer } from '../control-plane/why-no-answer.ts';
 import { checkSvid, type ExpectedIdentity, readBundle, type Svid } from './check-svid.ts';
 import { createKeyAndRequest } from './csr.ts';
-import { type Evidence, evidenceFields } from './evidence.ts';
+import type { Evidence } from '@weft/model/enrolment-evidence';
+import { evidenceFields } from './evidence.ts';
 
 export interface EnrolOptions {
   readonly address: string;

@@ -1,15 +1,6 @@
-// What a sidecar brings to its enrolment to prove who it is, and how that is said on the wire.
+// How a sidecar says on the wire what proves who it is.
+import type { Evidence } from '@weft/model/enrolment-evidence';
 import type { PlainMessage } from '@weft/xds/registry';
-
-export type Evidence =
-  | { readonly kind: 'join-token'; readonly token: string }
-  | {
-      readonly kind: 'service-account-token';
-      /** Bound to the Pod; the kubelet replaces it before it ends. */
-      readonly token: string;
-      readonly pod: string;
-      readonly namespace: string;
-    };
 
 /** The fields of an EnrolRequest. */
 export function evidenceFields(evidence: Evidence): PlainMessage {

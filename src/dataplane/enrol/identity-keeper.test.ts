@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { status } from '@grpc/grpc-js';
 import { createTurnableClock } from '@weft/ca/testing/turnable-clock';
 import { textOf } from '@weft/xds/protocol/fields';
-import type { Evidence } from './evidence.ts';
+import type { Evidence } from '@weft/model/enrolment-evidence';
 import { EnrolmentRefused } from './identity-keeper.ts';
 import { createKeeperRig } from '../../../test/support/keeper-rig.ts';
 import {

@@ -13,7 +13,7 @@ import { checkSvid, type ExpectedIdentity, readBundle, type Svid } from './check
 import { readFederated } from './read-federated.ts';
 import { createKeyAndRequest, type KeyAndRequest } from './csr.ts';
 import { enrol, type Enrolled } from './enrolment-client.ts';
-import type { Evidence } from './evidence.ts';
+import type { Evidence } from '@weft/model/enrolment-evidence';
 import { renewAtMs } from './renewal.ts';
 import { RenewalStream } from './renewal-stream.ts';
 

@@ -1,17 +1,8 @@
-// What the sidecar says of itself: whether it is ready and connected, its certificate's end, and what it refused of its configuration.
+// What the sidecar says of itself: what every agent does, what it took and refused of its configuration, and what it had to leave out or try again.
 import type { MetricsRegistry } from './metrics.ts';
+import { createWorkloadMetrics } from './workload-metrics.ts';
 
 export function createSidecarMetrics(registry: MetricsRegistry) {
-  const gauge = (name: string, help: string) => registry.gauge({ name, help, labels: [] }).labels();
-  const ready = gauge('weft_ready', '1 when traffic is served');
-  const connected = gauge(
-    'weft_control_plane_connected',
-    '1 while there is a stream to the control plane',
-  );
-  const expiry = gauge(
-    'weft_certificate_expiration_timestamp_seconds',
-    'When the certificate in use ends; 0 when there is none',
-  );
   const responses = registry.counter({
     name: 'weft_xds_responses_total',
     help: 'Configuration that was taken or refused',
@@ -44,15 +35,8 @@ export function createSidecarMetrics(registry: MetricsRegistry) {
     help: 'Connections to the ports of interception that nobody redirected',
     labels: ['direction'],
   });
-  const interception = registry.gauge({
-    name: 'weft_interception_ok',
-    help: '1 while a call of its own showed that traffic passes through the sidecar',
-    labels: ['direction'],
-  });
   return {
-    ready: (isReady: boolean) => ready.set(isReady ? 1 : 0),
-    connected: (isConnected: boolean) => connected.set(isConnected ? 1 : 0),
-    certificate: (notAfterMs: number | undefined) => expiry.set((notAfterMs ?? 0) / 1_000),
+    ...createWorkloadMetrics(registry),
     response: (type: string, isAccepted: boolean) =>
       responses.labels(type, isAccepted ? 'accepted' : 'refused').inc(),
     open(inbound: number, outbound: number) {
@@ -63,8 +47,6 @@ export function createSidecarMetrics(registry: MetricsRegistry) {
     overflow: (cluster: string, limit: string) => overflows.labels(cluster, limit).inc(),
     retry: (cluster: string, isAllowed: boolean) =>
       retries.labels(cluster, isAllowed ? 'sent' : 'over_budget').inc(),
-    interception: (direction: 'inbound' | 'outbound', isProven: boolean) =>
-      interception.labels(direction).set(isProven ? 1 : 0),
     direct: (direction: 'inbound' | 'outbound') => direct.labels(direction).inc(),
   };
 }
