@@ -54,9 +54,33 @@ const pending = report({
     { proxy: 'web-1.shop', enforced: false, version: 'v', by: 'nothing', reason: 'not-connected' },
   ],
 });
+const unsupported = {
+  proxy: 'grpc-1.shop',
+  enforced: false,
+  version: 'v',
+  by: 'nothing',
+  reason: 'unsupported',
+  detail: 'marks nothing',
+} as const;
+const never = report({ isEnforced: false, workloads: [...report().workloads, unsupported] });
+const both = report({ isEnforced: false, workloads: [...pending.workloads, unsupported] });
 const CASES: readonly (readonly [string, PolicyReport, readonly Problem[], string, RegExp])[] = [
   ['Enforced where every proxy confirms it', report(), [], 'Enforced', /^$/],
   ['Pending where one is not connected', pending, [], 'Pending', /web-1\.shop \(not-connected\)/],
+  [
+    'Unsupported where all others have it and one has nothing that could do it',
+    never,
+    [],
+    'Unsupported',
+    /^is not enforced by grpc-1\.shop \(unsupported: marks nothing\)$/,
+  ],
+  [
+    'Pending where one is waited for, and another has nothing that could do it',
+    both,
+    [],
+    'Pending',
+    /^waits for web-1\.shop \(not-connected\); is not enforced by grpc-1\.shop \(unsupported/,
+  ],
   [
     'Refused when it cannot be read',
     report(),

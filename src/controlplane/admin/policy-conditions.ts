@@ -7,13 +7,25 @@ import { formatProblem, type Problem } from '@weft/model/problem';
 import type { MeshViews } from '../compile/mesh-views.ts';
 import { INBOUND_LISTENER } from '../resources/inbound-listener.ts';
 import type { AdsServer } from '../serve/ads-server.ts';
-import { type PolicyReport, waitingText } from '../status/policy-status.ts';
+import {
+  missingAt,
+  type PolicyReport,
+  waitingText,
+  type WorkloadEnforcement,
+} from '../status/policy-status.ts';
 
 /**
  * `Refused`: it cannot be read; its last good version or its closure holds. `Ignored`: it holds for no sidecar.
- * `Shadowed`: others make every rule of it idle. `Pending`: not every proxy has it yet.
+ * `Shadowed`: others make every rule of it idle. `Pending`: not every proxy has it yet. `Unsupported`: all others have it,
+ * and some workload has nothing that could do what it says.
  */
-export type PolicyState = 'Enforced' | 'Pending' | 'Ignored' | 'Shadowed' | 'Refused';
+export type PolicyState =
+  | 'Enforced'
+  | 'Pending'
+  | 'Unsupported'
+  | 'Ignored'
+  | 'Shadowed'
+  | 'Refused';
 
 export interface PolicyCondition {
   readonly state: PolicyState;
@@ -133,10 +145,21 @@ function conditionOf(
   const [first] = idle;
   if (first !== undefined) return { state: 'Shadowed', isAccepted, why: first.message };
   if (report.isEnforced) return { state: 'Enforced', isAccepted };
-  const waiting = report.workloads.filter(({ enforced }) => !enforced);
-  const shown = waiting.slice(0, 3).map(waitingText);
-  const more = waiting.length > 3 ? ` and ${waiting.length - 3} more` : '';
-  return { state: 'Pending', isAccepted, why: `waits for ${shown.join(', ')}${more}` };
+  const { waiting, unsupported } = missingAt(report.workloads);
+  const never = `is not enforced by ${someText(unsupported)}`;
+  if (waiting.length === 0) return { state: 'Unsupported', isAccepted, why: never };
+  const waits = `waits for ${someText(waiting)}`;
+  return {
+    state: 'Pending',
+    isAccepted,
+    why: unsupported.length === 0 ? waits : `${waits}; ${never}`,
+  };
+}
+
+function someText(workloads: readonly WorkloadEnforcement[]): string {
+  const shown = workloads.slice(0, 3).map(waitingText);
+  const more = workloads.length > 3 ? ` and ${workloads.length - 3} more` : '';
+  return `${shown.join(', ')}${more}`;
 }
 
 function groupByObject(problems: readonly Problem[]): ReadonlyMap<string, readonly Problem[]> {

@@ -28,6 +28,7 @@ import { withAgentViews } from '../serve/agent-views.ts';
 import { serverOptions } from '../serve/limits.ts';
 import { openGrpcPort } from '../serve/grpc-port.ts';
 import { findCallers } from '../status/callers.ts';
+import { GrpcShortfallWatch } from '../status/grpc-shortfall-watch.ts';
 import { PolicyStatus } from '../status/policy-status.ts';
 import { ReplayWatch } from '../status/replay-watch.ts';
 import { createApi, scrapedState } from './admin-api.ts';
@@ -102,6 +103,7 @@ export async function openCore(parts: CoreParts, options: CoreOptions): Promise<
   const federation = stack.use(createFederation(parts, options, authority));
   let credentials: CredentialPart | undefined;
   let replicas: ReplicaService | undefined;
+  let shortfalls: GrpcShortfallWatch | undefined;
   const views = stack.use(
     createMeshViews({
       keys,
@@ -114,7 +116,7 @@ export async function openCore(parts: CoreParts, options: CoreOptions): Promise<
       federations: federation.source,
       clock,
       onCompiled: (durationMs) => metrics.compiled(durationMs),
-      moreProblems: () => credentials?.problems() ?? [],
+      moreProblems: () => [...(credentials?.problems() ?? []), ...(shortfalls?.problems() ?? [])],
     }),
   );
 
@@ -147,6 +149,15 @@ export async function openCore(parts: CoreParts, options: CoreOptions): Promise<
       identifier: `weft-${options.version}`,
     }),
   );
+  const atGrpc = stack.use(
+    new GrpcShortfallWatch({
+      views,
+      ads,
+      elsewhere: () => replicas?.grpcServers() ?? [],
+      clock,
+    }),
+  );
+  shortfalls = atGrpc;
   const { elsewhere, hasOthers } = parts;
   stack.use(
     driveRotation({
@@ -174,7 +185,7 @@ export async function openCore(parts: CoreParts, options: CoreOptions): Promise<
     }),
   );
   await credentials.openConfigured();
-  logProblems([source, views, keys, federation, credentials], views, log, stack);
+  logProblems([source, views, keys, federation, credentials, atGrpc], views, log, stack);
   const edges = new EdgeLedger(clock);
   const reports = stack.use(
     new ReportService(xdsServer, {
@@ -213,6 +224,7 @@ export async function openCore(parts: CoreParts, options: CoreOptions): Promise<
           replicas.evaluationOf(proxyId, listener),
         ),
       callersOf: (names) => findCallers({ ads, views }, names),
+      unenforced: () => atGrpc.unenforced(),
       onReport: (listener) =>
         joinSubscriptions(reports.onReport(listener), replicas.onChange(listener)),
       clock,

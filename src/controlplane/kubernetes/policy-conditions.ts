@@ -2,7 +2,7 @@
 import { isPlainObject, type PlainObject } from '@weft/model/policy/reader';
 import { describeProblem, firstOf, type Problem } from '@weft/model/problem';
 import type { ObjectOrigin } from '../registry/source.ts';
-import { type PolicyReport, waitingText } from '../status/policy-status.ts';
+import { missingAt, type PolicyReport, waitingText } from '../status/policy-status.ts';
 
 /** Without the time of its last transition. */
 export interface Condition {
@@ -108,11 +108,14 @@ function enforcedOf({ report, isDryRun }: PolicyFacts, accepted: Condition): Con
     return not('NoWorkloads', 'it selects no workload with a sidecar: compare selector and labels');
   }
   const count = `${report?.enforced.replace('/', ' of ')} workloads`;
-  const missing = workloads.filter(({ enforced }) => !enforced);
-  if (missing.length === 0) {
+  const { waiting, unsupported } = missingAt(workloads);
+  if (waiting.length + unsupported.length === 0) {
     return { type, status: 'True', reason: 'AllEnforced', message: `${count} enforce it` };
   }
-  return not('Waiting', `${count} enforce it; not yet ${listed(missing.map(waitingText))}`);
+  const never =
+    unsupported.length === 0 ? '' : `; never, as they are, ${listed(unsupported.map(waitingText))}`;
+  if (waiting.length === 0) return not('Unsupported', `${count} enforce it${never}`);
+  return not('Waiting', `${count} enforce it; not yet ${listed(waiting.map(waitingText))}${never}`);
 }
 
 /**

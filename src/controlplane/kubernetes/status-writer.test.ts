@@ -89,6 +89,23 @@ test('one that cannot be read is not accepted, and not enforced whatever holds i
   assert.deepEqual([enforced['status'], enforced['reason']], ['False', 'Invalid']);
 });
 
+test('one that a workload has nothing for is not said to be enforced, nor to be waited for', async () => {
+  await using rig = createStatusRig();
+  rig.world.enforcing = 1;
+  rig.world.reason = 'unsupported';
+  await rig.pass(2_000);
+  const enforced = conditionOf(rig.status(), 'Enforced');
+  assert.deepEqual([enforced['status'], enforced['reason']], ['False', 'Unsupported']);
+  assert.equal(
+    enforced['message'],
+    '1 of 3 workloads enforce it; never, as they are, web-2.shop (unsupported); web-3.shop (unsupported)',
+  );
+  rig.world.enforcing = 3;
+  rig.tell();
+  await rig.pass(2_000);
+  assert.equal(conditionOf(rig.status(), 'Enforced')['status'], 'True');
+});
+
 test('one that selects nothing is not said to be enforced', async () => {
   await using rig = createStatusRig();
   rig.world.selected = 0;

@@ -7,6 +7,7 @@ import type { CredentialPart } from '../credentials/credential-part.ts';
 import type { Evaluation, ReportService } from '../report/report-service.ts';
 import { INBOUND_LISTENER } from '../resources/inbound-listener.ts';
 import type { AdsServer } from '../serve/ads-server.ts';
+import { GRPC_LIBRARIES, type GrpcLibrary } from '../serve/view-source.ts';
 
 export interface ProxyState {
   readonly proxyId: string;
@@ -18,6 +19,8 @@ export interface ProxyState {
   readonly evaluation: Evaluation;
   /** Names of credentials that are in force there as they are now; absent: it watches none here. */
   readonly credentials?: readonly string[];
+  /** Libraries by which its own programs serve without a proxy, each once and sorted; absent: none does. */
+  readonly grpc?: readonly GrpcLibrary[];
 }
 
 /** A name and a digest are far shorter. */
@@ -27,15 +30,17 @@ const MAX_DIGESTS = 4;
 
 /** Streams of one proxy overlap while it reconnects: the newest one's word counts. */
 export function localStates(
-  ads: Pick<AdsServer, 'statusOf'>,
+  ads: Pick<AdsServer, 'statusOf' | 'grpcServers'>,
   reports: Pick<ReportService, 'evaluationOf'>,
   watched: Pick<CredentialPart, 'inForceAt'>,
 ): ReadonlyMap<string, ProxyState> {
   const states = new Map<string, ProxyState>();
+  const serving = Map.groupBy(ads.grpcServers(), ({ proxyId }) => proxyId);
   for (const status of ads.statusOf('listener', INBOUND_LISTENER)) {
     const { proxyId, identity, acked, refused: version, refusal: words = '' } = status;
     const evaluation = reports.evaluationOf(proxyId, INBOUND_LISTENER);
     const credentials = watched.inForceAt(proxyId);
+    const libraries = new Set(serving.get(proxyId)?.map(({ library }) => library));
     states.set(proxyId, {
       proxyId,
       identity,
@@ -43,13 +48,14 @@ export function localStates(
       ...(version !== undefined && { refused: { version, words } }),
       evaluation,
       ...(credentials && { credentials }),
+      ...(libraries.size > 0 && { grpc: [...libraries].sort() }),
     });
   }
   return states;
 }
 
 export function encodeState(state: ProxyState): PlainMessage {
-  const { proxyId, identity, acked, refused, evaluation, credentials } = state;
+  const { proxyId, identity, acked, refused, evaluation, credentials, grpc } = state;
   return {
     proxy: proxyId,
     identity,
@@ -59,6 +65,7 @@ export function encodeState(state: ProxyState): PlainMessage {
     digests: evaluation.isReporting ? [...evaluation.digests] : [],
     watches_credentials: credentials !== undefined,
     credentials: [...(credentials ?? [])],
+    ...(grpc && { grpc: [...grpc] }),
   };
 }
 
@@ -72,6 +79,8 @@ function readState(message: PlainMessage): ProxyState | undefined {
   const words = textOf(message, 'refusal').slice(0, MAX_TEXT);
   const digests = listOfTexts(message['digests'], MAX_DIGESTS);
   const credentials = listOfTexts(message['credentials'], MAX_CREDENTIALS);
+  const names = new Set(listOfTexts(message['grpc'], GRPC_LIBRARIES.length));
+  const grpc = GRPC_LIBRARIES.filter((library) => names.has(library));
   return {
     proxyId,
     identity,
@@ -80,6 +89,7 @@ function readState(message: PlainMessage): ProxyState | undefined {
     evaluation:
       message['is_reporting'] === true ? { isReporting: true, digests } : { isReporting: false },
     ...(message['watches_credentials'] === true && { credentials }),
+    ...(grpc.length > 0 && { grpc }),
   };
 }
 
@@ -114,6 +124,7 @@ export function isSameState(a: ProxyState, b: ProxyState): boolean {
   if (a.refused?.version !== b.refused?.version || a.refused?.words !== b.refused?.words)
     return false;
   if (a.credentials?.join() !== b.credentials?.join()) return false;
+  if (a.grpc?.join() !== b.grpc?.join()) return false;
   if (!a.evaluation.isReporting || !b.evaluation.isReporting) {
     return a.evaluation.isReporting === b.evaluation.isReporting;
   }

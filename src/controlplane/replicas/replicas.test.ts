@@ -127,6 +127,20 @@ test('a control plane that ends takes its word with it, and one that connects an
   assert.deepEqual(rig.ackedBy('web-1.shop'), []);
 });
 
+test('which programs serve without a proxy at another control plane is known to the leader, by libraries that there are', async () => {
+  await using rig = await openRig();
+  const web = state('web-1.shop', 'v1');
+  const now = () => [...rig.service.grpcServers()].map(({ library }) => library).join();
+  const unknown = JSON.parse('["go","rust"]');
+  rig.set({ ...web, grpc: unknown }, state('cart-1.shop', 'v1'));
+  using _link = rig.follow('cp-b');
+  await eventually(() => now() === 'go', { what: 'word' });
+  rig.set({ ...web, grpc: ['core', 'go'] });
+  await eventually(() => now() === 'core,go', { what: 'word of another' });
+  rig.set(web);
+  await eventually(() => now() === '', { what: 'word that none does' });
+});
+
 test('which credentials are in force at proxies of another control plane is known to the leader', async () => {
   await using rig = await openRig();
   const web = state('web-1.shop', 'v1');

@@ -1,6 +1,13 @@
 // What a gRPC server without a proxy has of its listeners, told as a sidecar's one inbound listener is.
 import type { Session } from '@weft/xds/protocol/session';
 import { inboundVersionOf, isServerListener } from '../resources/grpc/grpc-names.ts';
+import type { GrpcLibrary } from './view-source.ts';
+
+/** A program that serves without a proxy. */
+export interface GrpcServer {
+  readonly proxyId: string;
+  readonly library: GrpcLibrary;
+}
 
 export interface InboundStatus {
   /** Of the inbound listener whose rules its listeners all carry; absent where one has others, or none yet. */

@@ -23,7 +23,8 @@ export interface ProxyRef {
 }
 
 /** `go` takes more than every library does; `core` (C++, Python, Ruby, …) keeps time in its own way. */
-export type GrpcLibrary = 'go' | 'core' | 'other';
+export const GRPC_LIBRARIES = ['core', 'go', 'other'] as const;
+export type GrpcLibrary = (typeof GRPC_LIBRARIES)[number];
 
 export type ProxyResolution =
   | { readonly ok: true; readonly proxy: ProxyRef }

@@ -6,7 +6,7 @@ import { createTurnableClock } from '@weft/ca/testing/turnable-clock';
 import type { PolicyPlacement } from '../compile/policy-placements.ts';
 import type { Evaluation } from '../report/report-service.ts';
 import type { ResourceStatus } from '../serve/ads-server.ts';
-import { PolicyStatus, waitingText } from './policy-status.ts';
+import { missingAt, PolicyStatus, waitingText } from './policy-status.ts';
 
 const identity = parseSpiffeId('spiffe://mesh.test/ns/shop/sa/web');
 assert.ok(identity);
@@ -34,6 +34,7 @@ function createRig() {
     evaluations: new Map<string, Evaluation>(),
     refused: new Map<string, readonly [version: string, refusal: string]>(),
     callers: new Map<string, ReadonlyMap<string, boolean>>(),
+    unenforced: new Map<string, ReadonlyMap<string, string>>(),
     writtenAtMs: undefined as number | undefined,
   };
   const told: number[] = [];
@@ -62,6 +63,7 @@ function createRig() {
     },
     evaluationOf: (proxyId) => state.evaluations.get(proxyId) ?? { isReporting: false },
     callersOf: () => state.callers,
+    unenforced: () => state.unenforced,
     onReport: () => ({ [Symbol.dispose]: () => undefined }),
     clock,
     writtenAtMs: () => state.writtenAtMs,
@@ -219,5 +221,36 @@ test('a change counts from when it was written, unless its file is older than it
   change('v3', 25);
   change('v4', 60_000);
   assert.deepEqual(rig.told, [35, 10]);
+  rig.status[Symbol.dispose]();
+});
+
+test('what a workload has acknowledged and nothing there can do is not enforced, says why, and is no change that arrived', () => {
+  const rig = createRig();
+  rig.state.acked = [
+    ['web-1.shop', 'v2'],
+    ['web-2.shop', 'v1'],
+  ];
+  const undone = new Map([['web-1.shop', 'marks nothing: there is no access log']]);
+  rig.state.unenforced.set('AuthorizationPolicy/shop/p', undone);
+  const [grpc, other] = rig.first().workloads;
+  assert.ok(grpc && other);
+  assert.equal(grpc.enforced, false);
+  assert.equal(
+    waitingText(grpc),
+    'web-1.shop (unsupported: marks nothing: there is no access log)',
+  );
+  assert.equal(other.reason, 'not-acknowledged', 'of the others nothing changes');
+  const { waiting, unsupported } = missingAt(rig.first().workloads);
+  assert.deepEqual([waiting, unsupported], [[other], [grpc]]);
+  rig.state.acked = [
+    ['web-1.shop', 'v2'],
+    ['web-2.shop', 'v2'],
+  ];
+  for (const listener of rig.listeners.answer) listener();
+  rig.clock.turn(10_000);
+  assert.equal(rig.first().enforced, '1/2');
+  assert.deepEqual(rig.told, []);
+  rig.state.unenforced.clear();
+  assert.equal(rig.first().isEnforced, true);
   rig.status[Symbol.dispose]();
 });

@@ -4,6 +4,7 @@ import type { MeshViews } from '../compile/mesh-views.ts';
 import type { PolicyPlacement } from '../compile/policy-placements.ts';
 import type { Evaluation } from '../report/report-service.ts';
 import type { Callers } from './callers.ts';
+import type { Unenforced } from './grpc-shortfalls.ts';
 import { INBOUND_LISTENER } from '../resources/inbound-listener.ts';
 import type { AdsServer } from '../serve/ads-server.ts';
 
@@ -37,10 +38,12 @@ export interface WorkloadEnforcement {
     /** It cannot use this version; what it had before is in force there. */
     | 'refused'
     | 'evaluates-other-rules'
+    /** It never will be: nothing there can do what it says (gRPC without a proxy). */
+    | 'unsupported'
     /** Of credentials: the proxy has not said that it holds this version, or its source has none. */
     | 'not-in-force'
     | 'source-unavailable';
-  /** Of `refused`: what the proxy said, cut. */
+  /** Of `refused`: what the proxy said, cut. Of `unsupported`: what is not done, and why. */
   readonly detail?: string;
 }
 
@@ -48,12 +51,26 @@ export interface WorkloadEnforcement {
 export const waitingText = ({ proxy, reason, detail }: WorkloadEnforcement): string =>
   `${proxy} (${reason ?? 'unknown'}${detail === undefined ? '' : `: ${detail}`})`;
 
+/** Those that do not enforce it yet, and those that never will. */
+export function missingAt(workloads: readonly WorkloadEnforcement[]): {
+  readonly waiting: readonly WorkloadEnforcement[];
+  readonly unsupported: readonly WorkloadEnforcement[];
+} {
+  const missing = workloads.filter(({ enforced }) => !enforced);
+  return {
+    waiting: missing.filter(({ reason }) => reason !== 'unsupported'),
+    unsupported: missing.filter(({ reason }) => reason === 'unsupported'),
+  };
+}
+
 export interface PolicyStatusOptions {
   readonly views: Pick<MeshViews, 'policies'> & { subscribe(listener: () => void): Disposable };
   readonly ads: Pick<AdsServer, 'statusOf' | 'onAnswer'>;
   readonly evaluationOf: (proxyId: string, listener: string) => Evaluation;
   /** Who calls these destinations, and whether each has what is for it now. */
   readonly callersOf?: (names: ReadonlySet<string>) => Callers;
+  /** What acknowledged rules leave undone at workloads that have no proxy; absent: all have one. */
+  readonly unenforced?: () => Unenforced;
   readonly onReport: (listener: () => void) => Disposable;
   readonly clock: Clock;
   /** When what changed last was written; `undefined` when nobody can tell. */
@@ -85,6 +102,13 @@ interface Answered {
   readonly refused: Map<string, string>;
 }
 type AnsweredByProxy = ReadonlyMap<string, Answered>;
+
+/** What is known at one time of everybody. */
+interface Known {
+  readonly answered: AnsweredByProxy;
+  readonly callers: Callers;
+  readonly unenforced: Unenforced;
+}
 
 const keyOf = ({ kind, namespace, name }: PolicyPlacement): string =>
   `${kind}/${namespace}/${name}`;
@@ -165,17 +189,24 @@ export class PolicyStatus implements Disposable {
       ({ enforcedAtMs }) => enforcedAtMs === undefined,
     );
     if (waiting.length === 0) return;
-    const answered = this.#answers();
-    const callers = this.#callersOf(waiting);
+    const known = this.#known(waiting);
     const nowMs = this.#options.clock.now();
     for (const tracked of waiting) {
       const { placement } = tracked;
       if (placement.workloads.length === 0 && placement.destinations === undefined) continue;
-      if (!this.#enforcements(placement, answered, callers).every(({ enforced }) => enforced))
-        continue;
+      if (!this.#enforcements(placement, known).every(({ enforced }) => enforced)) continue;
       tracked.enforcedAtMs = nowMs;
       this.#options.onEnforced(nowMs - tracked.changedAtMs);
     }
+  }
+
+  #known(tracked: readonly Tracked[]): Known {
+    const { unenforced = () => NOTHING } = this.#options;
+    return {
+      answered: this.#answers(),
+      callers: this.#callersOf(tracked),
+      unenforced: unenforced(),
+    };
   }
 
   #callersOf(tracked: readonly Tracked[]): Callers {
@@ -185,11 +216,14 @@ export class PolicyStatus implements Disposable {
 
   /** By proxy; one that is selected and calls as well has to have both. */
   #enforcements(
-    { workloads, destinations = [] }: PolicyPlacement,
-    answered: AnsweredByProxy,
-    callers: Callers,
+    placement: PolicyPlacement,
+    { answered, callers, unenforced }: Known,
   ): readonly WorkloadEnforcement[] {
-    const selected = workloads.map((workload) => this.#enforcement(workload, answered));
+    const { workloads, destinations = [] } = placement;
+    const undone = unenforced.get(keyOf(placement));
+    const selected = workloads.map((workload) =>
+      withoutUndone(this.#enforcement(workload, answered), undone),
+    );
     const called = new Map<string, boolean>();
     for (const name of destinations) {
       for (const [proxy, isCurrent] of callers.get(name) ?? []) {
@@ -254,11 +288,10 @@ export class PolicyStatus implements Disposable {
   }
 
   reports(): readonly PolicyReport[] {
-    const answered = this.#answers();
-    const callers = this.#callersOf([...this.#tracked.values()]);
+    const known = this.#known([...this.#tracked.values()]);
     return [...this.#tracked.values()].map(({ placement, changedAtMs, enforcedAtMs }) => {
       const { kind, namespace, name, action, destinations } = placement;
-      const workloads = this.#enforcements(placement, answered, callers);
+      const workloads = this.#enforcements(placement, known);
       const count = workloads.filter(({ enforced }) => enforced).length;
       return {
         kind,
@@ -281,6 +314,17 @@ export class PolicyStatus implements Disposable {
 }
 
 const NOBODY: Callers = new Map();
+const NOTHING: Unenforced = new Map();
+
+/** What a workload has acknowledged is enforced there, but for what nothing there can do. */
+function withoutUndone(
+  one: WorkloadEnforcement,
+  undone: ReadonlyMap<string, string> | undefined,
+): WorkloadEnforcement {
+  const detail = undone?.get(one.proxy);
+  if (!one.enforced || detail === undefined) return one;
+  return { ...one, enforced: false, by: 'nothing', reason: 'unsupported', detail };
+}
 
 const notAcknowledged = (proxy: string): WorkloadEnforcement => ({
   proxy,
