@@ -210,6 +210,9 @@ test('options of proxies are refused by name, and so is an agent without a boots
   const inbound = ['--inbound', '8080=127.0.0.1:1'];
   assert.match(await refusal('--proxy', 'none', ...file, ...inbound), /--inbound is of proxies/);
   assert.match(await refusal('--proxy=none', ...file, '--transparent'), /--transparent is of prox/);
+  const files = ['--credentials-dir', '/tmp/never'];
+  const credentials = await refusal('--proxy', 'none', ...file, ...files);
+  assert.match(credentials, /--credentials-dir is of proxies/);
   assert.match(await refusal('--proxy', 'none'), /--grpc-bootstrap/);
   const relative = await refusal('--proxy', 'none', '--grpc-bootstrap', 'here.json');
   assert.match(relative, /no absolute path/);

@@ -180,6 +180,7 @@ test(
       ['meant', { 'weft.dev/inject': 'false' }, {}],
       ['agent', {}, { hostNetwork: true }],
       ['sly', injected, { securityContext: { runAsUser: 1337 } }],
+      ['bare', { ...injected, 'weft.dev/proxy': 'none' }, { securityContext: { runAsUser: 1337 } }],
     ] as const) {
       const containers = [{ name: 'app', image: 'app' }];
       await make(PODS, {

@@ -58,10 +58,8 @@ const addProxylessOptions = (command: Command): Command =>
 
 /** @throws Error that names an option of proxies. */
 function refuseOptionsOfProxies(flags: ProxylessFlags): void {
-  const { inbound, outbound, outboundHttp, transparent, appProbes, workloadApi } = flags;
-  const given = { inbound, outbound, outboundHttp, transparent, appProbes, workloadApi };
   for (const [key, option] of Object.entries(NAMES)) {
-    if (Reflect.get(given, key) !== undefined)
+    if (Reflect.get(flags, key) !== undefined)
       throw new Error(`${option} is of proxies, and --proxy none is none; leave it out`);
   }
 }
@@ -73,7 +71,10 @@ const NAMES = {
   transparent: '--transparent',
   appProbes: '--app-probes',
   workloadApi: '--workload-api',
-} as const;
+  credentialsSocket: '--credentials-socket',
+  credentialsListen: '--credentials-listen',
+  credentialsDir: '--credentials-dir',
+} as const satisfies Partial<Record<keyof ProxylessFlags, string>>;
 
 async function optionsOf(flags: ProxylessFlags, log: Logger): Promise<ProxylessOptions> {
   refuseOptionsOfProxies(flags);

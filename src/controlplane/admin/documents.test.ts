@@ -19,6 +19,12 @@ spec:
   containers: [{name: web, ports: [{containerPort: 8080}]}]
 status: {podIP: 10.0.0.1, phase: Running}
 ---
+apiVersion: v1
+kind: Pod
+metadata: {name: prices-1, namespace: shop, annotations: {weft.dev/proxy: none}}
+spec: {serviceAccountName: prices, containers: [{name: prices}]}
+status: {podIP: 10.0.0.2, phase: Running}
+---
 apiVersion: security.weft.dev/v1
 kind: AuthorizationPolicy
 metadata: {name: web, namespace: shop}
@@ -106,4 +112,7 @@ test('no key, no token and no hash of one is in any answer or log line (CVE-2026
     ['0/1'],
     'placed, and enforced by nobody yet',
   );
+  const { workloads } = JSON.parse(await get(plane.addresses.admin ?? '', '/v1/workloads'));
+  const told = workloads.map(({ id, proxy }: Record<string, unknown>) => [id, proxy]);
+  assert.deepEqual(Object.fromEntries(told), { 'web-1.shop': undefined, 'prices-1.shop': 'none' });
 });

@@ -152,13 +152,14 @@ function reportStatus({ version, startedAtMs, views, ads, ca }: DocumentSources)
 }
 
 function describeWorkload(workload: Workload): object {
-  const { id, identity, serviceAccount, ips, isInMesh, health, inbound } = workload;
+  const { id, identity, serviceAccount, ips, isInMesh, health, inbound, isProxyless } = workload;
   return {
     id,
     identity,
     serviceAccount,
     ips,
     isInMesh,
+    ...(isProxyless && { proxy: 'none' }),
     health,
     mtls: inbound.mode,
     ports: inbound.ports,

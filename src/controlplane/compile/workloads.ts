@@ -93,6 +93,7 @@ export function compileWorkload(pod: PodObject, input: WorkloadInput): CompiledW
     ips: pod.ips,
     labels,
     isInMesh: identity !== undefined && isMember(pod, input.namespace, input.membership),
+    ...(isProxyless(pod) && { isProxyless: true as const }),
     ...(directPorts.length > 0 && { directPorts }),
     health: healthOf(pod),
     inbound,
@@ -161,6 +162,9 @@ function isMember(
   const said = annotations.get(INJECT) ?? labels.get(INJECT) ?? namespace?.meta.labels.get(INJECT);
   return said !== 'false';
 }
+
+const isProxyless = ({ meta: { annotations } }: PodObject): boolean =>
+  annotations.get(ANNOTATIONS.proxy.name) === 'none';
 
 /** As the capture step was told when the Pod was made; a value that it did not take made no Pod. */
 function directPortsOf({ meta: { annotations } }: PodObject): readonly number[] {

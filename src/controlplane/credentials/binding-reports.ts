@@ -54,6 +54,10 @@ export function bindingState(binding: CredentialBinding, facts: BindingFacts): B
         find(at, 'name-taken', 'warning', message);
         return;
       }
+      if (workload.isProxyless === true) {
+        const message = `Pods of ${workload.serviceAccount} with weft.dev/proxy: none are not handed it: a proxy would do that`;
+        find(at, 'no-proxy', 'warning', message);
+      }
       if (elsewhere.some((names) => !names.includes(name))) not.add('not-in-force');
       for (const stream of streams) {
         const { reason, why } = stateAt(stream, name);

@@ -76,6 +76,22 @@ test('keys that are named are handed over alone, and of keys that are missing no
   );
 });
 
+test('that a Pod without a proxy is handed nothing is told of the binding', async () => {
+  const annotations = new Map([['weft.dev/proxy', 'none']]);
+  const bare = podOf('web', {
+    meta: { ...WEB.meta, name: 'web-2', annotations },
+    ips: ['10.0.0.9'],
+  });
+  await using rig = await createCredentialRig([...SHOP, DB, bare]);
+  await eventually(
+    () =>
+      rig.part
+        .problems()
+        .some(({ code, field }) => code === 'no-proxy' && field === 'spec.credentials[0]'),
+    { what: 'the problem' },
+  );
+});
+
 test('a change of the source reaches every proxy that has it, under another version', async () => {
   const more = podOf('web', { meta: { ...WEB.meta, name: 'web-2' }, ips: ['10.0.0.9'] });
   await using rig = await createCredentialRig([...SHOP, more, DB]);

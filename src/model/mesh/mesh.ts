@@ -81,6 +81,8 @@ export interface Workload {
   readonly labels: ReadonlyMap<string, string>;
   /** A sidecar stands beside it. Never without an identity. */
   readonly isInMesh: boolean;
+  /** An agent alone does: its gRPC programs go by xDS, and nothing intercepts what others say or hear. Absent: a proxy does. */
+  readonly isProxyless?: true;
   /** Ports that are reached without the sidecar: no mutual TLS, no policy. Absent: none. */
   readonly directPorts?: readonly number[];
   readonly health: 'healthy' | 'draining' | 'notReady';

@@ -25,6 +25,7 @@ interface Spec {
   readonly policies?: readonly AuthorizationPolicy[];
   readonly ports?: readonly InboundPort[];
   readonly isInMesh?: boolean;
+  readonly isProxyless?: true;
   readonly directPorts?: readonly number[];
   readonly inbound?: Partial<InboundSpec>;
 }
@@ -41,6 +42,7 @@ function workloadOf(name: string, spec: Spec = {}): Workload {
     ips: ['10.0.0.1'],
     labels: new Map([['app', 'web']]),
     isInMesh: spec.isInMesh ?? true,
+    ...(spec.isProxyless && { isProxyless: true as const }),
     ...(spec.directPorts && { directPorts: spec.directPorts }),
     health: 'healthy',
     inbound: {
@@ -228,6 +230,17 @@ for (const [claim, spec, question, isAllowed, reason] of CASES) {
     assert.ok(text.startsWith(isAllowed ? 'ALLOWED' : 'DENIED'), text);
   });
 }
+
+test('an explanation says where nothing stands before the Pod, unless the port is outside anyway', () => {
+  const said = (spec: Spec): string =>
+    formatExplanation(
+      ask({ path: '/a' }),
+      explain({ policies: [NO_ADMIN], ...spec }, { path: '/a' }),
+    );
+  assert.match(said({ isProxyless: true }), /it has no proxy.*what is served without xDS is open/);
+  assert.doesNotMatch(said({}), /no proxy/);
+  assert.doesNotMatch(said({ isProxyless: true, directPorts: [8080] }), /no proxy/);
+});
 
 test('an explanation names the rule, its clauses with what was seen, and the policies that select', () => {
   const answer = explain({ policies: [NO_ADMIN, READS] }, { path: '/b/c' });

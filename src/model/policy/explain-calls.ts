@@ -192,6 +192,10 @@ function notesOf(judged: JudgedCall, call: Call, workload: Workload): string[] {
     notes.push(
       `port ${call.port} is reached without its sidecar (weft.dev/exclude-inbound-ports): no policy is enforced there`,
     );
+  } else if (workload.isProxyless === true) {
+    notes.push(
+      'it has no proxy (weft.dev/proxy: none): its gRPC servers enforce this themselves, what gRPC cannot judge closes, and what is served without xDS is open',
+    );
   }
   if (judged.asked !== undefined) notes.push(...rulesNotes(judged.asked, judged.judgement));
   if (!judged.isDeclared) {

@@ -1,6 +1,6 @@
 // What must hold of Pods in the mesh: they have a sidecar, it is ready, and nothing gets past it.
 import { SIDECAR_UID } from '@weft/controlplane/inject/settings';
-import { INJECTED_ANNOTATION } from '@weft/controlplane/inject/annotations';
+import { ANNOTATIONS, INJECTED_ANNOTATION } from '@weft/controlplane/inject/annotations';
 import type { KubeObject } from '@weft/kube/kube-api';
 import { numberAt, objectAt, textAt } from '@weft/kube/object-fields';
 import { NAMESPACES, PODS } from '@weft/kube/resource';
@@ -28,8 +28,9 @@ const optsOut = (pod: KubeObject): boolean =>
 
 const isHostNetwork = (pod: KubeObject): boolean => objectAt(pod, 'spec')?.['hostNetwork'] === true;
 
-/** An application that runs as the sidecar's user is not captured. */
+/** An application that runs as the sidecar's user is not captured; without a proxy nothing is. */
 function runsAsSidecar(pod: KubeObject): boolean {
+  if (objectAt(pod, 'metadata', 'annotations')?.[ANNOTATIONS.proxy.name] === 'none') return false;
   const ofPod = numberAt(pod, 'spec', 'securityContext', 'runAsUser');
   return itemsAt(pod, 'spec', 'containers').some((container) => {
     const own = numberAt(container, 'securityContext', 'runAsUser') ?? ofPod;

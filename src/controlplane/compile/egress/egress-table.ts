@@ -83,7 +83,7 @@ export class EgressTable implements Egress {
       if (isOfRoot && isWildcard(destination.host)) held.push(destination);
       (mayCall(caller) ? allowed : refused).set(name, destination);
     }
-    return { policy: policyOf(namespace, this.#settings), allowed, refused };
+    return { policy: outboundPolicyOf(namespace, this.#settings), allowed, refused };
   }
 
   #share(view: EgressView): EgressView {
@@ -99,7 +99,7 @@ export class EgressTable implements Egress {
   }
 }
 
-const policyOf = (namespace: string, settings: MeshSettings): OutboundPolicy =>
+export const outboundPolicyOf = (namespace: string, settings: MeshSettings): OutboundPolicy =>
   settings.outboundTrafficPolicyByNamespace?.get(namespace) ?? settings.outboundTrafficPolicy;
 
 /** The root namespace's word stands first; then the older, as with policies. */

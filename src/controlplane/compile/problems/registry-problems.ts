@@ -1,11 +1,15 @@
 // Finds Services that lead nowhere and Pods that cannot be reached as they are written.
 import type { Workload } from '@weft/model/mesh/mesh';
 import type { ObjectRef, Problem } from '@weft/model/problem';
+import { outboundPolicyOf } from '../egress/egress-table.ts';
 import type { ServiceMembers } from '../service-members.ts';
 import { someOf, warning } from './warning.ts';
 
 /** Taken by the sidecar beside the workload: capture, probes, administration and metrics. */
 const SIDECAR_PORTS: ReadonlySet<number> = new Set([15_000, 15_001, 15_006, 15_020, 15_021]);
+
+/** The agent of programs without a proxy redirects nothing: those of capture are the application's. */
+const AGENT_PORTS: ReadonlySet<number> = new Set([15_000, 15_020, 15_021]);
 
 const podRef = ({ namespace, name }: Workload): ObjectRef => ({ kind: 'Pod', namespace, name });
 
@@ -37,13 +41,24 @@ export function podProblems(workload: Workload): readonly Problem[] {
     const message = 'has no address, and nobody can call it';
     problems.push(warning(podRef(workload), 'no-address', { message }));
   }
-  const taken = workload.inbound.ports.filter(({ port }) => SIDECAR_PORTS.has(port));
+  const own = workload.isProxyless === true ? AGENT_PORTS : SIDECAR_PORTS;
+  const taken = workload.inbound.ports.filter(({ port }) => own.has(port));
   if (workload.isInMesh && taken.length > 0) {
     const message = `has port ${taken.map(({ port }) => port).join(', ')}, which its sidecar takes`;
-    const cure = `move the application off ${[...SIDECAR_PORTS].join(', ')}`;
+    const cure = `move the application off ${[...own].join(', ')}`;
     problems.push(warning(podRef(workload), 'reserved-port', { message, cure }));
   }
-  return problems;
+  return [...problems, ...openCalls(workload)];
+}
+
+/** Who may call what outside is held by proxies. */
+function openCalls(workload: Workload): readonly Problem[] {
+  const { isInMesh, isProxyless, namespace, inbound } = workload;
+  if (!isInMesh || isProxyless !== true) return [];
+  if (outboundPolicyOf(namespace, inbound.settings) !== 'REGISTRY_ONLY') return [];
+  const message = 'calls hosts outside as it likes, under REGISTRY_ONLY too: it has no proxy';
+  const cure = 'keep it in by a NetworkPolicy, or take weft.dev/proxy: none away';
+  return [warning(podRef(workload), 'open-calls', { message, cure })];
 }
 
 /** Told apart by port only; who shares a port shares its callers. */
