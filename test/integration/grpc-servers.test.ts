@@ -1,9 +1,8 @@
 // Servers of grpc-js and of C-core (Python) without a proxy: they know who calls by mutual TLS, and follow policies as grpc-go does.
 import assert from 'node:assert/strict';
-import { once } from 'node:events';
-import net from 'node:net';
 import { test } from 'node:test';
 import {
+  freePortEverywhere,
   planeOf,
   principalOf,
   startClient,
@@ -20,16 +19,6 @@ import { shown } from '../support/shown.ts';
 const OTHER = '/weft.test.Echo/Other';
 const target = targetOf('prices');
 
-/** Free at every address a moment ago. */
-async function freePort(): Promise<number> {
-  const server = net.createServer().listen(0);
-  await once(server, 'listening');
-  const address = server.address();
-  assert.ok(typeof address === 'object' && address !== null);
-  await once(server.close(), 'close');
-  return address.port;
-}
-
 async function codeOf(client: GrpcClient, method?: string): Promise<string> {
   const { codes } = await client.call({ target, timeMs: 4_000, ...(method && { method }) });
   return (codes[0] ?? '').replaceAll('_', '');
@@ -41,7 +30,7 @@ for (const kind of ['grpc-js', 'grpcio'] as const satisfies readonly ClientKind[
     if ('missing' in program) return t.skip(program.missing);
     await using lab = await startLab();
     // A server of grpc-js listens at its port of every address, whichever it was given.
-    const port = await freePort();
+    const port = await freePortEverywhere();
     const prices = await startProxyless(lab, { pod: 'prices-0', port });
     const allow = `[{ from: [{ source: { principals: ["${principalOf('web')}"] } }], to: [{ operation: { paths: ["/weft.test.Echo/Say"] } }] }]`;
     const policy = { name: 'p', app: 'prices' } as const;

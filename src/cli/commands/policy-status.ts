@@ -94,6 +94,7 @@ function detailsOf(policy: PlainObject): string {
     text(one['proxy']),
     one['enforced'] === true ? `enforced (${text(one['by'])})` : text(one['reason']),
     `version ${text(one['version'])}`,
+    one['detail'] === undefined ? '' : text(one['detail']),
   ]);
   return [...lines, ...(rows.length > 0 ? [table(rows)] : [])].join('\n');
 }

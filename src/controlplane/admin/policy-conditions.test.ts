@@ -102,6 +102,13 @@ const CASES: readonly (readonly [string, PolicyReport, readonly Problem[], strin
     'Ignored',
     /no workload/,
   ],
+  [
+    'Enforced, and says what gRPC servers close of it',
+    report(),
+    [problemOf('warning', 'closed-at-grpc'), problemOf('warning', 'closed-at-grpc')],
+    'Enforced',
+    /^is closed-at-grpc; and 1 more$/,
+  ],
   ['Enforced with a warning', report(), [problemOf('warning', 'http-on-tcp')], 'Enforced', /^$/],
 ];
 for (const [claim, one, problems, state, why] of CASES) {
@@ -140,4 +147,12 @@ test('the digest says whether two policies say the same, whenever they were made
   assert.ok(digest(one) !== undefined);
   assert.equal(digest(one), digest({ ...one, createdAtMs: 5 }));
   assert.notEqual(digest(one), digest(policyOf({ rules: [] })));
+});
+
+test('a policy on trial says where nobody counts what it would decide', () => {
+  const trial = { ...policyOf({ rules: [{}] }), isDryRun: true };
+  const idle = report({ workloads: [] });
+  const [described] = describe([idle], [problemOf('warning', 'unenforced-at-grpc')], [trial]);
+  assert.equal(described?.state, 'Ignored');
+  assert.match(described.why ?? '', /it decides nothing; is unenforced-at-grpc$/);
 });

@@ -3,10 +3,11 @@ import type { Mesh } from '@weft/model/mesh/mesh';
 import { policyDigest } from '@weft/model/policy/digest';
 import { findShadowed } from '@weft/model/policy/lint';
 import { POLICY_KINDS } from '@weft/model/policy/policy-kinds';
-import { formatProblem, type Problem } from '@weft/model/problem';
+import { firstOf, formatProblem, type Problem } from '@weft/model/problem';
 import type { MeshViews } from '../compile/mesh-views.ts';
 import { INBOUND_LISTENER } from '../resources/inbound-listener.ts';
 import type { AdsServer } from '../serve/ads-server.ts';
+import type { ShortfallCode } from '../status/grpc-shortfalls.ts';
 import {
   missingAt,
   type PolicyReport,
@@ -44,6 +45,15 @@ const IGNORING: ReadonlySet<string> = new Set([
   'selects-nothing',
   'unknown-namespace',
 ]);
+
+/** What gRPC servers do otherwise than a policy says: it is in force, and not as people read it. */
+const SHORTFALLS: ReadonlySet<string> = new Set<ShortfallCode>([
+  'closed-at-grpc',
+  'unenforced-at-grpc',
+]);
+
+const withField = ({ field, message }: Problem): string =>
+  field === undefined ? message : `${field}: ${message}`;
 
 interface Named {
   readonly kind: string;
@@ -128,8 +138,13 @@ function conditionOf(
   if (error !== undefined) return { state: 'Refused', isAccepted, why: error.message };
   const ignoring = problems.find(({ code }) => IGNORING.has(code));
   if (ignoring !== undefined) return { state: 'Ignored', isAccepted, why: ignoring.message };
-  if (isDryRun)
-    return { state: 'Ignored', isAccepted, why: 'is on trial (dry run): it decides nothing' };
+  const short = problems.filter(({ code }) => SHORTFALLS.has(code)).map(withField);
+  const atGrpc = short.length === 0 ? undefined : firstOf(short, 1);
+  if (isDryRun) {
+    const trial = 'is on trial (dry run): it decides nothing';
+    const why = atGrpc === undefined ? trial : `${trial}; ${atGrpc}`;
+    return { state: 'Ignored', isAccepted, why };
+  }
   const { destinations } = report;
   if (report.workloads.length === 0 && destinations !== undefined && destinations.length > 0) {
     const why = `is for callers of ${destinations.length} destinations, and nobody calls yet`;
@@ -144,7 +159,8 @@ function conditionOf(
   }
   const [first] = idle;
   if (first !== undefined) return { state: 'Shadowed', isAccepted, why: first.message };
-  if (report.isEnforced) return { state: 'Enforced', isAccepted };
+  if (report.isEnforced)
+    return { state: 'Enforced', isAccepted, ...(atGrpc !== undefined && { why: atGrpc }) };
   const { waiting, unsupported } = missingAt(report.workloads);
   const never = `is not enforced by ${someText(unsupported)}`;
   if (waiting.length === 0) return { state: 'Unsupported', isAccepted, why: never };

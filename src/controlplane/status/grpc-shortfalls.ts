@@ -85,6 +85,8 @@ function selecting(kind: Shortfall['kind'], mesh: Told, workload: Workload): rea
 const isPermissive = ({ mode, portModes }: PeerAuthentication): boolean =>
   [mode, ...portModes.values()].includes('PERMISSIVE');
 
+export type ShortfallCode = `${Shortfall['effect']}-at-grpc`;
+
 const CURES = {
   closed: 'ask for what gRPC can judge (docs/grpc.md, Servers), or give it a sidecar',
   unenforced: 'give it a sidecar or an Envoy',
@@ -93,7 +95,7 @@ const CURES = {
 /** What people are told, one line for each part of a policy. */
 export const shortfallProblems = (found: readonly PolicyShortfall[]): readonly Problem[] =>
   found.map(({ kind, policy, field, effect, what, why, workloads }) =>
-    warning({ kind, ...policy }, `${effect}-at-grpc`, {
+    warning({ kind, ...policy }, `${effect}-at-grpc` satisfies ShortfallCode, {
       ...(field !== undefined && { field }),
       message: `${what} at ${someOf(workloads)}, gRPC without a proxy: ${why}`,
       cure: CURES[effect],
