@@ -1,10 +1,19 @@
 // Runs the tests: all of them, or the kinds named on the command line (unit, integration, conformance, kubernetes, fuzz).
 import { spawn } from 'node:child_process';
-import { existsSync, globSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  globSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { delimiter, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { differences, readShown, withTable } from './data-planes/table.ts';
+import { writeBatches } from './support/batches.ts';
 import { buildKubelab } from './support/go-tools.ts';
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
@@ -41,9 +50,13 @@ const filters = process.argv.slice(2).filter((name) => !isKind(name));
 const DEFAULT_KINDS: readonly Kind[] = ['unit', 'conformance', 'integration', 'kubernetes'];
 const kinds: readonly Kind[] = named.length > 0 ? named : DEFAULT_KINDS;
 
-const files = kinds
-  .flatMap((kind) => globSync([...PATTERNS[kind]], { cwd: root }))
-  .filter((file) => filters.length === 0 || filters.some((filter) => file.includes(filter)));
+const filesOf = (kind: Kind): readonly string[] =>
+  globSync([...PATTERNS[kind]], { cwd: root }).filter(
+    (file) => filters.length === 0 || filters.some((filter) => file.includes(filter)),
+  );
+const unitFiles = kinds.includes('unit') ? filesOf('unit') : [];
+const otherFiles = kinds.filter((kind) => kind !== 'unit').flatMap(filesOf);
+const files = [...unitFiles, ...otherFiles];
 if (files.length === 0) {
   process.stderr.write(
     `Cannot run tests: no file of kind ${kinds.join(', ')} matches ${filters.join(' ')}\n`,
@@ -67,6 +80,8 @@ const toldFolder = mkdtempSync(join(tmpdir(), 'weft-told-'));
 const shownFile = join(toldFolder, 'shown.txt');
 const skippedFile = join(toldFolder, 'skipped.txt');
 writeFileSync(shownFile, '');
+const batchFolder = join(toldFolder, 'batches');
+mkdirSync(batchFolder);
 
 /** docs/data-planes.md says what all tests together show: a run of some cannot tell. */
 function compareTable(): number {
@@ -100,7 +115,8 @@ const child = spawn(
     '--test-reporter-destination=stdout',
     `--test-reporter=${fileURLToPath(new URL('support/skipped-reporter.ts', import.meta.url))}`,
     `--test-reporter-destination=${skippedFile}`,
-    ...files,
+    ...writeBatches(root, unitFiles, batchFolder),
+    ...otherFiles,
   ],
   { cwd: root, stdio: 'inherit', env: { ...process.env, WEFT_SHOWN_FILE: shownFile } },
 );

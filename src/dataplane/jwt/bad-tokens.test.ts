@@ -95,7 +95,7 @@ const BAD: readonly (readonly [string, string, string])[] = [
   ],
   [
     'that is good in more than a minute',
-    signToken(key, { ...CLAIMS, nbf: seconds(65) }),
+    signToken(key, { ...CLAIMS, nbf: seconds(600) }),
     'jwt-not-yet-valid',
   ],
   ['whose expiry is a text', signToken(key, { ...CLAIMS, exp: '99999999999' }), 'jwt-malformed'],
