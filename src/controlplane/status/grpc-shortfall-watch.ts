@@ -17,7 +17,7 @@ import { followGrpcServers } from './grpc-workloads.ts';
 const SETTLE_MS = 200;
 
 interface WatchOptions {
-  readonly views: Pick<MeshViews, 'mesh' | 'snapshot'>;
+  readonly views: Pick<MeshViews, 'mesh'>;
   readonly ads: Pick<AdsServer, 'grpcServers' | 'onAnswer'>;
   /** Connected to other control planes. */
   readonly elsewhere: () => Iterable<GrpcServer>;
@@ -36,7 +36,7 @@ export class GrpcShortfallWatch implements Disposable {
     this.#views = views;
     this.#clock = clock;
     this.#servers = followGrpcServers({
-      objects: () => views.snapshot().objects,
+      workloads: () => views.mesh().workloads,
       connected: () => [...ads.grpcServers(), ...elsewhere()],
     });
     this.#subscription = ads.onAnswer(({ proxy, kind }) => {

@@ -38,11 +38,12 @@ function objectsOf(...texts: readonly string[]): ReadonlyMap<string, RegistryObj
   );
 }
 
-const meshOf = (...texts: readonly string[]): Mesh =>
+const compiled = (...texts: readonly string[]): Mesh =>
   compileMesh(
-    { revision: 1, objects: objectsOf(...PODS, ...texts) },
+    { revision: 1, objects: objectsOf(...texts) },
     { trustDomain, rootNamespace: 'weft-system' },
   );
+const meshOf = (...texts: readonly string[]): Mesh => compiled(...PODS, ...texts);
 
 const serving = (...ids: readonly string[]) =>
   new Map(ids.map((id) => [id, new Set(['other'] as const)]));
@@ -175,14 +176,14 @@ test('a line names three reasons of a rule, and three workloads', () => {
 
 test('who serves is who is connected, and whose Pod says so for as long as it does', () => {
   const none = pod('prices-2', '{ weft.dev/proxy: none }');
-  let objects = objectsOf(pod('prices-1'), none);
+  let { workloads } = compiled(pod('prices-1'), none);
   const connected = [
     { proxyId: 'prices-1.shop', library: 'go' },
     { proxyId: 'prices-1.shop', library: 'core' },
   ] as const;
-  const servers = followGrpcServers({ objects: () => objects, connected: () => connected });
+  const servers = followGrpcServers({ workloads: () => workloads, connected: () => connected });
   const now = () => [...servers()].map(([id, libraries]) => [id, ...libraries].join(' ')).sort();
   assert.deepEqual(now(), ['prices-1.shop go core', 'prices-2.shop other']);
-  objects = objectsOf(pod('prices-1'), pod('prices-2', '{ weft.dev/proxy: envoy }'));
+  ({ workloads } = compiled(pod('prices-1'), pod('prices-2', '{ weft.dev/proxy: envoy }')));
   assert.deepEqual(now(), ['prices-1.shop go core']);
 });

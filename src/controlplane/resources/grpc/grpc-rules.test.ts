@@ -179,3 +179,24 @@ test('grpcRules() never allows what the rules deny, whatever they say and whoeve
     { numRuns: 300 },
   );
 });
+
+test('grpcRules() closes nothing in silence: rules of which nothing is told decide alike, about headers that came once', () => {
+  const isPlain = ({ headers = {} }: Parameters<typeof httpRequest>[0]): boolean =>
+    Object.values(headers).every((values) => values.length === 1 && !values[0]?.includes(','));
+  let compared = 0;
+  fc.assert(
+    fc.property(rbacRules('http'), fc.array(httpRequests, { minLength: 1 }), (rules, asked) => {
+      const { rules: written, closed } = grpcRules(rules, OPTIONS);
+      if (closed.length > 0) return;
+      const [before, after] = [compileRbac([rules]), compileRbac([written])];
+      for (const one of asked.filter(isPlain)) {
+        compared++;
+        const request = httpRequest(one);
+        const [was, is] = [before.decide(request).isAllowed, after.decide(request).isAllowed];
+        assert.equal(is, was, JSON.stringify(one));
+      }
+    }),
+    { numRuns: 300 },
+  );
+  assert.ok(compared > 100, `${compared} decisions were compared`);
+});
