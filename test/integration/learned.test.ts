@@ -72,6 +72,18 @@ test('policies are learned from traffic: suggest, unused, replay, and a warning 
   const unused = await weft('unused', '--admin', admin);
   assert.match(unused.out, /^ns\[shop\]-policy\[readers\]-rule\[1\]$/m);
   assert.match(unused.out, /1 of 2 rules decided nothing/);
+  assert.doesNotMatch(unused.out, /report no calls/);
+  await lab.write(
+    'pod-web-9.yaml',
+    'apiVersion: v1\nkind: Pod\nmetadata: {name: web-9, namespace: shop, labels: {app: web}, annotations: {weft.dev/proxy: none}}\nspec: {serviceAccountName: web, containers: [{name: web}]}\nstatus: {phase: Running, podIP: 127.0.0.9}\n',
+  );
+  await eventually(
+    async () =>
+      /report no calls, and may have used rules of shop\/readers$/m.test(
+        (await weft('unused', '--admin', admin)).out,
+      ),
+    { what: 'the Pod without a proxy' },
+  );
 
   const changed = join(lab.root, 'changed');
   await mkdir(changed);

@@ -8,7 +8,7 @@ import {
   serviceAccount,
   startMeshNode,
 } from '../node/mesh-node.ts';
-import { container, deploymentObject, env, serviceObject } from '../node/objects.ts';
+import { container, deploymentObject, env, podObject, serviceObject } from '../node/objects.ts';
 import { eventually } from '../support/lab-wait.ts';
 
 const skip = await meshNodeMissing();
@@ -118,6 +118,41 @@ suite('gRPC without a proxy in a cluster', { skip: skip ?? false }, () => {
       '-o=jsonpath={.status.initContainerStatuses[*].name} {.status.containerStatuses[*].restartCount}',
     );
     assert.equal(statuses, 'weft-sidecar 0 0');
+  });
+
+  test('the strictest Pod Security Standard of the API server lets such a Pod in, and the webhook refuses what cannot hold there', async () => {
+    await mesh.namespace('tight');
+    await mesh.kubectl(
+      'label',
+      'namespace',
+      'tight',
+      'pod-security.kubernetes.io/enforce=restricted',
+    );
+    const tried = (
+      annotations: Readonly<Record<string, string>>,
+      ...variables: readonly object[]
+    ) => {
+      const app = container('app', 'test/caller', {
+        env: variables,
+        securityContext: { allowPrivilegeEscalation: false, capabilities: { drop: ['ALL'] } },
+      });
+      const securityContext = {
+        runAsUser: 1000,
+        runAsNonRoot: true,
+        seccompProfile: { type: 'RuntimeDefault' },
+      };
+      const metadata = { name: 'app', namespace: 'tight', annotations };
+      const input = JSON.stringify(podObject(metadata, { securityContext, containers: [app] }));
+      const create = ['create', '--dry-run=server', '-o=jsonpath={.spec.initContainers[*].name}'];
+      return mesh.node.kubectl([...create, '-f', '-'], { input });
+    };
+    const none = { 'weft.dev/proxy': 'none' };
+    const let_ = await tried(none);
+    assert.equal(let_.stdout, 'weft-sidecar', let_.stderr);
+    const refused = await tried({ ...none, 'weft.dev/workload-api': 'true' });
+    assert.match(refused.stderr, /the Workload API is served by Weft's own sidecar/);
+    const own = await tried(none, ...env({ GRPC_XDS_BOOTSTRAP: '/etc/bootstrap.json' }));
+    assert.match(own.stderr, /GRPC_XDS_BOOTSTRAP is set already/);
   });
 
   test('when the Pod ends, the agent does after the program, and in time', async () => {

@@ -104,20 +104,35 @@ async function suggest(namespace: string, { admin, json }: Flags): Promise<void>
   print(policies.map(formatSuggestion).join('---\n').trimEnd());
 }
 
+/** Policies, as `NAMESPACE/NAME`, that hold at Pods which nobody sees the calls of. */
+async function askUnreported(admin: HostPort): Promise<readonly string[]> {
+  const answer = await askAdminJson(admin, '/v1/workloads');
+  const list =
+    isPlainObject(answer) && Array.isArray(answer['workloads']) ? answer['workloads'] : [];
+  const without = list.filter(isPlainObject).filter(({ proxy }) => proxy === 'none');
+  const names = without.flatMap(({ policies }) => (Array.isArray(policies) ? policies : []));
+  return [...new Set(names.map(String))].sort();
+}
+
 async function unused({ admin, json }: Flags): Promise<void> {
-  const [{ since, edges }, answer] = await Promise.all([
+  const [{ since, edges }, answer, unreported] = await Promise.all([
     askEdges(admin),
     askAdminJson(admin, '/v1/rules'),
+    askUnreported(admin),
   ]);
   const hit = new Set(edges.map(({ rule }) => rule));
   const rules = isPlainObject(answer) && Array.isArray(answer['rules']) ? answer['rules'] : [];
   const idle = rules.filter((rule): rule is string => typeof rule === 'string' && !hit.has(rule));
   if (json === true) {
-    printJson({ since, unused: idle });
+    printJson({ since, unused: idle, ...(unreported.length > 0 && { unreported }) });
     return;
   }
   for (const rule of idle) print(rule);
   print(`${idle.length} of ${rules.length} rules decided nothing since ${since}`);
+  if (unreported.length > 0) {
+    const which = unreported.join(', ');
+    print(`Pods without a proxy report no calls, and may have used rules of ${which}`);
+  }
 }
 
 /** Exit status when somebody would be refused. */

@@ -26,6 +26,7 @@ export interface BindingState {
 
 /** Problems of one binding; who has more cures these first. */
 const MAX_PROBLEMS = 20;
+const NO_PROXY = 'a proxy would do that';
 
 export function bindingState(binding: CredentialBinding, facts: BindingFacts): BindingState {
   const problems = new Map<string, Problem>();
@@ -47,7 +48,8 @@ export function bindingState(binding: CredentialBinding, facts: BindingFacts): B
     const streams = facts.desk.streamsOf(workload.id);
     const not = new Set<NonNullable<WorkloadEnforcement['reason']>>();
     const elsewhere = facts.elsewhere(workload.id);
-    if (streams.length + elsewhere.length === 0) not.add('not-connected');
+    if (workload.isProxyless === true) not.add('unsupported');
+    else if (streams.length + elsewhere.length === 0) not.add('not-connected');
     binding.credentials.forEach(({ name }, at) => {
       if (byName.get(name)?.binding.name !== binding.name) {
         const message = `${workload.id} has a credential ${name} by another binding`;
@@ -55,8 +57,9 @@ export function bindingState(binding: CredentialBinding, facts: BindingFacts): B
         return;
       }
       if (workload.isProxyless === true) {
-        const message = `Pods of ${workload.serviceAccount} with weft.dev/proxy: none are not handed it: a proxy would do that`;
+        const message = `Pods of ${workload.serviceAccount} with weft.dev/proxy: none are not handed it: ${NO_PROXY}`;
         find(at, 'no-proxy', 'warning', message);
+        return;
       }
       if (elsewhere.some((names) => !names.includes(name))) not.add('not-in-force');
       for (const stream of streams) {
@@ -71,6 +74,7 @@ export function bindingState(binding: CredentialBinding, facts: BindingFacts): B
       enforced: reason === undefined,
       by: reason === undefined ? 'confirmed' : 'nothing',
       ...(reason !== undefined && { reason }),
+      ...(reason === 'unsupported' && { detail: NO_PROXY }),
     });
   }
   return { enforced, problems: [...problems.values()] };

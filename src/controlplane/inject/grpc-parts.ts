@@ -26,7 +26,7 @@ const BOOTSTRAP_VARIABLE = 'GRPC_XDS_BOOTSTRAP';
 const RULES_VARIABLE = 'GRPC_XDS_EXPERIMENTAL_RBAC';
 const RULES_ON = 'true';
 
-/** The agent carries no requests: it takes half of what an idle sidecar is given. */
+/** The agent carries no requests: idle, it takes 22 MB of its own, and 70 with what it shares. */
 export const AGENT_RESOURCES = { cpu: '10m', memory: '64Mi', memoryLimit: '128Mi' } as const;
 
 /** Ports of the agent: nothing is redirected, so those of interception are the application's. */
