@@ -7,6 +7,7 @@ import { Body } from '@weft/dataplane/http/h1-body';
 import { writeRequestHead, writeTrailers } from '@weft/dataplane/http/h1-edit';
 import { DEFAULT_HEAD_LIMITS } from '@weft/dataplane/http/h1-head';
 import { Http1RequestHead } from '@weft/dataplane/http/h1-request';
+import { type FuzzLength, fuzzLength } from '../support/fuzz-length.ts';
 import { createRandom, type Random } from '../support/random.ts';
 
 const pick = (random: Random, from: readonly string[]): string => from[random(from.length)] ?? '';
@@ -253,16 +254,15 @@ export interface FuzzOutcome {
 }
 
 /** @throws AssertionError, with seed and input in its message, when the two parsers differ. */
-export async function fuzzHttp1Requests(options: {
-  readonly seconds: number;
-  readonly seed: number;
-}): Promise<FuzzOutcome> {
+export async function fuzzHttp1Requests(
+  options: FuzzLength & { readonly seed: number },
+): Promise<FuzzOutcome> {
   const random = createRandom(options.seed);
   const readByNode = createOracle();
-  const stopAt = performance.now() + options.seconds * 1_000;
+  const goesOn = fuzzLength(options);
   let inputs = 0;
   let compared = 0;
-  while (performance.now() < stopAt) {
+  while (goesOn()) {
     const input = buildInput(random);
     inputs++;
     const ours = readByUs(input);

@@ -9,6 +9,7 @@ import { FLAG, FRAME, PREFACE } from '@weft/dataplane/http2/frames';
 import { HpackEncoder } from '@weft/dataplane/http2/hpack/encoder';
 import { frame, uint32 } from '../support/http2-frames.ts';
 import { createRig, listen } from '../support/http2-rig.ts';
+import { type FuzzLength, fuzzLength } from '../support/fuzz-length.ts';
 import { createRandom, type Random } from '../support/random.ts';
 
 /** By path, which is used once: what came whole. */
@@ -222,10 +223,9 @@ export interface ConnectionsFuzzOutcome {
 }
 
 /** @throws AssertionError, with seed and input in its message, when the proxy passes on what nghttp2 reads otherwise. */
-export async function fuzzHttp2Connections(options: {
-  readonly seconds: number;
-  readonly seed: number;
-}): Promise<ConnectionsFuzzOutcome> {
+export async function fuzzHttp2Connections(
+  options: FuzzLength & { readonly seed: number },
+): Promise<ConnectionsFuzzOutcome> {
   const random = createRandom(options.seed);
   const theirs: Requests = new Map();
   const ours: Requests = new Map();
@@ -240,8 +240,8 @@ export async function fuzzHttp2Connections(options: {
   const port = await listen(backend);
   const rig = await createRig(port);
   let requests = 0;
-  const stopAt = performance.now() + options.seconds * 1_000;
-  while (performance.now() < stopAt) {
+  const goesOn = fuzzLength(options);
+  while (goesOn()) {
     const writer = new Writer(random, `/${inputs.length}`);
     writer.write();
     inputs.push(writer.frames.map((one) => one.toString('hex')).join(' '));

@@ -5,6 +5,7 @@ import { HpackDecoder } from '@weft/dataplane/http2/hpack/decoder';
 import { HpackEncoder } from '@weft/dataplane/http2/hpack/encoder';
 import { contentLengthOf, requestFlaw } from '@weft/dataplane/http2/header-rules';
 import { judgeBlocks } from '../support/nghttp2-judge.ts';
+import { type FuzzLength, fuzzLength } from '../support/fuzz-length.ts';
 import { createRandom, type Random } from '../support/random.ts';
 
 const COMPRESSION_ERROR = 9;
@@ -122,16 +123,15 @@ export interface HeadsFuzzOutcome {
 }
 
 /** @throws AssertionError, with seed and input in its message, when the two differ. */
-export async function fuzzHttp2Heads(options: {
-  readonly seconds: number;
-  readonly seed: number;
-}): Promise<HeadsFuzzOutcome> {
+export async function fuzzHttp2Heads(
+  options: FuzzLength & { readonly seed: number },
+): Promise<HeadsFuzzOutcome> {
   const random = createRandom(options.seed);
-  const stopAt = performance.now() + options.seconds * 1_000;
+  const goesOn = fuzzLength(options);
   let connections = 0;
   let requests = 0;
   let ended = 0;
-  while (performance.now() < stopAt) {
+  while (goesOn()) {
     const blocks = buildBlocks(random);
     connections++;
     const ours = readByUs(blocks);
