@@ -76,24 +76,6 @@ test('keys that are named are handed over alone, and of keys that are missing no
   );
 });
 
-test('that a Pod without a proxy is handed nothing is told of the binding, and never waited for', async () => {
-  const annotations = new Map([['weft.dev/proxy', 'none']]);
-  const meta = { ...WEB.meta, name: 'web-2', annotations };
-  const bare = podOf('web', { meta, ips: ['10.0.0.9'] });
-  await using rig = await createCredentialRig([...SHOP, DB, bare]);
-  await eventually(() => rig.part.problems().some(({ code }) => code === 'no-proxy'), {
-    what: 'the problem',
-  });
-  const told = rig.part.reports().flatMap(({ workloads }) => workloads);
-  assert.deepEqual(
-    told.map(({ proxy, reason }) => [proxy, reason]),
-    [
-      ['web-1.shop', 'not-connected'],
-      ['web-2.shop', 'unsupported'],
-    ],
-  );
-});
-
 test('a change of the source reaches every proxy that has it, under another version', async () => {
   const more = podOf('web', { meta: { ...WEB.meta, name: 'web-2' }, ips: ['10.0.0.9'] });
   await using rig = await createCredentialRig([...SHOP, more, DB]);
