@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { test } from 'node:test';
-import { splitAddress } from '../../support/lab-clients.ts';
-import { GO_DRIVERS, goJobOf, goResultOf, startGoApp } from './go-load.ts';
-import type { LoadJob, LoadResult } from './job.ts';
+import { splitAddress } from '../support/lab-clients.ts';
+import { GO_DRIVERS, goJobOf, goResultOf, startGoApp } from '../bench/load/go-load.ts';
+import type { LoadJob, LoadResult } from '../bench/load/job.ts';
 
 const JOB: LoadJob = {
   host: '127.0.0.1',

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { test } from 'node:test';
 
-const module = new URL('memory-accounting.ts', import.meta.url).href;
+const module = new URL('../../src/cli/memory-accounting.ts', import.meta.url).href;
 
 /** What a process of its own prints: the flags hold for a whole process. */
 function run(code: string): string {

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 
-const MAIN = fileURLToPath(new URL('../main.ts', import.meta.url));
+const MAIN = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url));
 const policy = (spec: string, name = 'p'): string =>
   `apiVersion: security.weft.dev/v1\nkind: WorkloadPolicy\nmetadata: {name: ${name}, namespace: shop}\n${spec}\n`;
 const pod = (privileged: boolean): string =>

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { test } from 'node:test';
 
-const module = new URL('start-memory.ts', import.meta.url).href;
+const module = new URL('../../src/cli/start-memory.ts', import.meta.url).href;
 const isOlderNode = Number.parseInt(process.versions.node, 10) < 26;
 const skip = isOlderNode && 'an older V8 is left as it is';
 

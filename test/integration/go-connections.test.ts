@@ -9,10 +9,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import tls from 'node:tls';
-import { credentialOf, type Identities, issueIdentities } from '../identities.ts';
-import { CALLED, CALLER } from '../policies.ts';
-import { GO_DRIVERS } from './go-load.ts';
-import type { LoadJob, LoadResult } from './job.ts';
+import { credentialOf, type Identities, issueIdentities } from '../bench/identities.ts';
+import { CALLED, CALLER } from '../bench/policies.ts';
+import { GO_DRIVERS } from '../bench/load/go-load.ts';
+import type { LoadJob, LoadResult } from '../bench/load/job.ts';
 
 const ANSWER = 'HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n';
 
