@@ -81,6 +81,14 @@ test('policies say what a gRPC server closes or leaves undone, while one is conn
     );
     const all = await runWeft(['policy', 'status', '--admin', lab.addresses.admin]);
     assert.match(all.stdout, /shop\/admins .*Enforced .*claim is seen/);
+    const question = ['--from', 'shop/web', '--to', 'shop/prices', '--path', '/weft.test.Echo/Say'];
+    const asked = ['policy', 'explain', ...question, '--admin', lab.addresses.admin];
+    const explained = await runWeft([...asked, '--claim', 'role=admin']);
+    assert.match(explained.stdout, /^DENIED/);
+    assert.match(
+      explained.stdout,
+      /note {6}it serves gRPC without a proxy; AuthorizationPolicy shop\/admins spec\.rules\[0\] allows less/,
+    );
     await lab.controlPlane.line(
       ({ msg }) => String(msg).startsWith('holds back, limits and disturbs nothing at prices-0'),
       'the log of the control plane',

@@ -1,5 +1,9 @@
 // Answers `/v1/explain`: may this caller do that there, and why; judged on the mesh that is in force.
-import { explainCalls, formatQuestionProblems } from '@weft/model/policy/explain-calls';
+import {
+  explainCalls,
+  formatQuestionProblems,
+  type OwnServers,
+} from '@weft/model/policy/explain-calls';
 import { formatExplanation } from '@weft/model/policy/format-explanation';
 import { readQuestion } from '@weft/model/policy/question';
 import type { MeshViews } from '../compile/mesh-views.ts';
@@ -9,12 +13,14 @@ import type { QuestionOutcome } from './http-server.ts';
 export function answerExplain(
   views: Pick<MeshViews, 'mesh' | 'snapshot' | 'revision'>,
   query: URLSearchParams,
+  ownServers: () => OwnServers,
 ): QuestionOutcome {
   const question = readQuestion(query);
   if (!question.ok) return refuse(400, question);
   const explained = explainCalls(
     { mesh: views.mesh(), snapshot: views.snapshot() },
     question.value,
+    ownServers(),
   );
   if (!explained.ok) return refuse(404, explained);
   const answers = explained.value;

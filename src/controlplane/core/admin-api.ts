@@ -11,6 +11,7 @@ import type { FederationPart } from '../federation/federation-part.ts';
 import type { Source } from '../registry/source.ts';
 import type { EdgeLedger } from '../report/edge-ledger.ts';
 import type { AdsServer } from '../serve/ads-server.ts';
+import type { GrpcShortfallWatch } from '../status/grpc-shortfall-watch.ts';
 import type { PolicyStatus } from '../status/policy-status.ts';
 import type { ReplayWatch } from '../status/replay-watch.ts';
 
@@ -62,6 +63,7 @@ export function createApi(
   parts: Parts & {
     readonly edges: EdgeLedger;
     readonly replay: ReplayWatch;
+    readonly shortfalls: Pick<GrpcShortfallWatch, 'ownServers'>;
     readonly credentials: Pick<CredentialPart, 'state' | 'audit' | 'reports'>;
     readonly source: Pick<Source, 'state'>;
     readonly metrics: ControlPlaneMetrics;
@@ -103,7 +105,9 @@ export function createApi(
       ca: () => authority.status(),
     }),
     published: tokenDocuments(authority.tokens),
-    questions: new Map([['/v1/explain', (query) => answerExplain(views, query)]]),
+    questions: new Map([
+      ['/v1/explain', (query) => answerExplain(views, query, () => parts.shortfalls.ownServers())],
+    ]),
     actions: new Map([
       ['/v1/ca/rotation', change(() => authority.startRotation())],
       ['/v1/ca/rotation/rollback', change(() => authority.rollback())],

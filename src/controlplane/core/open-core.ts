@@ -253,6 +253,7 @@ export async function openCore(parts: CoreParts, options: CoreOptions): Promise<
         isLeader,
         edges,
         replay,
+        shortfalls: atGrpc,
         credentials,
         source,
         metrics,

@@ -1,5 +1,6 @@
 // Knows what the gRPC servers of now, here and at other control planes, close of policies or do not enforce, and says when there may be others.
 import type { Clock } from '@weft/model/clock';
+import type { OwnServers } from '@weft/model/policy/explain-calls';
 import type { Problem } from '@weft/model/problem';
 import type { MeshViews } from '../compile/mesh-views.ts';
 import type { AdsServer } from '../serve/ads-server.ts';
@@ -11,6 +12,7 @@ import {
   type Unenforced,
   unenforcedOf,
 } from './grpc-shortfalls.ts';
+import { ownServersOf } from './grpc-answers.ts';
 import { followGrpcServers } from './grpc-workloads.ts';
 
 /** 200 ms: of a rollout many come together, and are told of together. */
@@ -54,6 +56,11 @@ export class GrpcShortfallWatch implements Disposable {
   #found(): readonly PolicyShortfall[] {
     const servers = this.#servers();
     return servers.size === 0 ? [] : findShortfalls(this.#views.mesh(), servers);
+  }
+
+  /** For one question: what is read of rules is kept for all workloads that it is about. */
+  ownServers(): OwnServers {
+    return ownServersOf(this.#views.mesh(), this.#servers());
   }
 
   problems(): readonly Problem[] {

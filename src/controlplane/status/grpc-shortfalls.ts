@@ -18,7 +18,7 @@ export interface PolicyShortfall extends Shortfall {
   readonly workloads: readonly string[];
 }
 
-type Told = Pick<Mesh, 'workloads' | 'policies' | 'settings'>;
+export type Told = Pick<Mesh, 'workloads' | 'policies' | 'settings'>;
 
 /** Rules are read once for all replicas, and again only when they change. */
 const known = new WeakMap<InboundSpec, Map<GrpcLibrary, readonly Shortfall[]>>();
@@ -46,7 +46,7 @@ export function findShortfalls(mesh: Told, servers: GrpcServers): readonly Polic
   return [...found.values()];
 }
 
-function ofWorkload(
+export function ofWorkload(
   mesh: Told,
   workload: Workload,
   libraries: ReadonlySet<GrpcLibrary>,

@@ -3,6 +3,7 @@ import { findAddressees, type Addressee, type Registry } from '../mesh/addressee
 import type { InboundSpec, Workload } from '../mesh/mesh.ts';
 import { isGuarded } from '../mesh/mesh-identity.ts';
 import { formatProblem, type Result } from '../problem.ts';
+import type { DecisionInput } from './evaluate.ts';
 import { nearestAllow, type Clause, type NearMiss } from './explain.ts';
 import { matchedClauses } from './explain-match.ts';
 import {
@@ -31,7 +32,7 @@ export interface SelectingPolicy {
 /** One answer, for all workloads that give it. */
 export interface CallExplanation {
   readonly isAllowed: boolean;
-  readonly reason: JudgeReason | 'no-sidecar';
+  readonly reason: JudgeReason | 'no-sidecar' | 'closed-at-grpc';
   readonly decidedBy: string | undefined;
   /** `POD.NAMESPACE` of each. */
   readonly workloads: readonly string[];
@@ -46,10 +47,24 @@ export interface CallExplanation {
   readonly notes: readonly string[];
 }
 
-/** Workloads that are alike are judged once: a Service may have thousands. */
+/** Programs of a workload that serve without a proxy, and judge calls themselves. */
+export interface OwnServer {
+  /** What they do otherwise than policies say. */
+  readonly notes: readonly string[];
+  /** Whether they let in a request that a sidecar would. */
+  letsIn(input: DecisionInput, mode: MtlsMode): boolean;
+}
+
+export type OwnServers = (workload: Workload) => OwnServer | undefined;
+
+/**
+ * Workloads that are alike are judged once: a Service may have thousands.
+ * @param ownServers absent: it is not known who serves without a proxy.
+ */
 export function explainCalls(
   registry: Registry,
   question: CallQuestion,
+  ownServers: OwnServers = () => undefined,
 ): Result<readonly CallExplanation[]> {
   const wrong = checkQuestion(question);
   if (wrong.length > 0) return { ok: false, problems: wrong };
@@ -59,7 +74,7 @@ export function explainCalls(
   const caller = callerOf(question, registry);
   const answers = new Map<string, CallExplanation & { workloads: string[] }>();
   for (const addressee of found.value) {
-    const answer = explainOne(addressee, question, { caller, judges });
+    const answer = explainOne(addressee, question, { caller, judges, ownServers });
     const { workloads, ...rest } = answer;
     const key = JSON.stringify(rest);
     const known = answers.get(key);
@@ -72,12 +87,13 @@ export function explainCalls(
 interface Context {
   readonly caller: Caller;
   readonly judges: Map<InboundSpec, Judge>;
+  readonly ownServers: OwnServers;
 }
 
 function explainOne(
   { workload, port, host }: Addressee,
   question: CallQuestion,
-  { caller, judges }: Context,
+  { caller, judges, ownServers }: Context,
 ): CallExplanation {
   const { inbound } = workload;
   let judge = judges.get(inbound);
@@ -96,7 +112,8 @@ function explainOne(
     ...(question.sni !== undefined && { sni: question.sni }),
   };
   const judged = judge.judge(call);
-  const notes = [...caller.notes, ...notesOf(judged, call, workload)];
+  const own = ownServers(workload);
+  const notes = [...caller.notes, ...notesOf(judged, call, workload), ...(own?.notes ?? [])];
   const base = {
     workloads: [workload.id],
     port,
@@ -109,8 +126,19 @@ function explainOne(
     const open = { isAllowed: true, reason: 'no-sidecar', decidedBy: undefined } as const;
     return { ...base, ...open, matched: [], nearest: undefined };
   }
+  if (own !== undefined && isClosedBy(own, judged)) {
+    const closed = { isAllowed: false, reason: 'closed-at-grpc', decidedBy: undefined } as const;
+    return { ...base, ...closed, matched: [], nearest: undefined };
+  }
   return { ...judged.judgement, ...base, ...evidenceOf(judged) };
 }
+
+/** Of connections without HTTP they know nothing. */
+const isClosedBy = (own: OwnServer, { judgement, asked, carries, mode }: JudgedCall): boolean =>
+  judgement.isAllowed &&
+  asked !== undefined &&
+  carries === 'http' &&
+  !own.letsIn(asked.input, mode);
 
 function evidenceOf({
   judgement,

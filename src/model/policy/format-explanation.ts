@@ -70,6 +70,8 @@ function policiesText(policies: readonly SelectingPolicy[]): string {
 
 function becauseText({ reason, decidedBy, isAllowed, nearest }: CallExplanation): string {
   switch (reason) {
+    case 'closed-at-grpc':
+      return 'a sidecar would let it in; its gRPC server has none, and closes what it cannot judge';
     case 'no-sidecar':
       return 'nothing there enforces anything';
     case 'no-policy':

@@ -1,6 +1,7 @@
 // Builds the listener of a gRPC server without a proxy: mutual TLS with its own certificate, and the rules that judge every call.
 import type { InboundSpec, MeshSettings } from '@weft/model/mesh/mesh';
 import type { RbacRules } from '@weft/model/policy/rbac';
+import type { MtlsMode } from '@weft/model/policy/types';
 import { encodeAddress } from '@weft/xds/codec/address';
 import { encodeAny } from '@weft/xds/codec/fields';
 import { encodeRbac } from '@weft/xds/codec/rbac';
@@ -28,11 +29,9 @@ export interface ServerSpec {
  */
 export function buildServerListener({ name, at, inbound, library }: ServerSpec): PlainMessage {
   const mode = inbound.ports.find(({ port }) => port === at.port)?.mode ?? inbound.mode;
-  const { sets } = serverRules(inbound, library);
   const isPlain = mode === 'DISABLE';
-  const rules = isPlain ? sets.map(rulesWithoutPeers) : [ofTheMesh(inbound.settings), ...sets];
   const filters = [
-    ...rules.map((set, index) =>
+    ...rulesUnder(mode, inbound, library).map((set, index) =>
       encodeExtension(
         { name: `weft.rbac.${index}`, typeName: RBAC_FILTER },
         { rules: encodeRbac(set) },
@@ -57,6 +56,16 @@ export function buildServerListener({ name, at, inbound, library }: ServerSpec):
       },
     ],
   };
+}
+
+/** All that a call is judged by at a port of that mode. */
+export function rulesUnder(
+  mode: MtlsMode,
+  inbound: InboundSpec,
+  library: GrpcLibrary,
+): readonly RbacRules[] {
+  const { sets } = serverRules(inbound, library);
+  return mode === 'DISABLE' ? sets.map(rulesWithoutPeers) : [ofTheMesh(inbound.settings), ...sets];
 }
 
 /** Its TLS takes every certificate of the bundle: whose roots issue others too, those are nobody of the mesh. */
