@@ -5,6 +5,7 @@ import { once } from 'node:events';
 import net, { type AddressInfo } from 'node:net';
 import { test } from 'node:test';
 import tls from 'node:tls';
+import { createTurnableClock } from '@weft/ca/testing/turnable-clock';
 import { SecretText } from '@weft/model/secret-text';
 import type { Secret } from '@weft/xds/resources/secret';
 import type { TerminationTls } from '@weft/xds/resources/termination';
@@ -32,6 +33,8 @@ interface Rig extends AsyncDisposable {
   readonly problems: readonly string[];
   readonly secrets: Map<string, Secret>;
   changes: number;
+  /** Lets the time pass until files are looked at again. */
+  look(): void;
   /** The name in the certificate that a client is shown; `undefined`: it is refused. */
   shown(serverName?: string): Promise<string | undefined>;
 }
@@ -39,10 +42,12 @@ interface Rig extends AsyncDisposable {
 async function startRig(rules: TerminationTls, secrets = new Map<string, Secret>()): Promise<Rig> {
   const problems: string[] = [];
   const rig = { changes: 0 };
+  const clock = createTurnableClock();
   const engine = new TerminationEngine({
     tls: rules,
     secret: (name) => secrets.get(name),
     now: () => Date.now(),
+    clock,
     onChange: () => void rig.changes++,
     onProblem: (problem) => void problems.push(problem),
   });
@@ -74,6 +79,7 @@ async function startRig(rules: TerminationTls, secrets = new Map<string, Secret>
     engine,
     problems,
     secrets,
+    look: () => clock.turn(1_000),
     shown,
     [Symbol.asyncDispose]: async () => {
       engine[Symbol.dispose]();
@@ -95,27 +101,33 @@ test('files are followed: new ones are shown, a pair that does not fit and one t
   const [one, two] = [ca.issue({ subject: '/CN=one' }), ca.issue({ subject: '/CN=two' })];
   put(one);
   await using rig = await startRig(rulesOf([{ kind: 'file', certificate, key }]));
+  const told = (what: string): Promise<true> =>
+    eventually(
+      () => {
+        rig.look();
+        return rig.problems.some((text) => text.includes(what)) && true;
+      },
+      { what: `that it is told: ${what}` },
+    );
   assert.equal(await rig.shown(), 'CN=one');
   put(two, one);
-  await eventually(() => rig.problems.some((text) => text.includes('another certificate')), {
-    what: 'a pair that does not fit to be told',
-  });
+  await told('another certificate');
   assert.equal(await rig.shown(), 'CN=one');
   rmSync(key);
-  await eventually(() => rig.problems.some((text) => text.includes('cannot be read')), {
-    what: 'a missing file to be told',
-  });
+  await told('cannot be read');
   assert.equal(await rig.shown(), 'CN=one');
   writeFileSync(key, 'no key at all');
   writeFileSync(certificate, 'no certificate');
-  await eventually(() => rig.problems.some((text) => text.includes('no certificate')), {
-    what: 'garbage to be told',
-  });
+  await told('no certificate');
   assert.equal(await rig.shown(), 'CN=one');
   put(two);
-  await eventually(async () => (await rig.shown()) === 'CN=two', {
-    what: 'the second certificate',
-  });
+  await eventually(
+    async () => {
+      rig.look();
+      return (await rig.shown()) === 'CN=two';
+    },
+    { what: 'the second certificate' },
+  );
   for (const problem of rig.problems) assert.ok(!problem.includes('PRIVATE'), problem);
 });
 

@@ -1,6 +1,7 @@
 // Runs one way of taking TLS: brings its certificates together from Secrets and files, keeps the last good ones, and tells what they are.
 import { hash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
+import { type Clock, systemClock } from '@weft/model/clock';
 import { errorText } from '@weft/model/error-text';
 import { isTrust, type Secret } from '@weft/xds/resources/secret';
 import type { CertificateRef, TerminationTls } from '@weft/xds/resources/termination';
@@ -20,6 +21,8 @@ export interface EngineOptions {
   readonly tls: TerminationTls;
   readonly secret: (name: string) => Secret | undefined;
   readonly now: () => number;
+  /** By which files are looked at again. Default: the system's. */
+  readonly clock?: Clock;
   /** Others are in force, or nothing is any more: who was let in by those before is to be judged again. */
   readonly onChange: () => void;
   /** What cannot be used. Never with anything of a key. */
@@ -33,11 +36,13 @@ export class TerminationEngine implements Disposable {
   #acceptor: TerminationAcceptor | undefined;
   #material: TerminationMaterial | undefined;
   #last = '';
-  #timer: NodeJS.Timeout | undefined;
+  readonly #clock: Clock;
+  #timer: Disposable | undefined;
   #isDisposed = false;
 
   constructor(options: EngineOptions) {
     this.#options = options;
+    this.#clock = options.clock ?? systemClock;
     this.#files = filesOf(options.tls);
   }
 
@@ -74,13 +79,12 @@ export class TerminationEngine implements Disposable {
 
   #schedule(): void {
     if (this.#isDisposed) return;
-    this.#timer = setTimeout(() => {
+    this.#timer = this.#clock.setTimeout(() => {
       void this.#readFiles().then(() => {
         if (!this.#isDisposed) this.refresh();
         this.#schedule();
       });
     }, FILE_PERIOD_MS);
-    this.#timer.unref();
   }
 
   async #readFiles(): Promise<void> {
@@ -182,7 +186,7 @@ export class TerminationEngine implements Disposable {
 
   [Symbol.dispose](): void {
     this.#isDisposed = true;
-    clearTimeout(this.#timer);
+    this.#timer?.[Symbol.dispose]();
   }
 }
 
