@@ -22,7 +22,7 @@ const DOMAIN = 'mesh.test';
 const log = pino({ level: 'silent' });
 const listen = { host: '127.0.0.1', port: 0 };
 
-async function open(options: Partial<BundleEndpointOptions> = {}) {
+async function open(options: Partial<BundleEndpointOptions> = {}, requestTimeoutMs?: number) {
   await using making = new AsyncDisposableStack();
   const clock = createTurnableClock();
   const trustDomain = parseTrustDomain(DOMAIN);
@@ -31,7 +31,16 @@ async function open(options: Partial<BundleEndpointOptions> = {}) {
   const authority = making.use(await openAuthority({ store, trustDomain, clock }));
   const names = { dnsNames: ['localhost'], ipAddresses: ['127.0.0.1'] };
   const endpoint = making.use(
-    await openBundleEndpoint({ listen, ...options }, { authority, ...names, clock, log }),
+    await openBundleEndpoint(
+      { listen, ...options },
+      {
+        authority,
+        ...names,
+        clock,
+        log,
+        ...(requestTimeoutMs !== undefined && { requestTimeoutMs }),
+      },
+    ),
   );
   const owned = making.move();
   return {
@@ -129,15 +138,13 @@ test('a header without end ends the connection, and not the endpoint (CVE-2022-2
   assert.equal((await ask(rig.port, ca)).status, 200);
 });
 
-test('who says nothing for five seconds is let go', async () => {
-  await using rig = await open();
+test('who does not say what he wants in time is let go', async () => {
+  await using rig = await open({}, 200);
   const socket = tls.connect({ host: '127.0.0.1', port: rig.port, ca: rig.authority.bundle().pem });
   socket.on('error', () => undefined);
   await once(socket, 'secureConnect');
-  const startedAtMs = performance.now();
   socket.write('GET / HTTP/1.1\r\nhost: ');
-  await new Promise((resolve) => socket.once('close', resolve));
-  assert.ok(performance.now() - startedAtMs < 10_000);
+  await once(socket, 'close', { signal: AbortSignal.timeout(10_000) });
 });
 
 test('a new root waits until others had the time to fetch it', async () => {

@@ -36,6 +36,8 @@ interface Parts {
   readonly ipAddresses: readonly string[];
   readonly clock: Clock;
   readonly log: Logger;
+  /** How long a handshake or a request may take; tests wait for less. Default {@link REQUEST_TIMEOUT_MS}. */
+  readonly requestTimeoutMs?: number;
 }
 
 /** 5 min, as the SPIFFE federation document has it where nothing is said. */
@@ -61,7 +63,7 @@ export async function openBundleEndpoint(
   parts: Parts,
 ): Promise<BundleEndpoint> {
   await using stack = new AsyncDisposableStack();
-  const { authority, clock, log } = parts;
+  const { authority, clock, log, requestTimeoutMs = REQUEST_TIMEOUT_MS } = parts;
   const { listen, web, refreshHintSeconds = REFRESH_HINT_SECONDS } = options;
   let server: https.Server | undefined;
   const replace = (context: SecureContextOptions): void => server?.setSecureContext(context);
@@ -72,7 +74,10 @@ export async function openBundleEndpoint(
   const published = stack.use(new PublishedDocument({ authority, clock, log, refreshHintSeconds }));
   await published.refresh();
   const answers = new Map<number, number>();
-  server = stack.adopt(createServer(context.first, published, answers), close);
+  server = stack.adopt(
+    createServer({ ...context.first, ...limitsOf(requestTimeoutMs) }, published, answers),
+    close,
+  );
   const bound = await listenOn(server, listen);
   const address = formatHostPort({ host: listen.host, port: bound.port });
   log.info({ address, profile: web ? 'https_web' : 'https_spiffe' }, 'bundle endpoint is open');
@@ -151,8 +156,17 @@ class PublishedDocument implements Disposable {
   }
 }
 
+const limitsOf = (timeoutMs: number): https.ServerOptions => ({
+  handshakeTimeout: timeoutMs,
+  headersTimeout: timeoutMs,
+  requestTimeout: timeoutMs,
+  /** By itself Node looks for what has taken too long every half minute. */
+  connectionsCheckingInterval: Math.min(timeoutMs, CHECK_MS),
+  keepAliveTimeout: timeoutMs,
+});
+
 function createServer(
-  context: SecureContextOptions,
+  context: https.ServerOptions,
   published: PublishedDocument,
   answers: Map<number, number>,
 ): https.Server {
@@ -160,12 +174,6 @@ function createServer(
     {
       ...context,
       maxHeaderSize: MAX_HEADER_BYTES,
-      handshakeTimeout: REQUEST_TIMEOUT_MS,
-      headersTimeout: REQUEST_TIMEOUT_MS,
-      requestTimeout: REQUEST_TIMEOUT_MS,
-      /** By itself Node looks for what has taken too long every half minute. */
-      connectionsCheckingInterval: CHECK_MS,
-      keepAliveTimeout: REQUEST_TIMEOUT_MS,
       ALPNProtocols: ['http/1.1'],
     },
     (request, response) => {
