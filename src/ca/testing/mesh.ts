@@ -119,6 +119,23 @@ export async function enrol(
   return askOnce(client, Enrol, request);
 }
 
+/** @throws ServiceError */
+const ask = (
+  client: Client,
+  method: MethodDefinition<object, object>,
+  request: PlainMessage,
+): Promise<PlainMessage> =>
+  new Promise((resolve, reject) => {
+    client.makeUnaryRequest(
+      method.path,
+      method.requestSerialize,
+      method.responseDeserialize,
+      request,
+      { deadline: Date.now() + DEADLINE_MS },
+      (error, response) => (error === null ? resolve({ ...response }) : reject(error)),
+    );
+  });
+
 /** The client is closed with its answer. @throws ServiceError */
 async function askOnce(
   client: Client,
@@ -126,16 +143,7 @@ async function askOnce(
   request: PlainMessage,
 ): Promise<PlainMessage> {
   try {
-    return await new Promise((resolve, reject) => {
-      client.makeUnaryRequest(
-        method.path,
-        method.requestSerialize,
-        method.responseDeserialize,
-        request,
-        { deadline: Date.now() + DEADLINE_MS },
-        (error, response) => (error === null ? resolve({ ...response }) : reject(error)),
-      );
-    });
+    return await ask(client, method, request);
   } finally {
     client.close();
   }
@@ -158,13 +166,26 @@ export async function enrolledWorkload(mesh: TestMesh): Promise<TestWorkload> {
   return { keyed, chainPem: chainOf(messageOf(response, 'svid')).map(toPem).join('') };
 }
 
-/** Asks at the mutual port for what is answered with one message. @throws ServiceError */
+type Asked = 'IssueToken' | 'GetTokenKeys';
+
+/** Asks at the mutual port for what is answered with one message, over a connection of its own. @throws ServiceError */
 export async function askMutual(
   mesh: TestMesh,
-  name: 'IssueToken' | 'GetTokenKeys',
+  name: Asked,
   request: PlainMessage,
   workload?: TestWorkload,
 ): Promise<PlainMessage> {
+  using asker = openMutual(mesh, workload);
+  return await asker.ask(name, request);
+}
+
+export interface MutualAsker extends Disposable {
+  /** @throws ServiceError */
+  ask(name: Asked, request: PlainMessage): Promise<PlainMessage>;
+}
+
+/** One connection to the mutual port, for many questions. */
+export function openMutual(mesh: TestMesh, workload?: TestWorkload): MutualAsker {
   const identity =
     workload === undefined
       ? []
@@ -173,9 +194,14 @@ export async function askMutual(
     `localhost:${mesh.renewalPort}`,
     credentials.createSsl(Buffer.from(mesh.authority.bundle().pem), ...identity),
   );
-  const method = methods[name];
-  if (method === undefined) throw new TypeError(`Cannot ask: no method ${name}`);
-  return askOnce(client, method, request);
+  return {
+    async ask(name, request) {
+      const method = methods[name];
+      if (method === undefined) throw new TypeError(`Cannot ask: no method ${name}`);
+      return ask(client, method, request);
+    },
+    [Symbol.dispose]: () => client.close(),
+  };
 }
 
 export interface TestStream extends Disposable {
