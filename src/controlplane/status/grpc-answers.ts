@@ -45,7 +45,7 @@ function notesOf(
   libraries: ReadonlySet<GrpcLibrary>,
 ): readonly string[] {
   const lines = ofWorkload(mesh, workload, libraries).map(
-    ({ kind, policy: { namespace, name }, field, what, why }) =>
+    ({ shortfall: { kind, field, what, why }, policy: { namespace, name } }) =>
       `${kind} ${namespace}/${name}${field === undefined ? '' : ` ${field}`} ${what}: ${why}`,
   );
   const distinct = [...new Set(lines)];

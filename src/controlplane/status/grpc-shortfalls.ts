@@ -32,32 +32,54 @@ function shortfallsOf(inbound: InboundSpec, library: GrpcLibrary): readonly Shor
 }
 
 export function findShortfalls(mesh: Told, servers: GrpcServers): readonly PolicyShortfall[] {
-  const found = new Map<string, PolicyShortfall & { readonly workloads: string[] }>();
-  for (const [id, libraries] of [...servers].sort(([a], [b]) => (a < b ? -1 : 1))) {
+  const found = new Map<Shortfall, Map<string, Set<string>>>();
+  for (const [id, libraries] of servers) {
     const workload = mesh.workloads.get(id);
     if (workload?.isInMesh !== true) continue;
-    for (const one of ofWorkload(mesh, workload, libraries)) {
-      const key = JSON.stringify(one);
-      const alike = found.get(key);
-      if (alike === undefined) found.set(key, { ...one, workloads: [id] });
-      else if (alike.workloads.at(-1) !== id) alike.workloads.push(id);
+    for (const { shortfall, policy } of ofWorkload(mesh, workload, libraries)) {
+      const byPolicy = found.get(shortfall) ?? new Map<string, Set<string>>();
+      found.set(shortfall, byPolicy);
+      const place = `${policy.namespace}/${policy.name}`;
+      byPolicy.set(place, (byPolicy.get(place) ?? new Set()).add(id));
     }
   }
-  return [...found.values()];
+  return joined(found);
 }
 
-export function ofWorkload(
+/** Workloads whose rules are other objects may fall short alike. */
+function joined(
+  found: ReadonlyMap<Shortfall, ReadonlyMap<string, ReadonlySet<string>>>,
+): readonly PolicyShortfall[] {
+  const byText = new Map<string, Omit<PolicyShortfall, 'workloads'> & { workloads: Set<string> }>();
+  for (const [shortfall, byPolicy] of found) {
+    for (const [place, ids] of byPolicy) {
+      const [namespace = '', name = ''] = place.split('/');
+      const one = { ...shortfall, policy: { namespace, name } };
+      const key = JSON.stringify(one);
+      const alike = byText.get(key);
+      byText.set(key, { ...one, workloads: alike?.workloads.union(ids) ?? new Set(ids) });
+    }
+  }
+  return [...byText.values()].map((one) => ({ ...one, workloads: [...one.workloads].sort() }));
+}
+
+interface Concerned {
+  readonly shortfall: Shortfall;
+  readonly policy: Named;
+}
+
+export const ofWorkload = (
   mesh: Told,
   workload: Workload,
   libraries: ReadonlySet<GrpcLibrary>,
-): readonly (Shortfall & { readonly policy: Named })[] {
-  return [...libraries]
+): readonly Concerned[] =>
+  [...libraries]
     .flatMap((library) => shortfallsOf(workload.inbound, library))
-    .flatMap(({ policy, ...rest }) => {
-      const concerned = policy === undefined ? selecting(rest.kind, mesh, workload) : [policy];
-      return concerned.map(({ namespace, name }) => ({ ...rest, policy: { namespace, name } }));
+    .flatMap((shortfall) => {
+      const { kind, policy } = shortfall;
+      const concerned = policy === undefined ? selecting(kind, mesh, workload) : [policy];
+      return concerned.map((one) => ({ shortfall, policy: one }));
     });
-}
 
 /** Those of which nobody has written down which of them it was. */
 function selecting(kind: Shortfall['kind'], mesh: Told, workload: Workload): readonly Named[] {
