@@ -5,6 +5,7 @@ import { createMeshViews, type MeshViews } from '@weft/controlplane/compile/mesh
 import { Federations } from '@weft/controlplane/federation/federations';
 import { StatusWriter } from '@weft/controlplane/kubernetes/status-writer';
 import { openKubernetesSource } from '@weft/controlplane/registry/kubernetes/kubernetes-source';
+import { GrpcShortfallWatch } from '@weft/controlplane/status/grpc-shortfall-watch';
 import { PolicyStatus } from '@weft/controlplane/status/policy-status';
 import type { KubeObject } from '@weft/kube/kube-api';
 import { numberAt, objectAt, textAt } from '@weft/kube/object-fields';
@@ -42,6 +43,9 @@ let views: MeshViews;
 /** Version of its listener that each proxy has acknowledged. */
 const acked = new Map<string, string>();
 const answered = new Set<() => void>();
+/** Those of the proxies that are none: programs of grpc-go that serve themselves. */
+const serving = new Set<string>();
+let shortfalls: GrpcShortfallWatch | undefined;
 
 async function made(resource: KubeResource, object: KubeObject): Promise<void> {
   const { kind } = resource;
@@ -93,6 +97,20 @@ before(async () => {
       rootNamespace: ROOT,
       bundle: () => ({ version: '1', pem: '' }),
       onBundleChange: () => ({ [Symbol.dispose]: () => undefined }),
+      moreProblems: () => shortfalls?.problems() ?? [],
+    }),
+  );
+  shortfalls = owned.use(
+    new GrpcShortfallWatch({
+      views,
+      ads: {
+        *grpcServers() {
+          for (const proxyId of serving) yield { proxyId, library: 'go' };
+        },
+        onAnswer: () => ({ [Symbol.dispose]: () => undefined }),
+      },
+      elsewhere: () => [],
+      clock,
     }),
   );
   const policies = owned.use(
@@ -112,6 +130,7 @@ before(async () => {
         },
       },
       evaluationOf: () => ({ isReporting: false }),
+      unenforced: () => shortfalls?.unenforced() ?? new Map(),
       onReport: () => ({ [Symbol.dispose]: () => undefined }),
       clock,
       onEnforced: () => undefined,
@@ -306,5 +325,40 @@ test(
     acknowledge('calm');
     assert.equal((await wait('wtp/calm')).code, 0);
     assert.equal((await statusOf(TRAFFIC_POLICIES, 'calm'))?.['selected'], PODS_PLAYED);
+  },
+);
+
+test(
+  'a policy of which a gRPC server does nothing is Enforced no more, one that it closes says so, and kubectl shows both (threat: false assurance)',
+  only,
+  async () => {
+    const spec = {
+      action: 'DENY',
+      rules: [{ when: [{ key: 'connection.sni', values: ['a'] }] }],
+    };
+    await apply(AUTHORIZATION_POLICIES, 'names', spec);
+    await eventuallyIs(AUTHORIZATION_POLICIES, 'names', ['Accepted', 'True', 'Valid']);
+    acknowledge('names');
+    acknowledge('calm');
+    await wait('wap/names');
+    assert.equal((await wait('wtp/calm')).code, 0);
+    serving.add('web-1.shop');
+    acknowledge('calm');
+    await eventuallyIs(TRAFFIC_POLICIES, 'calm', ['Enforced', 'False', 'Unsupported']);
+    const never = condition(await statusOf(TRAFFIC_POLICIES, 'calm'), 'Enforced')?.['message'];
+    assert.match(
+      String(never),
+      /^2 of 3 workloads enforce it; never, as they are, web-1\.shop \(unsupported: holds back/,
+    );
+    await eventuallyIs(AUTHORIZATION_POLICIES, 'names', ['Accepted', 'True', 'ValidWithWarnings']);
+    await eventuallyIs(AUTHORIZATION_POLICIES, 'names', ['Enforced', 'True', 'AllEnforced']);
+    const { stdout } = await lab.kubectl(['describe', 'wap', '-n', 'shop', 'names']);
+    assert.match(
+      stdout,
+      /spec\.rules\[0\]: denies more than it says at web-1\.shop, gRPC without a proxy: the server name/,
+    );
+    serving.clear();
+    acknowledge('calm');
+    assert.equal((await wait('wtp/calm')).code, 0);
   },
 );
