@@ -187,3 +187,23 @@ test('who serves is who is connected, and whose Pod says so for as long as it do
   ({ workloads } = compiled(pod('prices-1'), pod('prices-2', '{ weft.dev/proxy: envoy }')));
   assert.deepEqual(now(), ['prices-1.shop go core']);
 });
+
+test('a rule that lets in callers of a federated trust domain is told not to, and none that denies them', () => {
+  const federated = `
+apiVersion: security.weft.dev/v1
+kind: FederatedTrustDomain
+metadata: { name: partner, namespace: weft-system }
+spec: { trustDomain: partner.test, bundleEndpoint: { url: "https://partner.test/b", profile: https_web } }
+`;
+  const from = (more: string): string => `{ from: [{ source: { ${more} } }] }`;
+  const partner = from('principals: ["partner.test/ns/shop/sa/web"]');
+  const domain = from('trustDomains: [partner.test]');
+  const own = from('namespaces: [shop]');
+  const allow = rules('ALLOW', `[${own}, ${partner}, ${domain}]`);
+  const lines = linesOf(meshOf(federated, allow));
+  assert.equal(lines.length, 2, lines.join('\n'));
+  assert.match(lines[0] ?? '', /rules\[1\]: allows less .*: callers of other trust domains are/);
+  assert.match(lines[1] ?? '', /rules\[2\]: allows less/);
+  assert.deepEqual(linesOf(meshOf(allow)), [], 'they are nobody to sidecars either');
+  assert.deepEqual(linesOf(meshOf(federated, rules('DENY', `[${partner}]`))), []);
+});

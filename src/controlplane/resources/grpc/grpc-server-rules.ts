@@ -1,8 +1,14 @@
 // The rules of a gRPC server without a proxy, and what of the policies behind them it closes or does not enforce: one truth for both.
-import type { InboundSpec } from '@weft/model/mesh/mesh';
+import type { InboundSpec, MeshSettings } from '@weft/model/mesh/mesh';
 import { ambiguousPathRules } from '@weft/model/policy/ambiguous-path';
 import { compileCustom, compilePolicies } from '@weft/model/policy/compile';
-import type { Permission, RbacPolicy, RbacRules } from '@weft/model/policy/rbac';
+import type {
+  Permission,
+  Principal,
+  RbacPolicy,
+  RbacRules,
+  StringMatcher,
+} from '@weft/model/policy/rbac';
 import { type Named, ruleName } from '@weft/model/policy/rule-name';
 import type { TokenRule } from '@weft/model/policy/token-rules';
 import type { GrpcLibrary } from '../../serve/view-source.ts';
@@ -63,7 +69,8 @@ export function serverRules(spec: InboundSpec, library: GrpcLibrary): ServerRule
   const read = written.filter(isJudged).map(({ rules, closes = [] }) => {
     const said = grpcRules(rules, { seesContentType: library === 'go', trustedHops });
     const closed = said.closed.flatMap(closedRule(rules.action, ruleOf));
-    return { rules: said.rules, shortfalls: [...closes, ...closed] };
+    const shortfalls = [...closes, ...closed, ...strangers(rules, spec.settings, ruleOf)];
+    return { rules: said.rules, shortfalls };
   });
   const audits = written.filter((one) => !isJudged(one)).flatMap(({ rules }) => rules.policies);
   const sets = read.map(({ rules }) => rules);
@@ -138,6 +145,43 @@ const closedRule =
         why: someReasons(why),
       }),
     );
+
+/** Whoever is of another trust domain is refused before all rules; what a DENY says of them is true all the same. */
+function strangers(
+  { action, policies }: RbacRules,
+  { federatedTrustDomains = [] }: MeshSettings,
+  ruleOf: RuleOf,
+): readonly Shortfall[] {
+  if (action !== 'ALLOW' || federatedTrustDomains.length === 0) return [];
+  const prefixes = federatedTrustDomains.map((name) => `spiffe://${name}/`);
+  const told = { effect: 'closed', what: 'allows less than it says', why: STRANGERS } as const;
+  return policies
+    .filter(({ principals }) => principals.some((one) => namesAny(one, prefixes)))
+    .flatMap(({ name }) => ruleOf(name).map((rule) => ruleShortfall(rule, told)));
+}
+
+const STRANGERS = 'callers of other trust domains are refused';
+
+function namesAny(principal: Principal, prefixes: readonly string[]): boolean {
+  switch (principal.kind) {
+    case 'and':
+    case 'or':
+      return principal.ids.some((one) => namesAny(one, prefixes));
+    case 'authenticated': {
+      const beginning = beginningOf(principal.name);
+      return prefixes.some((prefix) => beginning.startsWith(prefix));
+    }
+    default:
+      return false;
+  }
+}
+
+/** What all texts begin with that it matches. */
+function beginningOf(name: StringMatcher | undefined): string {
+  if (name?.kind === 'exact' || name?.kind === 'prefix') return name.value;
+  const [first] = name?.kind === 'glob' ? name.parts : [];
+  return first?.kind === 'literal' ? first.text : '';
+}
 
 /** A rule may name hundreds of headers. */
 const MAX_REASONS = 3;
