@@ -10,6 +10,7 @@ import { type EncodedResource, RESOURCE_ORDER } from '@weft/xds/resource';
 import fc from 'fast-check';
 import { KEYS_URI, meshChanges } from '../../../test/support/mesh-arbitrary.ts';
 import { podOf, serviceOf, snapshotOf } from '../../../test/support/mesh-objects.ts';
+import { runs } from '../../../test/support/runs.ts';
 import { createTestKey, jwksOf } from '../../../test/support/tokens.ts';
 import { PersistentMap } from '../registry/persistent-map.ts';
 import { createResourceCache } from '../resources/resource-cache.ts';
@@ -81,7 +82,7 @@ test('a mesh kept compiled is that of a full compile after every change, and giv
         assert.deepEqual(resourcesOf(kept.kept), resourcesOf(kept.fresh));
       }
     }),
-    { numRuns: 120 },
+    { numRuns: runs(40) },
   );
 });
 

@@ -8,6 +8,7 @@ import { RESOURCE_ORDER, type ResourceKind } from '@weft/xds/resource';
 import fc from 'fast-check';
 import { meshChanges } from '../../../test/support/mesh-arbitrary.ts';
 import { podOf, serviceOf, snapshotOf } from '../../../test/support/mesh-objects.ts';
+import { runs } from '../../../test/support/runs.ts';
 import { PersistentMap } from '../registry/persistent-map.ts';
 import { createResourceCache } from '../resources/resource-cache.ts';
 import { createWorkloadView } from '../resources/workload-view.ts';
@@ -75,7 +76,7 @@ test('whatever differs between two meshes is named', () => {
         before = after;
       }
     }),
-    { numRuns: 60 },
+    { numRuns: runs(25) },
   );
 });
 

@@ -17,6 +17,7 @@ const FOLDER = '/var/run/weft/grpc';
 const MOUNT = { name: 'weft-grpc', mountPath: FOLDER };
 const BOOTSTRAP = { name: 'GRPC_XDS_BOOTSTRAP', value: `${FOLDER}/bootstrap.json` };
 const RULES = { name: 'GRPC_XDS_EXPERIMENTAL_RBAC', value: 'true' };
+const NAMES = { name: 'GRPC_EXPERIMENTAL_XDS_SNI', value: 'true' };
 
 const podOf = (annotations: PlainObject, spec: PlainObject = {}): PlainObject => ({
   metadata: { name: 'prices', annotations: { ...ASKED, ...annotations } },
@@ -92,15 +93,16 @@ test('every container of the Pod is told where the bootstrap is, and cannot writ
   for (const name of ['migrate', 'app']) {
     const container = named.get(name) ?? {};
     assert.deepEqual(listAt(container, 'volumeMounts').at(-1), { ...MOUNT, readOnly: true });
-    assert.deepEqual(listAt(container, 'env').slice(-2), [BOOTSTRAP, RULES]);
+    assert.deepEqual(listAt(container, 'env').slice(-3), [BOOTSTRAP, RULES, NAMES]);
   }
 });
 
-test('a program that asks for rules itself is told once, and keeps its word when it is undone', () => {
-  const own = podOf({}, { containers: [{ name: 'app', env: [RULES, { name: 'A', value: 'b' }] }] });
+test('a program that throws a switch itself is told once, and keeps its word when it is undone', () => {
+  const silent = { ...NAMES, value: 'false' };
+  const own = podOf({}, { containers: [{ name: 'app', env: [RULES, silent] }] });
   const once = outcomeOf(own);
   const env = listAt(once.named.get('app') ?? {}, 'env');
-  assert.deepEqual(env, [RULES, { name: 'A', value: 'b' }, BOOTSTRAP]);
+  assert.deepEqual(env, [RULES, silent, BOOTSTRAP]);
   const back = uninjectPod(once.pod);
   assert.deepEqual(back.kind === 'uninjected' && back.pod, own);
 });

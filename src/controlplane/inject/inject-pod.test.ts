@@ -4,6 +4,7 @@ import { test } from 'node:test';
 import { parseTrustDomain } from '@weft/model/identity';
 import type { PlainObject } from '@weft/model/policy/reader';
 import fc from 'fast-check';
+import { runs } from '../../../test/support/runs.ts';
 import { injectPod } from './inject-pod.ts';
 import { containersOf, listAt, objectAt, textAt } from './pod-shape.ts';
 import { defaultInjectionSettings, type InjectionSettings } from './settings.ts';
@@ -96,7 +97,7 @@ test('uninjectPod() gives back what injectPod() was given', () => {
     fc.property(pods, (pod) => {
       assert.deepEqual(uninjected(injected(pod)), pod);
     }),
-    { numRuns: 500 },
+    { numRuns: runs(150) },
   );
 });
 
@@ -109,7 +110,7 @@ test('injectPod() leaves a Pod that it has injected, and renews one that an olde
       assert.deepEqual(again, { kind: 'left', reason: 'it has its sidecar already', isDone: true });
       assert.deepEqual(injected(once, newer), injected(pod, newer));
     }),
-    { numRuns: 300 },
+    { numRuns: runs(100) },
   );
 });
 

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { isPlainObject, type PlainObject } from '@weft/model/policy/reader';
 import fc from 'fast-check';
+import { runs } from '../../../test/support/runs.ts';
 import { jsonPatchOf, type PatchOperation } from './json-patch.ts';
 
 /** As RFC 6902 says it, in place. */
@@ -71,7 +72,7 @@ test('jsonPatchOf() leads from any object to any other', () => {
     fc.property(objects, objects, (before, after) => {
       assert.deepEqual(applied(before, jsonPatchOf(before, after)), after);
     }),
-    { numRuns: 2_000 },
+    { numRuns: runs(500) },
   );
 });
 

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { fuzzHttp1Requests } from '../../../test/fuzz/http1-codec.fuzz.ts';
 
-test('request smuggling: what we take and what we send on is what Node reads (20,000 inputs of fuzz)', async () => {
-  const outcome = await fuzzHttp1Requests({ inputs: 20_000, seed: 1 });
-  assert.ok(outcome.compared > 1_500, JSON.stringify(outcome));
+test('request smuggling: what we take and what we send on is what Node reads (8,000 inputs of fuzz)', async () => {
+  const outcome = await fuzzHttp1Requests({ inputs: 8_000, seed: 1 });
+  assert.ok(outcome.compared > 600, JSON.stringify(outcome));
 });

@@ -4,12 +4,12 @@ import { test } from 'node:test';
 import { fuzzHttp2Connections } from '../../../test/fuzz/http2-connections.fuzz.ts';
 import { fuzzHttp2Heads } from '../../../test/fuzz/http2-heads.fuzz.ts';
 
-test('what our decoder and our rules take, nghttp2 reads as the same; what ends our connection ends its own (2,500 connections of fuzz)', async () => {
-  const outcome = await fuzzHttp2Heads({ inputs: 2_500, seed: 1 });
-  assert.ok(outcome.requests > 1_000 && outcome.ended > 1_000);
+test('what our decoder and our rules take, nghttp2 reads as the same; what ends our connection ends its own (1,000 connections of fuzz)', async () => {
+  const outcome = await fuzzHttp2Heads({ inputs: 1_000, seed: 1 });
+  assert.ok(outcome.requests > 300 && outcome.ended > 300);
 });
 
-test('request smuggling: what reaches the application through the proxy is what nghttp2 reads (300 connections of fuzz)', async () => {
-  const outcome = await fuzzHttp2Connections({ inputs: 300, seed: 1 });
-  assert.ok(outcome.requests > 100, JSON.stringify(outcome));
+test('request smuggling: what reaches the application through the proxy is what nghttp2 reads (120 connections of fuzz)', async () => {
+  const outcome = await fuzzHttp2Connections({ inputs: 120, seed: 1 });
+  assert.ok(outcome.requests > 40, JSON.stringify(outcome));
 });

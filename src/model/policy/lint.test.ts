@@ -3,6 +3,7 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import { httpRequests, rules } from '../../../test/support/rule-arbitraries.ts';
 import { decide, httpRequest, policyOf } from '../../../test/support/policies.ts';
+import { runs } from '../../../test/support/runs.ts';
 import { parseTrustDomain } from '../identity.ts';
 import { DEFAULT_MESH_CONFIG, type MeshConfig } from '../mesh/config.ts';
 import type { Mesh, Workload } from '../mesh/mesh.ts';
@@ -172,7 +173,7 @@ test('what coversRule() says holds: no request matches the narrow rule alone', (
         }
       },
     ),
-    { numRuns: 4_000 },
+    { numRuns: runs(1_500) },
   );
   assert.ok(covered > 50, `only ${covered} pairs say something`);
 });

@@ -9,6 +9,7 @@ import {
   policiesArbitrary,
   policyArbitrary,
 } from '../../../test/support/policy-arbitraries.ts';
+import { runs } from '../../../test/support/runs.ts';
 import { evaluateGroup, type CaseRequest } from './eval-cases.ts';
 import { readBrokenPolicy } from './broken.ts';
 import { compilePolicies } from './compile.ts';
@@ -19,7 +20,7 @@ import { normalizeTarget } from './path.ts';
 import type { PlainObject } from './reader.ts';
 import { selectPolicies } from './select.ts';
 
-const RUNS = 300;
+const RUNS = runs(120);
 const MAX_POLICIES = 5;
 const requests = fc.array(caseArbitrary, { minLength: 1, maxLength: 12 });
 

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
+import { runs } from '../../../test/support/runs.ts';
 import { parseIp } from '../ip.ts';
 import { compilePolicies } from './compile.ts';
 import {
@@ -141,7 +142,7 @@ test('the index decides as trying every rule does, and names the same one', () =
         }
       },
     ),
-    { numRuns: 300 },
+    { numRuns: runs(100) },
   );
   assert.ok(denied > 100 && named > 100, `${denied} denied, ${named} named`);
 });

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
+import { runs } from '../../../test/support/runs.ts';
 import { createTestKey, jwksOf, tokenRule } from '../../../test/support/tokens.ts';
 import { encodeMessage, type PlainMessage } from '../registry.ts';
 import type { JwtAuthentication } from '../resources/jwt-authn.ts';
@@ -44,7 +45,7 @@ test('what is written is read the same', () => {
       assert.deepEqual(fields, []);
       assert.deepEqual(value, jwt);
     }),
-    { numRuns: 60 },
+    { numRuns: runs(25) },
   );
 });
 

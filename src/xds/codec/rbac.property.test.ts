@@ -10,11 +10,12 @@ import type { RbacRules } from '@weft/model/policy/rbac';
 import type { PlainObject } from '@weft/model/policy/reader';
 import fc from 'fast-check';
 import { caseArbitrary, policiesArbitrary } from '../../../test/support/policy-arbitraries.ts';
+import { runs } from '../../../test/support/runs.ts';
 import { encodeMessage } from '../registry.ts';
 import { createReading, readMessage } from './fields.ts';
 import { encodeRbac, readRbac } from './rbac.ts';
 
-const RUNS = 200;
+const RUNS = runs(80);
 const TYPE = 'envoy.config.rbac.v3.RBAC';
 const requests = fc.array(caseArbitrary, { minLength: 1, maxLength: 12 });
 

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { SecretText } from '@weft/model/secret-text';
 import fc from 'fast-check';
+import { runs } from '../../../test/support/runs.ts';
 import { RESOURCES } from '../../../test/support/xds-arbitraries.ts';
 import { encodeMessage, type PlainMessage } from '../registry.ts';
 import { RESOURCE_ORDER, type ResourceByKind, type ResourceKind } from '../resource.ts';
@@ -30,7 +31,7 @@ for (const kind of RESOURCE_ORDER) {
   test(`decodeResource() gives back every ${kind} that encodeResource() writes, and equal values have equal bytes`, () => {
     fc.assert(
       fc.property(RESOURCES[kind], (value) => roundTrip(kind, value)),
-      { numRuns: 300 },
+      { numRuns: runs(100) },
     );
   });
 }

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
+import { runs } from '../../../test/support/runs.ts';
 import { FakeView } from '../../../test/support/xds-fake-view.ts';
 import { createSession, nextResponse, type StreamResponse, takeRequest } from './session.ts';
 import type { Variant } from './subscription.ts';
@@ -162,7 +163,7 @@ for (const variant of ['sotw', 'delta'] as const) {
           }
         }
       }),
-      { numRuns: 2_000 },
+      { numRuns: runs(600) },
     );
   });
 }
