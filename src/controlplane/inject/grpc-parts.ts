@@ -25,6 +25,12 @@ const BOOTSTRAP_VARIABLE = 'GRPC_XDS_BOOTSTRAP';
 /** Without it servers of grpc-js refuse rules; set to something else, older libraries serve without them. */
 const RULES_VARIABLE = 'GRPC_XDS_EXPERIMENTAL_RBAC';
 const RULES_ON = 'true';
+/** Without it clients of grpc-go and C-core say no server name, by which PERMISSIVE ports know the mesh (gRFC A101). */
+const NAMES_VARIABLE = 'GRPC_EXPERIMENTAL_XDS_SNI';
+const SWITCHES: readonly (readonly [string, string])[] = [
+  [RULES_VARIABLE, RULES_ON],
+  [NAMES_VARIABLE, 'true'],
+];
 
 /** The agent carries no requests: idle, it takes 22 MB of its own, and 70 with what it shares. */
 export const AGENT_RESOURCES = { cpu: '10m', memory: '64Mi', memoryLimit: '128Mi' } as const;
@@ -65,17 +71,18 @@ export const grpcVolumes = (asked: PodAnnotations): readonly PlainObject[] =>
 export const grpcMounts = (asked: PodAnnotations): readonly PlainObject[] =>
   hasNoProxy(asked) ? [{ name: GRPC_VOLUME, mountPath: FOLDER }] : [];
 
-/** What programs need who go by xDS; who says already that rules are on goes on saying it in its own place. */
+/** What programs need who go by xDS; who has thrown a switch already goes on saying so in its own place. */
 export function withGrpc(container: PlainObject, asked: PodAnnotations): PlainObject {
   if (!hasNoProxy(asked)) return container;
   const env = listAt(container, 'env');
-  const saysRules = env.some((entry) => textAt(entry, 'name') === RULES_VARIABLE);
+  const said = new Set(env.map((entry) => textAt(entry, 'name')));
+  const switches = SWITCHES.filter(([name]) => !said.has(name));
   return {
     ...container,
     env: [
       ...env,
       { name: BOOTSTRAP_VARIABLE, value: BOOTSTRAP },
-      ...(saysRules ? [] : [{ name: RULES_VARIABLE, value: RULES_ON }]),
+      ...switches.map(([name, value]) => ({ name, value })),
     ],
     volumeMounts: [
       ...listAt(container, 'volumeMounts'),
@@ -88,21 +95,19 @@ const isOwnMount = (mount: PlainObject): boolean => textAt(mount, 'name') === GR
 const isSet = (entry: PlainObject | undefined, name: string, value: string): boolean =>
   entry !== undefined && textAt(entry, 'name') === name && textAt(entry, 'value') === value;
 
-/** The variable for rules is ours where it stands after the bootstrap's: the author's own stands before. */
+/** Switches are ours where they stand right after the bootstrap's variable: the author's own stand before. */
 export function withoutGrpc(container: PlainObject): PlainObject {
   const mounts = listAt(container, 'volumeMounts');
   if (!mounts.some(isOwnMount)) return container;
   const env = listAt(container, 'env');
   const at = env.findLastIndex((entry) => isSet(entry, BOOTSTRAP_VARIABLE, BOOTSTRAP));
-  const isOwn = (index: number): boolean =>
-    at !== -1 &&
-    (index === at || (index === at + 1 && isSet(env[index], RULES_VARIABLE, RULES_ON)));
+  const isSwitch = (entry: PlainObject): boolean =>
+    SWITCHES.some(([name, value]) => isSet(entry, name, value));
+  const after = at === -1 ? [] : env.slice(at + 1);
+  const others = after.findIndex((entry) => !isSwitch(entry));
+  const end = at + 1 + (others === -1 ? after.length : others);
   return withPart(
-    withPart(
-      container,
-      'env',
-      env.filter((_entry, index) => !isOwn(index)),
-    ),
+    withPart(container, 'env', at === -1 ? env : [...env.slice(0, at), ...env.slice(end)]),
     'volumeMounts',
     mounts.filter((mount) => !isOwnMount(mount)),
   );
