@@ -6,9 +6,8 @@ import { pino } from 'pino';
 import { IdentityState } from '@weft/dataplane/identity-state';
 import type { Svid } from '@weft/dataplane/enrol/check-svid';
 import { IdentityKeeper, type IdentityKeeperOptions } from '@weft/dataplane/enrol/identity-keeper';
+import { PATIENCE_MS } from './lab-wait.ts';
 import type { ScriptedControlPlane } from './scripted-control-plane.ts';
-
-const DEADLINE_MS = 5_000;
 
 export interface KeeperRig extends Disposable {
   readonly keeper: IdentityKeeper;
@@ -74,7 +73,7 @@ export function createKeeperRig(
     stop,
     start: () => keeper.start(stop.signal),
     async until(claim) {
-      const signal = AbortSignal.timeout(DEADLINE_MS);
+      const signal = AbortSignal.timeout(PATIENCE_MS);
       while (!claim()) await once(changed, 'change', { signal });
     },
     [Symbol.dispose]: () => keeper[Symbol.dispose](),

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import http from 'node:http';
 import net from 'node:net';
-import { eventually, within } from './lab-wait.ts';
+import { eventually, PATIENCE_MS, within } from './lab-wait.ts';
 
 export const splitAddress = (address: string): { readonly host: string; readonly port: number } => {
   const colon = address.lastIndexOf(':');
@@ -23,14 +23,14 @@ export interface CallOptions {
   readonly body?: string | Buffer;
   /** Default: a connection for this call alone. */
   readonly agent?: http.Agent;
-  /** Default 5 s. */
+  /** Default {@link PATIENCE_MS}. */
   readonly timeoutMs?: number;
 }
 
 /** @throws Error when the connection is refused, cut or silent. */
 export function call(address: string, path: string, options: CallOptions = {}): Promise<Answer> {
   const { promise, resolve, reject } = Promise.withResolvers<Answer>();
-  const { method = 'GET', headers, body, agent = false, timeoutMs = 5_000 } = options;
+  const { method = 'GET', headers, body, agent = false, timeoutMs = PATIENCE_MS } = options;
   const request = http.request(
     { ...splitAddress(address), path, method, agent, ...(headers && { headers }) },
     (response) => {
@@ -111,7 +111,7 @@ export class RawConnection implements Disposable {
   }
 
   /** What has come once it holds `text`. */
-  reads(text: string, withinMs = 5_000): Promise<string> {
+  reads(text: string, withinMs = PATIENCE_MS): Promise<string> {
     return eventually(() => (this.text.includes(text) ? this.text : undefined), {
       what: `reading ${JSON.stringify(text)}`,
       withinMs,
@@ -120,7 +120,7 @@ export class RawConnection implements Disposable {
   }
 
   /** @returns the ms until the peer closed it. */
-  async closed(withinMs = 5_000): Promise<number> {
+  async closed(withinMs = PATIENCE_MS): Promise<number> {
     const from = performance.now();
     const told = (): string => `read ${JSON.stringify(this.text.slice(0, 500))}`;
     const at = await eventually(() => this.#closedAtMs, {
@@ -144,7 +144,11 @@ export async function connectRaw(
   const socket = net.connect({ ...splitAddress(address), ...options });
   const connection = new RawConnection(socket);
   const failed = once(socket, 'close').then(() => Promise.reject(new Error('not connected')));
-  await within(Promise.race([once(socket, 'connect'), failed]), 5_000, `connecting to ${address}`);
+  await within(
+    Promise.race([once(socket, 'connect'), failed]),
+    PATIENCE_MS,
+    `connecting to ${address}`,
+  );
   failed.catch(() => {});
   return connection;
 }

@@ -6,7 +6,7 @@ import { Socket } from 'node:net';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { isPlainObject, type PlainObject } from '@weft/model/policy/reader';
-import { eventually } from './lab-wait.ts';
+import { eventually, PATIENCE_MS } from './lab-wait.ts';
 
 const MAIN = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url));
 const CACHE = fileURLToPath(new URL('../../node_modules/.cache/node', import.meta.url));
@@ -108,7 +108,11 @@ export class Daemon implements AsyncDisposable {
   }
 
   /** The first logged line that fits, now or soon. */
-  line(fits: (line: PlainObject) => boolean, what: string, withinMs = 5_000): Promise<PlainObject> {
+  line(
+    fits: (line: PlainObject) => boolean,
+    what: string,
+    withinMs = PATIENCE_MS,
+  ): Promise<PlainObject> {
     return eventually(() => this.#lines.find(fits), {
       what: `${what} in the log of ${this.name}`,
       withinMs,

@@ -18,6 +18,7 @@ import {
   type ServiceError,
   status,
 } from '@grpc/grpc-js';
+import { PATIENCE_MS } from './lab-wait.ts';
 
 const encode = (text: string): Buffer => Buffer.from(text);
 const decode = (bytes: Buffer): string => bytes.toString();
@@ -158,7 +159,7 @@ export class GrpcClient implements Disposable {
     } = {},
   ): Promise<Called> {
     const { path } = METHODS.unary;
-    const { timeoutMs = 5_000, headers = {} } = options;
+    const { timeoutMs = PATIENCE_MS, headers = {} } = options;
     const metadata = new Metadata();
     for (const [name, value] of Object.entries(headers)) metadata.set(name, value);
     return new Promise((resolve, reject) => {
@@ -204,7 +205,9 @@ export class GrpcClient implements Disposable {
 export async function nextText(
   stream: ClientReadableStream<string> | ClientDuplexStream<string, string>,
 ): Promise<string> {
-  const [text]: unknown[] = await once(stream, 'data', { signal: AbortSignal.timeout(5_000) });
+  const [text]: unknown[] = await once(stream, 'data', {
+    signal: AbortSignal.timeout(PATIENCE_MS),
+  });
   return String(text);
 }
 
@@ -218,7 +221,8 @@ export async function statusOf(
     metadata: Metadata;
   }>();
   stream.on('status', resolve);
-  const timer = setTimeout(() => reject(new Error('the call did not end in 5 s')), 5_000);
+  const late = new Error(`the call did not end in ${PATIENCE_MS} ms`);
+  const timer = setTimeout(reject, PATIENCE_MS, late);
   try {
     return await promise;
   } finally {

@@ -1,9 +1,12 @@
 // Waiting in tests: asks again until there is an answer, and says what was missing when the time is over.
 import { setTimeout as delay } from 'node:timers/promises';
 
+/** What comes about takes tenths of a second, and seconds where everything else is busy; what does not, fails all the same. */
+export const PATIENCE_MS = 15_000;
+
 export interface Wait {
   readonly what: string;
-  /** Default 5 s. */
+  /** Default {@link PATIENCE_MS}. */
   readonly withinMs?: number;
   /** Default 10 ms. */
   readonly everyMs?: number;
@@ -19,7 +22,7 @@ export async function eventually<T>(
   ask: () => T | undefined | false | Promise<T | undefined | false>,
   wait: Wait,
 ): Promise<T> {
-  const { what, withinMs = 5_000, everyMs = 10, told } = wait;
+  const { what, withinMs = PATIENCE_MS, everyMs = 10, told } = wait;
   const until = performance.now() + withinMs;
   let cause: unknown;
   for (;;) {

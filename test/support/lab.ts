@@ -8,7 +8,7 @@ import { isPlainObject, type PlainObject } from '@weft/model/policy/reader';
 import { type Answer, call } from './lab-clients.ts';
 import { Daemon } from './lab-daemon.ts';
 import { appOf, NAMESPACE, podYaml, type ServicePortSpec, serviceYaml } from './lab-manifests.ts';
-import { eventually } from './lab-wait.ts';
+import { eventually, PATIENCE_MS } from './lab-wait.ts';
 
 export interface SidecarSpec {
   /** The Pod's name, `web-0`; its manifest is written unless `manifest` is false. */
@@ -326,7 +326,7 @@ export class Lab implements AsyncDisposable {
   }
 
   /** The problem whose text contains this, now or soon. */
-  problem(text: string, withinMs = 5_000): Promise<PlainObject> {
+  problem(text: string, withinMs = PATIENCE_MS): Promise<PlainObject> {
     return eventually(
       async () =>
         listOf(await this.ask('/v1/problems'), 'problems').find((problem) =>
@@ -337,7 +337,7 @@ export class Lab implements AsyncDisposable {
   }
 
   /** Waits until every selected workload has acknowledged the policy, and that is at least one. */
-  enforced(name: string, withinMs = 5_000): Promise<PlainObject> {
+  enforced(name: string, withinMs = PATIENCE_MS): Promise<PlainObject> {
     return eventually(
       async () => {
         const policies = listOf(await this.ask('/v1/policies'), 'policies');

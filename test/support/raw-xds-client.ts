@@ -3,6 +3,7 @@ import { Client, type ClientDuplexStream, credentials } from '@grpc/grpc-js';
 import type { Variant } from '@weft/xds/protocol/subscription';
 import { type PlainMessage, serviceDefinition } from '@weft/xds/registry';
 import type { ResourceKind } from '@weft/xds/resource';
+import { PATIENCE_MS } from './lab-wait.ts';
 
 /** `ads`: all types on one stream. */
 export type ServiceName = 'ads' | ResourceKind;
@@ -15,8 +16,6 @@ const SERVICES: Readonly<Record<ServiceName, readonly [service: string, suffix: 
   route: ['route.v3.RouteDiscoveryService', 'Routes'],
   secret: ['secret.v3.SecretDiscoveryService', 'Secrets'],
 };
-/** An answer that has not come by then is not coming. */
-const DEADLINE_MS = 5_000;
 
 export class RawXdsStream implements Disposable {
   readonly #client: Client;
@@ -38,7 +37,7 @@ export class RawXdsStream implements Disposable {
       method.path,
       method.requestSerialize,
       (bytes) => ({ ...method.responseDeserialize(bytes) }),
-      { deadline: Date.now() + DEADLINE_MS },
+      { deadline: Date.now() + PATIENCE_MS },
     );
     this.#messages = this.#call[Symbol.asyncIterator]();
   }

@@ -7,8 +7,8 @@ import { createMemoryStore } from '@weft/ca/store/memory';
 import { parseTrustDomain, type SpiffeId } from '@weft/model/identity';
 import { bytesOf, textOf } from '@weft/xds/protocol/fields';
 import { type PlainMessage, serviceDefinition } from '@weft/xds/registry';
+import { PATIENCE_MS } from './lab-wait.ts';
 
-const DEADLINE_MS = 5_000;
 const SERVICE = 'weft.enrolment.v1.Enrolment';
 
 export class Refusal extends Error {
@@ -107,7 +107,7 @@ export async function openScriptedControlPlane(
     svid: (csrDer, account) => issued(authority, csrDer, account),
     bundle: () => bundleOf(authority),
     async until(claim) {
-      const signal = AbortSignal.timeout(DEADLINE_MS);
+      const signal = AbortSignal.timeout(PATIENCE_MS);
       while (!claim()) await once(changed, 'change', { signal });
     },
     [Symbol.asyncDispose]: () => owned.disposeAsync(),

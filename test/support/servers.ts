@@ -3,8 +3,7 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import net, { type AddressInfo, type Server, type Socket } from 'node:net';
 import { setImmediate } from 'node:timers/promises';
-
-const DEADLINE_MS = 5_000;
+import { PATIENCE_MS } from './lab-wait.ts';
 
 export interface TestServer extends AsyncDisposable {
   readonly port: number;
@@ -55,14 +54,14 @@ export async function freePort(): Promise<number> {
 
 /** Looks again and again until the claim holds. */
 export async function eventually(claim: () => boolean, what: string): Promise<void> {
-  const end = performance.now() + DEADLINE_MS;
+  const end = performance.now() + PATIENCE_MS;
   while (!claim()) {
-    assert.ok(performance.now() < end, `in ${DEADLINE_MS} ms not seen: ${what}`);
+    assert.ok(performance.now() < end, `in ${PATIENCE_MS} ms not seen: ${what}`);
     await setImmediate();
   }
 }
 
-export const deadline = (): AbortSignal => AbortSignal.timeout(DEADLINE_MS);
+export const deadline = (): AbortSignal => AbortSignal.timeout(PATIENCE_MS);
 
 /** Reads until what came satisfies the claim. @throws when the socket ends or time runs out before. */
 export async function readUntil(
