@@ -6,7 +6,7 @@ import { APP_PORTS, type AppCall } from '../support/envoy-lab-app.ts';
 import { type EnvoyLab, envoyLab, openEnvoyLab } from '../support/envoy-lab.ts';
 import type { EnvoyPod } from '../support/envoy-pod.ts';
 import { modeYaml, policyYaml } from '../support/lab-manifests.ts';
-import { eventually } from '../support/lab-wait.ts';
+import { eventually, PATIENCE_MS } from '../support/lab-wait.ts';
 import { shown } from '../support/shown.ts';
 import { createTestKey, jwksOf, seconds, signToken } from '../support/tokens.ts';
 
@@ -198,7 +198,7 @@ test('rules on connections hold, for those who have one open as well', { skip },
   );
   await lab.enforced('cart-lines');
   const late = new Promise((_, reject) =>
-    setTimeout(reject, 1_000, new Error('still open')).unref(),
+    setTimeout(reject, PATIENCE_MS, new Error('still open')).unref(),
   );
   assert.deepEqual(await Promise.race([open, late]), {
     status: 200,

@@ -59,10 +59,9 @@ test('an open plaintext connection is cut when its workload becomes STRICT', asy
   using open = await connectRaw(web.front(8080));
   open.write('GET /hold HTTP/1.1\r\nhost: web\r\n\r\n');
   await open.reads('held');
-  const savedAt = performance.now();
   await lab.write('mode.yaml', modeYaml('STRICT'));
   await open.closed();
-  assert.ok(performance.now() - savedAt < 1_000);
+  assert.doesNotMatch(open.text, /released/);
 });
 
 test('a mode for one app leaves the others of its namespace alone', async () => {

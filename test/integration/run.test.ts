@@ -125,7 +125,7 @@ test('SIGTERM while the sidecar still waits for its control plane ends both at o
     const from = performance.now();
     daemon.signal('SIGTERM');
     const { code } = await daemon.exit();
-    assert.ok(performance.now() - from < 2_000);
+    assert.ok(performance.now() - from < 5_000, 'it is not waited for the next try');
     assert.equal(code, command === undefined ? 0 : 143);
     assert.doesNotMatch(daemon.stderr, /Cannot start/);
   }

@@ -113,17 +113,15 @@ test('a ring: the same user goes to the same endpoint, and others to others', as
   const { via } = await open('ring', [one, two, three]);
   const appOf = async (user: string): Promise<string> =>
     JSON.parse((await call(via, '/x', { headers: { 'x-user': user } })).body).app;
-  await eventually(
-    async () => {
-      const all = await Promise.all(Array.from({ length: 6 }, () => appOf('settled')));
-      return new Set(all).size === 1;
-    },
-    { what: 'a ring' },
-  );
   const users = Array.from({ length: 30 }, (_, at) => `user-${at}`);
-  const first = await Promise.all(users.map(appOf));
-  assert.deepEqual(await Promise.all(users.map(appOf)), first);
-  assert.equal(new Set(first).size, 3, first.join());
+  // Chance alone sends thirty users to the same of three endpoints once more in none of 10^14 times.
+  const isRing = async (): Promise<boolean> => {
+    const first = await Promise.all(users.map(appOf));
+    const second = await Promise.all(users.map(appOf));
+    return new Set(first).size === 3 && first.join() === second.join();
+  };
+  await eventually(isRing, { what: 'a ring of three' });
+  assert.ok(await isRing(), 'and it stays one');
 });
 
 test('a ring by cookie: who has none is given one, and then stays where it was', async () => {
@@ -140,7 +138,8 @@ test('a ring by cookie: who has none is given one, and then stays where it was',
     what: 'a cookie',
   });
   const seen = new Set<string>();
-  for (let count = 0; count < 20; count++) {
+  // The parts of a ring are not equal: a few new clients may all fall into the larger one.
+  for (let count = 0; count < 10 || (seen.size < 2 && count < 200); count++) {
     const first = await call(via, '/x');
     const line = first.headers['set-cookie']?.[0] ?? '';
     assert.match(line, /^sid="[0-9a-f]{32}"; Max-Age=3600; Path=\/; HttpOnly$/);
