@@ -1,8 +1,9 @@
 // What a sidecar does with what the control plane grants: takes it, keeps it while nobody answers, loses it when it is withdrawn.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { createTurnableClock } from '@weft/ca/testing/turnable-clock';
 import { encodeMessage, type PlainMessage } from '@weft/xds/registry';
-import { systemClock } from '@weft/model/clock';
+import { type Clock, systemClock } from '@weft/model/clock';
 import { eventually } from '../../../test/support/lab-wait.ts';
 import { CredentialsServer } from '../../../test/support/credentials-server.ts';
 import { Channel } from '../control-plane/grpc/channel.ts';
@@ -10,7 +11,7 @@ import { ownChannel } from '../control-plane/shared-channel.ts';
 import { createCredentialsRig } from './testing/rig.ts';
 import { CredentialWatch } from './watch.ts';
 
-async function createRig() {
+async function createRig(clock: Clock = systemClock) {
   await using making = new AsyncDisposableStack();
   const server = making.use(await CredentialsServer.start());
   const rig = createCredentialsRig();
@@ -26,7 +27,7 @@ async function createRig() {
           }),
         ),
       nodeId: 'web-0.shop',
-      clock: systemClock,
+      clock,
       random: () => 0,
     }),
   );
@@ -122,12 +123,16 @@ test('CVE-2022-21679: a reply that says of all that it carries what is not known
 });
 
 test('hand-overs are told, with who took what', async () => {
-  await using rig = await createRig();
+  const clock = createTurnableClock();
+  await using rig = await createRig(clock);
   const stream = await rig.server.stream(0);
   rig.handOvers.note({ name: 'db', version: 'v1' }, 'url', 'uid 7');
   rig.handOvers.note({ name: 'db', version: 'v1' }, 'url', 'uid 7');
   const told = await eventually(
-    () => stream.received.find((request) => request['hand_overs'] !== undefined),
+    () => {
+      clock.turn(1_000);
+      return stream.received.find((request) => request['hand_overs'] !== undefined);
+    },
     { what: 'the hand-over' },
   );
   assert.deepEqual(told['hand_overs'], [
