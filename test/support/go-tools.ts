@@ -26,6 +26,8 @@ const PROGRAMS: readonly Program[] = [...CLUSTER_PROGRAMS, 'helm'];
 
 /** A builder says that it lives every 5 s; after a minute without, another takes its place. */
 const LOCK_BEAT_MS = 5_000;
+/** How often who waits for another looks whether that one is done. */
+const LOCK_LOOK_MS = 100;
 const LOCK_STALE_MS = 60_000;
 /** Builds of other versions of the sources, 140 MB each, are kept for a month. */
 const KEEP_MS = 30 * 24 * 3_600_000;
@@ -164,7 +166,7 @@ export async function buildKubelab(say: (line: string) => void): Promise<void> {
     `Building etcd, kube-apiserver, kubectl and helm for the tests with Go: about five minutes, once; kept in ${cacheFolder()}`,
   );
   while (!takeLock(lock)) {
-    await delay(LOCK_BEAT_MS / 5);
+    await delay(LOCK_LOOK_MS);
     if (existsSync(folder)) return;
   }
   const beat = setInterval(() => {
