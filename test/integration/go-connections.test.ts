@@ -83,7 +83,7 @@ test('new connections are resumed when that is measured, full handshakes otherwi
       port,
       path: '/100b',
       connections: 1,
-      durationMs: 100,
+      durationMs: 400,
       maxRequests: 1_000,
       newConnection: 'handshake',
       more,

@@ -10,7 +10,8 @@ const JOB: LoadJob = {
   port: 1,
   path: '/100b',
   connections: 2,
-  durationMs: 50,
+  /** Long enough to be connected where everything else is busy. */
+  durationMs: 300,
   maxRequests: 1_000,
 };
 const TLS = { keyPem: 'k', chainPem: 'c', bundlePem: 'b', serverId: 'spiffe://a/b' };

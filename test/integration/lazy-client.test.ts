@@ -99,7 +99,7 @@ test('a client that asks for everything and never reads does not hold up policie
       'p.yaml',
       policyYaml({ name: `closed-${edit}`, action: 'DENY', app: 'web', rules }),
     );
-    await lab.enforced(`closed-${edit}`, 3_000);
+    await lab.enforced(`closed-${edit}`);
     assert.equal((await call(via, path)).status, 403);
   }
   const grown = (await memoryOf(lab.controlPlane.pid)) - before;
