@@ -146,8 +146,8 @@ test('a file source has what is saved in force within 30 ms, as a rule', async (
   }
   const median = times.sort((a, b) => a - b)[4] ?? Infinity;
   t.diagnostic(`median ${median.toFixed(1)} ms, worst ${times.at(-1)?.toFixed(1)} ms`);
-  // Generous, for machines that are busy; the diagnostic says what it took.
-  assert.ok(median < 200, `${median} ms`);
+  // Without its events it would be found after two seconds; the diagnostic says what it took.
+  assert.ok(median < 1_000, `${median} ms`);
 });
 
 test('a file source keeps what was good when its file breaks, and says so', async (t) => {
