@@ -1,8 +1,6 @@
 // Workloads of a lab that have no proxy: an agent each, and the gRPC programs that go by its bootstrap.
-import assert from 'node:assert/strict';
-import { once } from 'node:events';
-import net from 'node:net';
 import { join } from 'node:path';
+import { freePort } from './free-port.ts';
 import type { Lab, LabSidecar } from './lab.ts';
 import { appOf, podYaml, type ServicePortSpec, serviceYaml } from './lab-manifests.ts';
 import { type ClientKind, GrpcClient, GrpcServer } from './grpc-programs.ts';
@@ -60,14 +58,7 @@ export async function startProxyless(lab: Lab, spec: ProxylessSpec): Promise<Pro
 }
 
 /** Free a moment ago: a server of grpc-js listens at its port of every address, whichever it was given. */
-export async function freePortEverywhere(): Promise<number> {
-  const server = net.createServer().listen(0);
-  await once(server, 'listening');
-  const address = server.address();
-  assert.ok(typeof address === 'object' && address !== null);
-  await once(server.close(), 'close');
-  return address.port;
-}
+export const freePortEverywhere = (): Promise<number> => freePort('::');
 
 /** A server at the Pod's address. */
 export const startServer = (

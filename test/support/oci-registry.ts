@@ -9,7 +9,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { findCommand, installPackages, whyMissing } from '../bench/peers/packages.ts';
 import { eventually } from './lab-wait.ts';
-import { freePort } from './servers.ts';
+import { freePort } from './free-port.ts';
 
 export interface TestRegistry extends AsyncDisposable {
   /** `127.0.0.1:PORT`. */

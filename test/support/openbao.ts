@@ -13,11 +13,11 @@ import {
   rmSync,
 } from 'node:fs';
 import https from 'node:https';
-import net, { type AddressInfo } from 'node:net';
 import { homedir, tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
+import { freePort } from './free-port.ts';
 import { eventually } from './lab-wait.ts';
 
 const REQUIREMENTS = fileURLToPath(new URL('../openbao/requirements.txt', import.meta.url));
@@ -153,17 +153,6 @@ async function end(child: ChildProcess): Promise<void> {
   const ended = once(child, 'exit');
   child.kill('SIGKILL');
   await ended;
-}
-
-/** A server that takes no port 0 gets one that was free a moment before. */
-async function freePort(): Promise<number> {
-  const server = net.createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  const closed = once(server, 'close');
-  server.close();
-  await closed;
-  return port;
 }
 
 function request(asked: {

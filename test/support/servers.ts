@@ -46,12 +46,6 @@ export const serveTcp = (
   onSocket: (socket: Socket) => void = () => undefined,
 ): Promise<TestServer> => serve(net.createServer({ allowHalfOpen: true }, onSocket));
 
-/** A port on which nobody listens. */
-export async function freePort(): Promise<number> {
-  await using server = await serveTcp();
-  return server.port;
-}
-
 /** Looks again and again until the claim holds. */
 export async function eventually(claim: () => boolean, what: string): Promise<void> {
   const end = performance.now() + PATIENCE_MS;

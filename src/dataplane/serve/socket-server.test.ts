@@ -3,7 +3,8 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import net from 'node:net';
 import { test } from 'node:test';
-import { deadline, eventually, freePort, serveTcp } from '../../../test/support/servers.ts';
+import { freePort } from '../../../test/support/free-port.ts';
+import { deadline, eventually, serveTcp } from '../../../test/support/servers.ts';
 import { openSocketServer } from './socket-server.ts';
 
 const HOST = '127.0.0.1';

@@ -4,7 +4,8 @@ import { once } from 'node:events';
 import { test } from 'node:test';
 import tls from 'node:tls';
 import { createTestPki, idOf, selfSigned } from '../../../test/support/mesh-pki.ts';
-import { eventually, freePort, serve, serveTcp } from '../../../test/support/servers.ts';
+import { freePort } from '../../../test/support/free-port.ts';
+import { eventually, serve, serveTcp } from '../../../test/support/servers.ts';
 import {
   acquire,
   clusterOf,
