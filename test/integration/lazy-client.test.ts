@@ -16,6 +16,8 @@ const SERVICES = 500;
 const EDITS = 20;
 const REQUESTS = 3_000;
 const LAZY_STREAMS = 3;
+/** Less than the 45 s after which who reads nothing is dropped, and holds up nobody any more. */
+const HELD_UP_MS = 40_000;
 
 /** Opens streams as the Pod lazy-0, subscribes to everything, asks on and on, and never reads an answer. */
 async function openLazyStreams(lab: Lab): Promise<Disposable> {
@@ -99,7 +101,7 @@ test('a client that asks for everything and never reads does not hold up policie
       'p.yaml',
       policyYaml({ name: `closed-${edit}`, action: 'DENY', app: 'web', rules }),
     );
-    await lab.enforced(`closed-${edit}`);
+    await lab.enforced(`closed-${edit}`, HELD_UP_MS);
     assert.equal((await call(via, path)).status, 403);
   }
   const grown = (await memoryOf(lab.controlPlane.pid)) - before;
