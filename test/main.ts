@@ -104,12 +104,15 @@ function compareTable(): number {
   return found.length === 0 ? 0 : 1;
 }
 
+/** Unit tests alone wait now and then, and start little that has deadlines. */
+const concurrency = otherFiles.length === 0 ? 4 : 2;
+
 const child = spawn(
   process.execPath,
   [
     '--disable-warning=ExperimentalWarning',
     '--test',
-    '--test-concurrency=2',
+    `--test-concurrency=${concurrency}`,
     `--test-timeout=${Math.max(...kinds.map((kind) => TIMEOUT_MS[kind]))}`,
     `--test-reporter=${process.env['WEFT_TEST_REPORTER'] ?? 'spec'}`,
     '--test-reporter-destination=stdout',
