@@ -2,6 +2,7 @@
 import { type Server, type ServerDuplexStream, status } from '@grpc/grpc-js';
 import type { Clock } from '@weft/model/clock';
 import type { SpiffeId } from '@weft/model/identity';
+import { Listeners } from '@weft/model/listeners';
 import { messagesOf, textOf } from '@weft/xds/protocol/fields';
 import { type PlainMessage, serviceDefinition } from '@weft/xds/registry';
 import type { Logger } from 'pino';
@@ -55,7 +56,7 @@ export class ReportService implements Disposable {
   readonly #options: ReportServiceOptions;
   readonly #streams = new Set<Reporting>();
   readonly #byProxy = new Map<string, Set<Reporting>>();
-  readonly #listeners = new Set<() => void>();
+  readonly #listeners = new Listeners();
   readonly #granted: Disposable | undefined;
 
   constructor(server: Server, options: ReportServiceOptions) {
@@ -144,7 +145,7 @@ export class ReportService implements Disposable {
     if (edges.length > 0) this.#options.onEdges(reporting.proxy, edges);
     const refusals = readRefusals(report);
     if (refusals.length > 0) this.#options.onRefusals?.(reporting.proxy, refusals);
-    for (const listener of this.#listeners) listener();
+    this.#listeners.tell();
   }
 
   #closed(reporting: Reporting): void {
@@ -174,8 +175,7 @@ export class ReportService implements Disposable {
 
   /** Called at every report. */
   onReport(listener: () => void): Disposable {
-    this.#listeners.add(listener);
-    return { [Symbol.dispose]: () => this.#listeners.delete(listener) };
+    return this.#listeners.add(listener);
   }
 
   [Symbol.dispose](): void {

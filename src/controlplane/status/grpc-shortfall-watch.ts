@@ -2,6 +2,7 @@
 import type { Clock } from '@weft/model/clock';
 import type { OwnServers } from '@weft/model/policy/explain-calls';
 import type { Problem } from '@weft/model/problem';
+import { Listeners } from '@weft/model/listeners';
 import type { MeshViews } from '../compile/mesh-views.ts';
 import type { AdsServer } from '../serve/ads-server.ts';
 import type { GrpcServer } from '../serve/grpc-servers.ts';
@@ -30,7 +31,7 @@ export class GrpcShortfallWatch implements Disposable {
   readonly #views: WatchOptions['views'];
   readonly #clock: Clock;
   readonly #servers: ReturnType<typeof followGrpcServers>;
-  readonly #listeners = new Set<() => void>();
+  readonly #listeners = new Listeners();
   readonly #subscription: Disposable;
   #timer: Disposable | undefined;
 
@@ -49,7 +50,7 @@ export class GrpcShortfallWatch implements Disposable {
   #soon(): void {
     this.#timer ??= this.#clock.setTimeout(() => {
       this.#timer = undefined;
-      for (const listener of this.#listeners) listener();
+      this.#listeners.tell();
     }, SETTLE_MS);
   }
 
@@ -73,9 +74,7 @@ export class GrpcShortfallWatch implements Disposable {
 
   /** Called when a server may have come, or has other rules; that one has gone is told by nothing. */
   subscribe(listener: () => void): Disposable {
-    const own = (): void => listener();
-    this.#listeners.add(own);
-    return { [Symbol.dispose]: () => void this.#listeners.delete(own) };
+    return this.#listeners.add(listener);
   }
 
   [Symbol.dispose](): void {

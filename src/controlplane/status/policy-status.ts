@@ -1,5 +1,6 @@
 // Knows of every policy where it is enforced and since when: acknowledged by the proxy, and confirmed by what it says it evaluates.
 import type { Clock } from '@weft/model/clock';
+import { Listeners } from '@weft/model/listeners';
 import type { MeshViews } from '../compile/mesh-views.ts';
 import type { PolicyPlacement } from '../compile/policy-placements.ts';
 import type { Evaluation } from '../report/report-service.ts';
@@ -117,7 +118,7 @@ export class PolicyStatus implements Disposable {
   readonly #options: PolicyStatusOptions;
   readonly #tracked = new Map<string, Tracked>();
   readonly #subscriptions = new DisposableStack();
-  readonly #listeners = new Set<() => void>();
+  readonly #listeners = new Listeners();
   #placements: readonly PolicyPlacement[] | undefined;
   #timer: Disposable | undefined;
   #restMs = 0;
@@ -170,7 +171,7 @@ export class PolicyStatus implements Disposable {
         const startedAtMs = performance.now();
         this.#look();
         this.#restMs = REST_FACTOR * (performance.now() - startedAtMs);
-        for (const listener of this.#listeners) listener();
+        this.#listeners.tell();
       },
       Math.max(LOOK_MS, this.#restMs),
     );
@@ -178,9 +179,7 @@ export class PolicyStatus implements Disposable {
 
   /** Called when `reports` may say something else. That a proxy has gone is told by nothing. */
   subscribe(listener: () => void): Disposable {
-    const own = (): void => listener();
-    this.#listeners.add(own);
-    return { [Symbol.dispose]: () => void this.#listeners.delete(own) };
+    return this.#listeners.add(listener);
   }
 
   /** Those that are still waited for. */
