@@ -16,7 +16,7 @@ import {
 } from '../support/lab-clients.ts';
 import { type GrpcApp, GrpcClient, startGrpcApp } from '../support/lab-grpc.ts';
 import { writeBytes } from '../support/lab-http-apps.ts';
-import { eventually } from '../support/lab-wait.ts';
+import { eventually, within } from '../support/lab-wait.ts';
 import { type Lab, type LabSidecar, startLab } from '../support/lab.ts';
 import { shown } from '../support/shown.ts';
 
@@ -29,6 +29,7 @@ let told: string[] = [];
 let afterwards: App;
 let greeting: App;
 let echo: App;
+let dying: App;
 let secure: App;
 let http: HttpApp;
 let grpc: GrpcApp;
@@ -57,6 +58,7 @@ before(async () => {
     socket.on('end', () => socket.end('221 bye\r\n'));
   });
   echo = await startTcpApp();
+  dying = await startTcpApp((socket) => void socket.resetAndDestroy());
   secure = await startTcpApp((socket) => {
     const inner = new tls.TLSSocket(socket, {
       isServer: true,
@@ -73,7 +75,7 @@ before(async () => {
   });
   http = await startHttpApp();
   grpc = await startGrpcApp('auto');
-  apps.push(afterwards, greeting, echo, secure, http, grpc);
+  apps.push(afterwards, greeting, echo, dying, secure, http, grpc);
   [server, client] = await Promise.all([
     lab.startSidecar({
       pod: 'many-0',
@@ -86,6 +88,7 @@ before(async () => {
         7005: http.address,
         7006: grpc.address,
         7007: '127.0.0.1:1',
+        7008: dying.address,
       },
       service: [
         { name: 'tcp-afterwards', port: 7000, targetPort: 7000 },
@@ -96,12 +99,15 @@ before(async () => {
         { name: 'auto-http', port: 7005, targetPort: 7005 },
         { name: 'auto-grpc', port: 7006, targetPort: 7006 },
         { name: 'tcp-nobody', port: 7007, targetPort: 7007 },
+        { name: 'tcp-dying', port: 7008, targetPort: 7008 },
       ],
       args: ['--access-log', 'all'],
     }),
     lab.startSidecar({
       pod: 'client-0',
-      outbound: [7000, 7001, 3306, 7003, 8443, 7005, 7006, 7007].map((port) => `many.shop:${port}`),
+      outbound: [7000, 7001, 3306, 7003, 8443, 7005, 7006, 7007, 7008].map(
+        (port) => `many.shop:${port}`,
+      ),
     }),
   ]);
 });
@@ -161,8 +167,19 @@ test('an application that dies is not taken for one that ended: the client sees 
   raw.write('x');
   await eventually(() => accepted.length > before, { what: 'the connection' });
   accepted.at(-1)!.resetAndDestroy();
-  const [error] = await failed;
-  assert.match(String(error), /ECONNRESET/);
+  assert.match(String(await within(failed, 15_000, 'the reset')), /ECONNRESET/);
+});
+
+test('an application that dies as soon as it is connected to has said nothing that could end, however early its reset comes', async () => {
+  const ends: string[] = [];
+  for (let count = 0; count < 40; count++) {
+    using raw = await connectRaw(via(7008), { allowHalfOpen: true });
+    const reset = once(raw.socket, 'error').then(() => 'reset');
+    const ended = once(raw.socket, 'end').then(() => 'end');
+    raw.write('x');
+    ends.push(await within(Promise.race([reset, ended]), 15_000, 'its end'));
+  }
+  assert.deepEqual([...new Set(ends)], ['reset']);
 });
 
 test('32 MiB come back as they were sent, by a client that reads and writes at its own pace', async () => {
@@ -235,9 +252,10 @@ test('a port of unknown protocol carries HTTP/1.1 and gRPC as what they are', as
   assert.equal(line['protocol'], 'http1');
 });
 
-test('an application that does not listen: the client’s connection ends, and the log says why', async () => {
-  using raw = await connectRaw(via(7007));
-  await raw.closed();
+test('an application that does not listen: the client’s connection is reset, for nothing was said that could end, and the log says why', async () => {
+  using raw = await connectRaw(via(7007), { allowHalfOpen: true });
+  const failed = once(raw.socket, 'error');
+  assert.match(String(await within(failed, 15_000, 'the reset')), /ECONNRESET/);
   const line = await server.access((entry) => entry['destinationPort'] === 7007, 'the refusal');
   assert.equal(line['reasonCode'], 'ECONNREFUSED');
 });

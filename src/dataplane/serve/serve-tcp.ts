@@ -56,8 +56,9 @@ export function serveTcp(admitted: Admitted, clusterName: string, serving: TcpSe
   if (verdict !== undefined && verdict.reason !== 'no-policy') traffic.metrics.decidedTcp('allow');
   if (isInbound) traffic.edges.note(tcpEdge(facts, verdict));
   if (marks !== undefined) flow.marked(marks);
+  /** By a reset: what nobody has heard must not look like the clean end of an answer, and an application may die while it is connected to. */
   const fail = (reasonCode: string, upstream: string): void => {
-    socket.destroy();
+    resetConnection(socket);
     traffic.metrics.refused(isInbound ? 'inbound' : 'outbound', reasonCode);
     log(upstream, reasonCode, 0, 0);
   };
@@ -76,7 +77,7 @@ export function serveTcp(admitted: Admitted, clusterName: string, serving: TcpSe
     cluster.openTcp(destination, {
       onConnection: (upstream) => {
         if (socket.destroyed || cutFor !== undefined) {
-          upstream.socket.destroy();
+          resetConnection(upstream.socket);
           upstream.done();
           log(upstream.address, cutFor ?? 'downstream-closed', 0, 0);
           return;
@@ -99,7 +100,7 @@ export function serveTcp(admitted: Admitted, clusterName: string, serving: TcpSe
     drain: () => undefined,
     cut: (reasonCode) => {
       cutFor = reasonCode;
-      if (tunnel === undefined) socket.destroy();
+      if (tunnel === undefined) resetConnection(socket);
       else tunnel.cut();
     },
   };
