@@ -6,7 +6,7 @@ import type { SeenRequest } from '../report/edge-counts.ts';
 import type { Address } from '../upstream/cluster.ts';
 import { formatHostPort } from '@weft/model/host-port';
 import { refusalOf } from '../egress/refusals.ts';
-import { resetConnection } from '../tls/reset.ts';
+import { resetConnection, resetSoon } from '../tls/reset.ts';
 import { noteRefused, tunnelFor } from './outside.ts';
 import { joinSockets, TCP_IDLE_TIMEOUT_MS, type TcpTunnel } from '../tcp/tcp-proxy.ts';
 import { inboundFlow, outboundFlow } from './flow.ts';
@@ -58,7 +58,7 @@ export function serveTcp(admitted: Admitted, clusterName: string, serving: TcpSe
   if (marks !== undefined) flow.marked(marks);
   /** By a reset: what nobody has heard must not look like the clean end of an answer, and an application may die while it is connected to. */
   const fail = (reasonCode: string, upstream: string): void => {
-    resetConnection(socket);
+    resetSoon(socket);
     traffic.metrics.refused(isInbound ? 'inbound' : 'outbound', reasonCode);
     log(upstream, reasonCode, 0, 0);
   };
@@ -77,7 +77,7 @@ export function serveTcp(admitted: Admitted, clusterName: string, serving: TcpSe
     cluster.openTcp(destination, {
       onConnection: (upstream) => {
         if (socket.destroyed || cutFor !== undefined) {
-          resetConnection(upstream.socket);
+          resetSoon(upstream.socket);
           upstream.done();
           log(upstream.address, cutFor ?? 'downstream-closed', 0, 0);
           return;
@@ -100,7 +100,7 @@ export function serveTcp(admitted: Admitted, clusterName: string, serving: TcpSe
     drain: () => undefined,
     cut: (reasonCode) => {
       cutFor = reasonCode;
-      if (tunnel === undefined) resetConnection(socket);
+      if (tunnel === undefined) resetSoon(socket);
       else tunnel.cut();
     },
   };

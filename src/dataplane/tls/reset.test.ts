@@ -7,7 +7,7 @@ import { createTestPki } from '../../../test/support/mesh-pki.ts';
 import { eventually } from '../../../test/support/lab-wait.ts';
 import { joinSockets } from '../tcp/tcp-proxy.ts';
 import { type ConnectFailure, type ConnectHandlers, connectMesh, connectPlain } from './client.ts';
-import { resetConnection } from './reset.ts';
+import { resetConnection, resetSoon } from './reset.ts';
 import { MeshAcceptor } from './server.ts';
 
 interface Pair extends Disposable {
@@ -133,4 +133,31 @@ test('connectMesh() to a port that nobody listens on fails once, with the reason
     );
   });
   assert.equal(failure.code, 'ECONNREFUSED');
+});
+
+test('resetSoon() in the very event of a handshake is no clean end for the peer, and the process lives on', async () => {
+  const contexts = createTestPki().contexts('shop/web');
+  const acceptor = new MeshAcceptor({ contexts, alpn: ['weft-tcp'], isExpected: () => true });
+  const listener = net.createServer({ allowHalfOpen: true, noDelay: true }, (socket) =>
+    acceptor.accept(socket, { onSecure: resetSoon, onRefused: assert.fail }),
+  );
+  listener.listen(0, '127.0.0.1');
+  await once(listener, 'listening');
+  const { port } = listener.address() as AddressInfo;
+  const end = await new Promise<string>((resolve, reject) => {
+    connectMesh(
+      {
+        host: '127.0.0.1',
+        port,
+        timeoutMs: 5_000,
+        contexts,
+        sni: 'web',
+        alpn: ['weft-tcp'],
+        isExpected: () => true,
+      },
+      { onConnect: (socket) => resolve(endOf(socket)), onFailure: reject },
+    );
+  });
+  assert.equal(end, 'ECONNRESET');
+  listener.close();
 });

@@ -29,5 +29,11 @@ export function resetConnection(socket: Resettable): void {
   socket.destroy();
 }
 
+/**
+ * The same when the event at hand is over. Inside of a TLS socket's own event, that of its handshake above all, its
+ * transport must not be reset: Node's TLS goes on with what is gone then, and the process ends by SIGSEGV.
+ */
+export const resetSoon = (socket: Resettable): void => void setImmediate(resetConnection, socket);
+
 const isEnding = ({ writableEnded, writableFinished }: Duplex): boolean =>
   writableEnded && !writableFinished;
