@@ -7,8 +7,8 @@ import {
   type AdminRole,
   type AdminServer,
   type AdminState,
-  type Readiness,
 } from './admin/http-server.ts';
+import type { Readiness } from './admin/small-http.ts';
 import { CredentialsPart } from './credentials/part.ts';
 import type { Svid } from './enrol/check-svid.ts';
 import { createExternalOptions } from './egress/external-options.ts';

@@ -10,7 +10,7 @@ import type { RegistryObject } from '@weft/model/mesh/objects';
 import { startDnsServer } from '../support/dns-server.ts';
 import { call, startHttpApp, startTcpApp } from '../support/lab-clients.ts';
 import { eventually } from '../support/lab-wait.ts';
-import { podOf } from '../support/mesh-objects.ts';
+import { meshConfigOf, podOf } from '../support/mesh-objects.ts';
 import { createOutsideRig } from '../support/outside-rig.ts';
 import { missingTools, OutsideCa, textOf } from '../support/tls-clients.ts';
 
@@ -20,19 +20,8 @@ const HOST = 'api.pay.example';
 const ELSEWHERE = '203.0.113.9';
 const web = podOf('web');
 
-const meshOf = (outboundTrafficPolicy: 'ALLOW_ANY' | 'REGISTRY_ONLY'): RegistryObject => ({
-  kind: 'MeshConfig',
-  name: 'mesh',
-  config: {
-    trustDomainAliases: [],
-    pathNormalization: 'BASE',
-    ambiguousPaths: 'NORMALIZE',
-    outboundTrafficPolicy,
-    extensionProviders: [],
-    trustedHops: 0,
-    jwksAllowedNetworks: [],
-  },
-});
+const meshOf = (outboundTrafficPolicy: 'ALLOW_ANY' | 'REGISTRY_ONLY') =>
+  meshConfigOf({ outboundTrafficPolicy });
 const serviceOf = (
   name: string,
   port: ExternalService['ports'][number],

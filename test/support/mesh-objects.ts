@@ -1,7 +1,9 @@
 // Short ways to write the objects of a mesh in tests.
+import { DEFAULT_MESH_CONFIG, type MeshConfig } from '@weft/model/mesh/config';
 import type {
   AuthorizationPolicyObject,
   EndpointSliceObject,
+  MeshConfigObject,
   NamespaceObject,
   ObjectMeta,
   PeerAuthenticationObject,
@@ -136,4 +138,10 @@ export function keyOf(object: RegistryObject): string {
 export const snapshotOf = (objects: readonly RegistryObject[], revision = 1): Snapshot => ({
   revision,
   objects: new Map(objects.map((object) => [keyOf(object), object])),
+});
+
+export const meshConfigOf = (more: Partial<MeshConfig>): MeshConfigObject => ({
+  kind: 'MeshConfig',
+  name: 'mesh',
+  config: { ...DEFAULT_MESH_CONFIG, ...more },
 });

@@ -15,8 +15,6 @@ import {
   unlessRead,
 } from './small-http.ts';
 
-export type { Readiness } from './small-http.ts';
-
 /** What the endpoints show; asked at each request. */
 export interface AdminState {
   readiness(): Readiness;

@@ -8,8 +8,8 @@ import {
   type AdminRole,
   type AdminServer,
   type AdminState,
-  type Readiness,
 } from '../admin/http-server.ts';
+import type { Readiness } from '../admin/small-http.ts';
 import type { Svid } from '../enrol/check-svid.ts';
 import type { IdentityKeeper } from '../enrol/identity-keeper.ts';
 import { createWorkloadKeeper } from '../enrol/workload-keeper.ts';

@@ -5,7 +5,7 @@ import type { ExternalService } from '@weft/model/egress/external-service';
 import type { RegistryObject } from '@weft/model/mesh/objects';
 import { SecretText } from '@weft/model/secret-text';
 import type { ResourceKind, ResourceView } from '@weft/xds/resource';
-import { podOf } from '../../../../test/support/mesh-objects.ts';
+import { meshConfigOf, podOf } from '../../../../test/support/mesh-objects.ts';
 import { decoded, MeshBench, pemOf } from '../../../../test/support/mesh-bench.ts';
 
 const service = (more: Partial<ExternalService> = {}): RegistryObject => ({
@@ -25,20 +25,9 @@ const service = (more: Partial<ExternalService> = {}): RegistryObject => ({
     ...more,
   },
 });
-const closed: RegistryObject = {
-  kind: 'MeshConfig',
-  name: 'mesh',
-  config: {
-    trustDomainAliases: [],
-    pathNormalization: 'BASE',
-    ambiguousPaths: 'NORMALIZE',
-    outboundTrafficPolicy: 'ALLOW_ANY',
-    outboundTrafficPolicyByNamespace: new Map([['shop', 'REGISTRY_ONLY']]),
-    extensionProviders: [],
-    trustedHops: 0,
-    jwksAllowedNetworks: [],
-  },
-};
+const closed = meshConfigOf({
+  outboundTrafficPolicyByNamespace: new Map([['shop', 'REGISTRY_ONLY']]),
+});
 const NAME = 'outbound|80||api.pay.example';
 const web = podOf('web');
 const cart = podOf('cart', { ips: ['10.0.0.8'] });

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { parseTrustDomain } from '@weft/model/identity';
 import type { PodObject, RegistryObject } from '@weft/model/mesh/objects';
-import { podOf, snapshotOf } from '../../../../test/support/mesh-objects.ts';
+import { meshConfigOf, podOf, snapshotOf } from '../../../../test/support/mesh-objects.ts';
 import { compileMesh } from '../compile-mesh.ts';
 import type { Membership } from '../mesh-settings.ts';
 
@@ -14,20 +14,9 @@ function annotated(pod: PodObject, ...annotations: readonly (readonly [string, s
   return { ...pod, meta: { ...pod.meta, annotations: new Map(annotations) } };
 }
 
-const closed: RegistryObject = {
-  kind: 'MeshConfig',
-  name: 'mesh',
-  config: {
-    trustDomainAliases: [],
-    pathNormalization: 'BASE',
-    ambiguousPaths: 'NORMALIZE',
-    outboundTrafficPolicy: 'ALLOW_ANY',
-    outboundTrafficPolicyByNamespace: new Map([['shop', 'REGISTRY_ONLY']]),
-    extensionProviders: [],
-    trustedHops: 0,
-    jwksAllowedNetworks: [],
-  },
-};
+const closed = meshConfigOf({
+  outboundTrafficPolicyByNamespace: new Map([['shop', 'REGISTRY_ONLY']]),
+});
 
 function problemsOf(membership: Membership, ...objects: readonly RegistryObject[]) {
   const trustDomain = parseTrustDomain('cluster.local');

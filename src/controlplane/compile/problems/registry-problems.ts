@@ -1,15 +1,13 @@
 // Finds Services that lead nowhere and Pods that cannot be reached as they are written.
 import type { Workload } from '@weft/model/mesh/mesh';
 import type { ObjectRef, Problem } from '@weft/model/problem';
+import { AGENT_PORTS } from '../../inject/grpc-parts.ts';
 import { outboundPolicyOf } from '../egress/egress-table.ts';
 import type { ServiceMembers } from '../service-members.ts';
 import { someOf, warning } from './warning.ts';
 
 /** Taken by the sidecar beside the workload: capture, probes, administration and metrics. */
 const SIDECAR_PORTS: ReadonlySet<number> = new Set([15_000, 15_001, 15_006, 15_020, 15_021]);
-
-/** The agent of programs without a proxy redirects nothing: those of capture are the application's. */
-const AGENT_PORTS: ReadonlySet<number> = new Set([15_000, 15_020, 15_021]);
 
 const podRef = ({ namespace, name }: Workload): ObjectRef => ({ kind: 'Pod', namespace, name });
 

@@ -2,7 +2,8 @@
 import { aborted } from '../../aborted.ts';
 import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { AdminServer, Readiness } from '../../admin/http-server.ts';
+import type { AdminServer } from '../../admin/http-server.ts';
+import type { Readiness } from '../../admin/small-http.ts';
 import type { Svid } from '../../enrol/check-svid.ts';
 import type { IdentityKeeper } from '../../enrol/identity-keeper.ts';
 import { createWorkloadKeeper } from '../../enrol/workload-keeper.ts';
