@@ -269,7 +269,8 @@ suite('interception in a cluster', { skip: skip ?? false }, () => {
           env: env(tlsEnv),
           volumeMounts: [{ name: 'tls', mountPath: '/tls' }],
           ...readiness(https),
-          livenessProbe: { ...https, periodSeconds: 1 },
+          // At a path of its own: what is only unready must not be killed while it is told to be well.
+          livenessProbe: { httpGet: { ...https.httpGet, path: '/healthz' }, periodSeconds: 1 },
         }),
         container('tcp', 'test/tcp-echo', {
           env: env({ PORT: '7070' }),
