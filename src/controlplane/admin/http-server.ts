@@ -3,6 +3,14 @@ import { once } from 'node:events';
 import { chmod, rm } from 'node:fs/promises';
 import http, { type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import {
+  type Answer,
+  headersOf,
+  json,
+  metricsAnswer,
+  targetOf,
+  text,
+} from '@weft/model/http-answer';
 import { isLocalHost } from '@weft/model/local-host';
 import { listenOn } from '../serve/listen.ts';
 
@@ -30,33 +38,7 @@ export interface QuestionOutcome {
   readonly body: unknown;
 }
 
-interface Answer {
-  readonly status: number;
-  readonly type: string;
-  readonly body: string;
-}
-
-const TEXT = 'text/plain; charset=utf-8';
-const METRICS = 'text/plain; version=0.0.4; charset=utf-8';
 const REQUEST_TIMEOUT_MS = 10_000;
-
-const json = (status: number, value: unknown): Answer => ({
-  status,
-  type: 'application/json; charset=utf-8',
-  body: `${JSON.stringify(value, undefined, 2)}\n`,
-});
-
-const pathOf = (request: IncomingMessage): string => {
-  const target = request.url ?? '/';
-  const query = target.indexOf('?');
-  return query === -1 ? target : target.slice(0, query);
-};
-
-function queryOf(request: IncomingMessage): URLSearchParams {
-  const target = request.url ?? '/';
-  const query = target.indexOf('?');
-  return new URLSearchParams(query === -1 ? '' : target.slice(query + 1));
-}
 
 /**
  * - `health`: from anywhere, and nothing but health and metrics.
@@ -73,7 +55,7 @@ async function answer(
   if (audience === 'local' && !isLocalHost(request.headers.host)) {
     return json(403, { error: `Host ${request.headers.host} is not this machine` });
   }
-  const path = pathOf(request);
+  const { path, query } = targetOf(request);
   const action = audience === 'private' ? api.actions.get(path) : undefined;
   if (action !== undefined && request.method === 'POST') {
     const { status, body } = await action();
@@ -84,14 +66,12 @@ async function answer(
     const cure = isKnown ? `use POST over the Unix socket in the state directory` : `use GET`;
     return json(405, { error: `${request.method} ${path} is not offered here: ${cure}` });
   }
-  if (path === '/healthz') return { status: 200, type: TEXT, body: 'ok\n' };
+  if (path === '/healthz') return text(200, 'ok\n');
   if (path === '/readyz') {
     const { isReady, reasons } = api.isReady();
-    return isReady
-      ? { status: 200, type: TEXT, body: 'ok\n' }
-      : { status: 503, type: TEXT, body: `not ready: ${reasons.join('; ')}\n` };
+    return isReady ? text(200, 'ok\n') : text(503, `not ready: ${reasons.join('; ')}\n`);
   }
-  if (path === '/metrics') return { status: 200, type: METRICS, body: await api.metrics() };
+  if (path === '/metrics') return metricsAnswer(await api.metrics());
   const published = api.published?.get(path);
   if (published !== undefined) return json(200, published());
   if (audience === 'health') {
@@ -102,7 +82,7 @@ async function answer(
   if (document !== undefined) return json(200, document());
   const question = api.questions?.get(path);
   if (question !== undefined) {
-    const { status, body } = question(queryOf(request));
+    const { status, body } = question(new URLSearchParams(query));
     return json(status, body);
   }
   return json(404, {
@@ -118,12 +98,7 @@ async function answer(
 }
 
 function respond(request: IncomingMessage, response: ServerResponse, result: Answer): void {
-  response.writeHead(result.status, {
-    'content-type': result.type,
-    'content-length': Buffer.byteLength(result.body),
-    'cache-control': 'no-store',
-    'x-content-type-options': 'nosniff',
-  });
+  response.writeHead(result.status, headersOf(result));
   response.end(request.method === 'HEAD' ? undefined : result.body);
 }
 

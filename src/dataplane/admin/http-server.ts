@@ -1,17 +1,13 @@
 // The sidecar's local HTTP endpoints: readiness, metrics, what is configured, certificates and drain. No key is ever in an answer.
 import type { IncomingMessage } from 'node:http';
 import type { ProbeAnswer } from '../probe/app-prober.ts';
+import { type Answer, json, metricsAnswer, targetOf, text } from '@weft/model/http-answer';
 import {
-  type Answer,
   guardedAnswer,
-  json,
-  metricsAnswer,
   openSmallHttp,
   type Readiness,
   readinessAnswer,
   type SmallHttpServer,
-  targetOf,
-  text,
   unlessRead,
 } from './small-http.ts';
 

@@ -3,14 +3,9 @@ import { once } from 'node:events';
 import http, { type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
 import { errorText } from '@weft/model/error-text';
+import { type Answer, headersOf, json, text } from '@weft/model/http-answer';
 import { isLocalHost } from '@weft/model/local-host';
 import { listenFailure, type ListenAddress } from '../serve/socket-server.ts';
-
-export interface Answer {
-  readonly status: number;
-  readonly type: string;
-  readonly body: string | Buffer;
-}
 
 export interface Readiness {
   readonly isReady: boolean;
@@ -21,40 +16,8 @@ export interface Readiness {
 /** Slow readers and senders of these small messages are not worth keeping. */
 const REQUEST_TIMEOUT_MS = 10_000;
 
-export const text = (status: number, body: string): Answer => ({
-  status,
-  type: 'text/plain; charset=utf-8',
-  body,
-});
-
-export const json = (status: number, value: unknown): Answer => ({
-  status,
-  type: 'application/json; charset=utf-8',
-  body: `${JSON.stringify(value, undefined, 2)}\n`,
-});
-
-/** In Prometheus' text format. */
-export const metricsAnswer = (body: string): Answer => ({
-  status: 200,
-  type: 'text/plain; version=0.0.4; charset=utf-8',
-  body,
-});
-
 export const readinessAnswer = ({ isReady, reasons }: Readiness): Answer =>
   isReady ? text(200, 'LIVE\n') : text(503, `NOT READY: ${reasons.join('; ')}\n`);
-
-export interface Target {
-  readonly path: string;
-  /** Without its question mark. */
-  readonly query: string;
-}
-
-export function targetOf({ url = '/' }: IncomingMessage): Target {
-  const at = url.indexOf('?');
-  return at === -1
-    ? { path: url, query: '' }
-    : { path: url.slice(0, at), query: url.slice(at + 1) };
-}
 
 /**
  * What every admin port answers before all else: nobody that a name of somewhere else has led here (DNS rebinding), and
@@ -133,11 +96,6 @@ async function answered({ answer }: SmallHttpOptions, request: IncomingMessage):
 }
 
 function respond(request: IncomingMessage, response: ServerResponse, answer: Answer): void {
-  response.writeHead(answer.status, {
-    'content-type': answer.type,
-    'content-length': Buffer.byteLength(answer.body),
-    'cache-control': 'no-store',
-    'x-content-type-options': 'nosniff',
-  });
+  response.writeHead(answer.status, headersOf(answer));
   response.end(request.method === 'HEAD' ? undefined : answer.body);
 }

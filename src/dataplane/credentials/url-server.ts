@@ -5,6 +5,7 @@ import http, { type IncomingMessage, type Server, type ServerResponse } from 'no
 import type { Socket } from 'node:net';
 import { errorText } from '@weft/model/error-text';
 import { formatHostPort } from '@weft/model/host-port';
+import { headersOf } from '@weft/model/http-answer';
 import { isLocalHost } from '@weft/model/local-host';
 import type { Logger } from 'pino';
 import { listenFailure } from '../serve/socket-server.ts';
@@ -165,9 +166,7 @@ export class UrlServer implements AsyncDisposable {
       handOvers.note(answer.credential, 'url', attested.receiver);
     }
     response.writeHead(answer.status, {
-      'content-type': answer.type,
-      'content-length': Buffer.byteLength(answer.body),
-      'cache-control': 'no-store',
+      ...headersOf(answer),
       ...(answer.version !== undefined && { 'weft-credential-version': answer.version }),
       ...(answer.reason === 'not-attested' && { connection: 'close' }),
       ...(answer.status === 401 && { 'www-authenticate': 'Bearer' }),

@@ -1,16 +1,13 @@
 // The ports of an agent with an Envoy: what people know of Envoy's admin port, for reading alone, and both programs' metrics.
 import type { IncomingMessage } from 'node:http';
 import { errorText } from '@weft/model/error-text';
+import { type Answer, json, metricsAnswer, targetOf } from '@weft/model/http-answer';
 import {
-  type Answer,
   guardedAnswer,
-  json,
-  metricsAnswer,
   openSmallHttp,
   type Readiness,
   readinessAnswer,
   type SmallHttpServer,
-  targetOf,
   unlessRead,
 } from '../../admin/small-http.ts';
 import type { ListenAddress } from '../../serve/socket-server.ts';
