@@ -8,7 +8,7 @@ import {
   serviceAccount,
   startMeshNode,
 } from '../node/mesh-node.ts';
-import { container, deploymentObject, env, serviceObject } from '../node/objects.ts';
+import { deploymentObject, httpEcho, serviceObject } from '../node/objects.ts';
 import { eventually } from '../support/lab-wait.ts';
 
 const skip = await meshNodeMissing();
@@ -38,10 +38,7 @@ suite('credentials in Pods', { skip: skip ?? false }, () => {
 
   async function makeShop(): Promise<void> {
     const named = { name: 'prices', namespace: NAMESPACE };
-    const echo = container('http', 'test/http-echo', {
-      env: env({ PORT: '8080' }),
-      ports: [{ name: 'http', containerPort: 8080 }],
-    });
+    const echo = httpEcho();
     const annotations = { 'weft.dev/credentials': 'files,url' };
     const securityContext = { runAsUser: 1000, runAsGroup: 1000, fsGroup: 2000 };
     await mesh.apply(

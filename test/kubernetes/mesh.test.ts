@@ -10,7 +10,15 @@ import {
   serviceAccount,
   startMeshNode,
 } from '../node/mesh-node.ts';
-import { container, deploymentObject, env, podObject, serviceObject } from '../node/objects.ts';
+import {
+  container,
+  deploymentObject,
+  grpcEcho,
+  httpEcho,
+  podObject,
+  serviceObject,
+  tcpEcho,
+} from '../node/objects.ts';
 import { eventually } from '../support/lab-wait.ts';
 import { shown } from '../support/shown.ts';
 
@@ -31,22 +39,9 @@ suite('a mesh in a cluster', { skip: skip ?? false }, () => {
     const prices = {
       serviceAccountName: 'prices',
       containers: [
-        container('http', 'test/http-echo', {
-          env: env({ PORT: '8080' }),
-          ports: [{ name: 'http', containerPort: 8080 }],
-          readinessProbe: { httpGet: { path: '/readyz', port: 'http' }, periodSeconds: 1 },
-          livenessProbe: { tcpSocket: { port: 8080 }, periodSeconds: 1 },
-        }),
-        container('grpc', 'test/grpc-echo', {
-          env: env({ PORT: '9090' }),
-          ports: [{ name: 'grpc', containerPort: 9090 }],
-          readinessProbe: { grpc: { port: 9090 }, periodSeconds: 1 },
-        }),
-        container('tcp', 'test/tcp-echo', {
-          env: env({ PORT: '7070' }),
-          ports: [{ name: 'tcp', containerPort: 7070 }],
-          livenessProbe: { exec: { command: ['true'] }, periodSeconds: 1 },
-        }),
+        httpEcho({ fields: { livenessProbe: { tcpSocket: { port: 8080 }, periodSeconds: 1 } } }),
+        grpcEcho(),
+        tcpEcho({ fields: { livenessProbe: { exec: { command: ['true'] }, periodSeconds: 1 } } }),
       ],
     };
     const ports = [

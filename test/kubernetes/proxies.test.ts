@@ -9,7 +9,15 @@ import {
   serviceAccount,
   startMeshNode,
 } from '../node/mesh-node.ts';
-import { container, deploymentObject, env, podObject, serviceObject } from '../node/objects.ts';
+import {
+  container,
+  deploymentObject,
+  env,
+  grpcEcho,
+  httpEcho,
+  podObject,
+  serviceObject,
+} from '../node/objects.ts';
 import { eventually } from '../support/lab-wait.ts';
 
 const missing = await meshNodeMissing();
@@ -35,18 +43,7 @@ suite('Envoys in a cluster', { skip: missing ?? (envoy.ok ? false : envoy.reason
     await mesh.apply(...names.map((name) => serviceAccount('shop', name)));
     const prices = {
       serviceAccountName: 'prices',
-      containers: [
-        container('http', 'test/http-echo', {
-          env: env({ PORT: '8080' }),
-          ports: [{ name: 'http', containerPort: 8080 }],
-          readinessProbe: { httpGet: { path: '/readyz', port: 'http' }, periodSeconds: 1 },
-        }),
-        container('grpc', 'test/grpc-echo', {
-          env: env({ PORT: '9090' }),
-          ports: [{ name: 'grpc', containerPort: 9090 }],
-          readinessProbe: { grpc: { port: 9090 }, periodSeconds: 1 },
-        }),
-      ],
+      containers: [httpEcho(), grpcEcho()],
     };
     const named = (name: string) => ({ name, namespace: 'shop', annotations: BY_ENVOY });
     await mesh.apply(

@@ -11,7 +11,7 @@ import {
   serviceAccount,
   startMeshNode,
 } from '../node/mesh-node.ts';
-import { container, deploymentObject, env, serviceObject } from '../node/objects.ts';
+import { deploymentObject, httpEcho, serviceObject, tcpEcho } from '../node/objects.ts';
 import { eventually } from '../support/lab-wait.ts';
 import { VULNERABILITY_REPORT_CRD, vulnerabilityReport } from '../support/trivy-reports.ts';
 
@@ -45,17 +45,7 @@ suite('Pods with vulnerable images', { skip: skip ?? false }, () => {
     await mesh.apply(...['web', 'cart', 'prices'].map((name) => serviceAccount('shop', name)));
     const prices = {
       serviceAccountName: 'prices',
-      containers: [
-        container('http', 'test/http-echo', {
-          env: env({ PORT: '8080' }),
-          ports: [{ name: 'http', containerPort: 8080 }],
-          readinessProbe: { httpGet: { path: '/readyz', port: 'http' }, periodSeconds: 1 },
-        }),
-        container('tcp', 'test/tcp-echo', {
-          env: env({ PORT: '7070' }),
-          ports: [{ name: 'tcp', containerPort: 7070 }],
-        }),
-      ],
+      containers: [httpEcho(), tcpEcho()],
     };
     const ports = [
       { name: 'http', port: 80, targetPort: 'http' },

@@ -27,6 +27,38 @@ export const httpProbe = (path: string, port: number | string, fields: object = 
 export const env = (values: Readonly<Record<string, string>>): readonly object[] =>
   Object.entries(values).map(([name, value]) => ({ name, value }));
 
+interface EchoFields {
+  /** Beside the port, which is theirs. */
+  readonly variables?: Readonly<Record<string, string>>;
+  readonly fields?: PodSpecFields;
+}
+
+/** Answers HTTP at 8080, its port `http`, and is ready while its `/readyz` says so. */
+export const httpEcho = ({ variables, fields }: EchoFields = {}): object =>
+  container('http', 'test/http-echo', {
+    env: env({ PORT: '8080', ...variables }),
+    ports: [{ name: 'http', containerPort: 8080 }],
+    readinessProbe: httpProbe('/readyz', 'http'),
+    ...fields,
+  });
+
+/** Answers gRPC at 9090, its port `grpc`, and is ready when its health service says so. */
+export const grpcEcho = ({ variables, fields }: EchoFields = {}): object =>
+  container('grpc', 'test/grpc-echo', {
+    env: env({ PORT: '9090', ...variables }),
+    ports: [{ name: 'grpc', containerPort: 9090 }],
+    readinessProbe: { grpc: { port: 9090 }, periodSeconds: 1 },
+    ...fields,
+  });
+
+/** Sends back what it reads at 7070, its port `tcp`. */
+export const tcpEcho = ({ variables, fields }: EchoFields = {}): object =>
+  container('tcp', 'test/tcp-echo', {
+    env: env({ PORT: '7070', ...variables }),
+    ports: [{ name: 'tcp', containerPort: 7070 }],
+    ...fields,
+  });
+
 export const namespaceObject = (name: string, labels: Readonly<Record<string, string>> = {}) => ({
   apiVersion: 'v1',
   kind: 'Namespace',

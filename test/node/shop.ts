@@ -2,7 +2,13 @@
 import assert from 'node:assert/strict';
 import { eventually } from '../support/lab-wait.ts';
 import { callerPod, type MeshNode, serviceAccount } from './mesh-node.ts';
-import { container, deploymentObject, env, type PodSpecFields, serviceObject } from './objects.ts';
+import {
+  deploymentObject,
+  grpcEcho,
+  httpEcho,
+  type PodSpecFields,
+  serviceObject,
+} from './objects.ts';
 import { type Loop, loopContainer, markTraffic, type Traffic } from './traffic.ts';
 
 export const SHOP = 'shop';
@@ -48,16 +54,8 @@ interface ContainerStatus {
 export const pricesPod = (lameDuckMs: number): PodSpecFields => ({
   serviceAccountName: 'prices',
   containers: [
-    container('http', 'test/http-echo', {
-      env: env({ PORT: '8080', LAME_DUCK_MS: String(lameDuckMs) }),
-      ports: [{ name: 'http', containerPort: 8080 }],
-      readinessProbe: { httpGet: { path: '/readyz', port: 'http' }, periodSeconds: 1 },
-    }),
-    container('grpc', 'test/grpc-echo', {
-      env: env({ PORT: '9090', LAME_DUCK_MS: String(lameDuckMs) }),
-      ports: [{ name: 'grpc', containerPort: 9090 }],
-      readinessProbe: { grpc: { port: 9090 }, periodSeconds: 1 },
-    }),
+    httpEcho({ variables: { LAME_DUCK_MS: String(lameDuckMs) } }),
+    grpcEcho({ variables: { LAME_DUCK_MS: String(lameDuckMs) } }),
   ],
 });
 

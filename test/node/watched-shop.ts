@@ -7,12 +7,12 @@ import { eventually } from '../support/lab-wait.ts';
 import type { CallEnd } from './apps/calls.ts';
 import { type MeshNode, ROOT_NAMESPACE, serviceAccount } from './mesh-node.ts';
 import {
-  container,
   deploymentObject,
-  env,
+  httpEcho,
   type Named,
   type PodSpecFields,
   serviceObject,
+  tcpEcho,
 } from './objects.ts';
 import { type Loop, loopContainer, markTraffic, type Traffic } from './traffic.ts';
 
@@ -31,17 +31,7 @@ const named = (name: string): Named => ({ name, namespace: SHOP });
 
 const PRICES: PodSpecFields = {
   serviceAccountName: 'prices',
-  containers: [
-    container('http', 'test/http-echo', {
-      env: env({ PORT: '8080' }),
-      ports: [{ name: 'http', containerPort: 8080 }],
-      readinessProbe: { httpGet: { path: '/readyz', port: 'http' }, periodSeconds: 1 },
-    }),
-    container('tcp', 'test/tcp-echo', {
-      env: env({ PORT: '7070' }),
-      ports: [{ name: 'tcp', containerPort: 7070 }],
-    }),
-  ],
+  containers: [httpEcho(), tcpEcho()],
 };
 
 const loopsPod = (serviceAccountName: string, loops: readonly Loop[]): PodSpecFields => ({
