@@ -239,6 +239,7 @@ test('explain agrees with what sidecars do, a refusal is explained by its id, an
   const { admin } = lab.addresses;
   const via = client.via('web.shop:80');
   await lab.write('reads.yaml', READS);
+  const never = weft('wait', 'shop/none', '--admin', admin, '--timeout', '1500ms');
   const waited = await weft(
     'wait',
     'shop/reads',
@@ -287,9 +288,11 @@ test('explain agrees with what sidecars do, a refusal is explained by its id, an
 
   const status = await weft('status', 'reads', '--admin', admin);
   assert.match(status.out, /Enforced +1\/1 since 2/);
-  const other = await weft('wait', 'shop/none', '--admin', admin, '--timeout', '100ms');
+  const other = await never;
   assert.equal(other.code, 1);
-  assert.match(other.err, /no policy of that name/);
+  const reason = 'the control plane has no policy of that name';
+  const lines = [`waiting: ${reason}`, `shop/none is not enforced after 1500 ms: ${reason}`];
+  assert.equal(other.err, `${lines.join('\n')}\n`);
 
   await lab.remove('reads.yaml');
   const gone = await weft(

@@ -18,6 +18,8 @@ interface StatusFlags {
 const PATIENCE = 4;
 /** Short beside what people notice, long beside what an answer costs. */
 const POLL_MS = 50;
+/** What a moment cures is not worth a line; what lasts is told at once, not when the time is over. */
+const TOLD_AFTER_MS = 1_000;
 
 interface State {
   readonly policies: readonly PlainObject[];
@@ -110,6 +112,7 @@ async function wait(name: string, flags: WaitFlags): Promise<void> {
   const wanted = flags.files === undefined ? undefined : await digestIn(name, flags.files);
   const until = performance.now() + flags.timeout;
   const startedAt = performance.now();
+  const lasting = { reason: '', sinceMs: startedAt, isTold: false };
   for (;;) {
     const askedAt = performance.now();
     const state = await askState(flags.admin);
@@ -124,6 +127,12 @@ async function wait(name: string, flags: WaitFlags): Promise<void> {
       complain(`${name} is not ${flags.for} after ${flags.timeout} ms: ${missing}`);
       process.exitCode = 1;
       return;
+    }
+    if (missing !== lasting.reason) {
+      Object.assign(lasting, { reason: missing, sinceMs: askedAt, isTold: false });
+    } else if (!lasting.isTold && performance.now() - lasting.sinceMs >= TOLD_AFTER_MS) {
+      complain(`waiting: ${missing}`);
+      lasting.isTold = true;
     }
     await delay(
       Math.min(Math.max(POLL_MS, tookMs * PATIENCE), Math.max(1, until - performance.now())),
