@@ -15,6 +15,7 @@ import { fileURLToPath } from 'node:url';
 import { differences, readShown, withTable } from './data-planes/table.ts';
 import { writeBatches } from './support/batches.ts';
 import { buildKubelab } from './support/go-tools.ts';
+import { BUNDLES, buildBundles } from './support/weft-main.ts';
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 
@@ -102,6 +103,13 @@ function compareTable(): number {
   }
   for (const line of found) process.stderr.write(`docs/data-planes.md: ${line}\n`);
   return found.length === 0 ? 0 : 1;
+}
+
+// Once for all: what is in the images is what tests of processes run.
+if (otherFiles.length > 0 && process.env[BUNDLES] === undefined) {
+  const folder = join(toldFolder, 'bundles');
+  await buildBundles(folder);
+  process.env[BUNDLES] = folder;
 }
 
 /** Unit tests alone wait now and then, and start little that has deadlines. */

@@ -5,6 +5,7 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import type { Lab, LabSidecar } from '../support/lab.ts';
 import type { Identities } from './identities.ts';
+import { BUNDLES } from '../support/weft-main.ts';
 import { startConfiguredEnvoy } from './peers/configured-envoy.ts';
 import type { Endpoint } from './peers/envoy-config.ts';
 
@@ -57,11 +58,11 @@ export const weftFromBundle = (bundles: string): Contender => ({
   name: 'weft bundle',
   async start(place) {
     // Processes of a lab look here when they are started.
-    process.env['WEFT_TEST_BUNDLES'] = bundles;
+    process.env[BUNDLES] = bundles;
     try {
       return await proxyOf(await spawnWeft(place), place);
     } finally {
-      delete process.env['WEFT_TEST_BUNDLES'];
+      delete process.env[BUNDLES];
     }
   },
 });

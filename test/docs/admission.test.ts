@@ -5,15 +5,14 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { fileURLToPath } from 'node:url';
 import { parseWorkloadPolicy } from '@weft/model/admission/parse-workload-policy';
 import { IMAGE_CHECKS } from '@weft/model/admission/image-types';
 import { POD_CHECKS } from '@weft/model/admission/types';
 import { VULNERABILITY_CHECKS } from '@weft/model/admission/vulnerability-types';
 import { isPlainObject } from '@weft/model/policy/reader';
 import { parse } from 'yaml';
+import { weftScript } from '../support/weft-main.ts';
 
-const MAIN = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url));
 const PAGE = readFileSync(new URL('../../docs/admission.md', import.meta.url), 'utf8');
 
 function block(language: string, index = 0): string {
@@ -24,8 +23,7 @@ function block(language: string, index = 0): string {
 test('the example of docs/admission.md prints what stands below it, and ends with 1', () => {
   const folder = mkdtempSync(join(tmpdir(), 'weft-admission-'));
   try {
-    const weft = `exec "${process.execPath}" --disable-warning=ExperimentalWarning "${MAIN}" "$@"`;
-    writeFileSync(join(folder, 'weft'), `#!/bin/sh\n${weft}\n`, { mode: 0o755 });
+    writeFileSync(join(folder, 'weft'), weftScript(), { mode: 0o755 });
     const env = { ...process.env, PATH: `${folder}:${process.env['PATH']}`, NODE_TEST_CONTEXT: '' };
     const end = spawnSync('sh', ['-e'], {
       input: block('sh'),

@@ -7,9 +7,9 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
+import { weftScript } from '../support/weft-main.ts';
 
 const MEMORY = '/dev/shm';
-const MAIN = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url));
 const PAGE = fileURLToPath(new URL('../../docs/credentials.md', import.meta.url));
 const LIMIT_MS = 60_000;
 
@@ -51,9 +51,7 @@ test('the example of docs/credentials.md prints the credential from URL, file an
     const text = example.replaceAll('/dev/shm/weft-demo', folder).replace('kill %1', 'kill $!');
     const script = join(folder, 'example.sh');
     await writeFile(script, `set -e\n${text}\nwait\n`);
-    /** The checkout's, by the Node that runs this. */
-    const weft = `exec "${process.execPath}" --disable-warning=ExperimentalWarning "${MAIN}" "$@"`;
-    await writeFile(join(folder, 'weft'), `#!/bin/sh\n${weft}\n`, { mode: 0o755 });
+    await writeFile(join(folder, 'weft'), weftScript(), { mode: 0o755 });
     const { stdout, stderr, code } = await run(script, folder);
     assert.equal(stdout.split('correct horse').length - 1, 3, `${stdout}\n${stderr}`);
     assert.ok(!stderr.includes('correct horse'));

@@ -6,9 +6,9 @@ import { mkdtemp, rm, writeFile, chmod } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { weftCommand } from '../../src/cli/demo/daemon-process.ts';
 import { exampleOf } from '../support/doc-examples.ts';
 import { envoyLab } from '../support/envoy-lab.ts';
+import { weftScript } from '../support/weft-main.ts';
 
 const LIMIT_MS = 60_000;
 /** Names of networks are files: these are the example's own. */
@@ -20,10 +20,7 @@ test('the example of docs/envoy.md serves, refuses by policy, and says who it is
   const folder = await mkdtemp(join(tmpdir(), 'weft-doc-envoy-'));
   t.after(() => rm(folder, { recursive: true, force: true }));
   await chmod(folder, 0o755);
-  const words = weftCommand([]).map((word) => `'${word}'`);
-  await writeFile(join(folder, 'weft'), `#!/bin/sh\nexec ${words.join(' ')} "$@"\n`, {
-    mode: 0o755,
-  });
+  await writeFile(join(folder, 'weft'), weftScript(), { mode: 0o755 });
   /** In a script jobs have no numbers. */
   const example = exampleOf('docs/envoy.md', '--proxy envoy')
     .split('\n')

@@ -6,12 +6,11 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { fileURLToPath } from 'node:url';
 import { freeEndpoint } from '../bench/peers/envoy.ts';
 import { exampleOf } from '../support/doc-examples.ts';
 import { missingTools } from '../support/tls-clients.ts';
+import { weftScript } from '../support/weft-main.ts';
 
-const MAIN = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url));
 const LIMIT_MS = 60_000;
 
 test('the example of docs/external-services.md: curl speaks plain HTTP, and the server saw whose certificate it was', {
@@ -24,8 +23,7 @@ test('the example of docs/external-services.md: curl speaks plain HTTP, and the 
       .replaceAll('/tmp/weft-outside', folder)
       .replaceAll('8443', String(server.port))
       .replaceAll('9001', String(local.port));
-    const weft = `exec "${process.execPath}" --disable-warning=ExperimentalWarning "${MAIN}" "$@"`;
-    await writeFile(join(folder, 'weft'), `#!/bin/sh\n${weft}\n`, { mode: 0o755 });
+    await writeFile(join(folder, 'weft'), weftScript(), { mode: 0o755 });
     const path = `${folder}:${join(process.execPath, '..')}:${process.env['PATH']}`;
     const env = { ...process.env, NODE_TEST_CONTEXT: '', PATH: path };
     /** In a group of its own, which ends with it. */

@@ -3,11 +3,12 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { federatedTrustDomainSpec } from '@weft/controlplane/schema/federation-schema';
 import { exampleOf, pageOf } from '../support/doc-examples.ts';
-import { plainWeft, runMeshExample } from '../support/doc-mesh.ts';
+import { runMeshExample } from '../support/doc-mesh.ts';
+import { weftScript } from '../support/weft-main.ts';
 
 test('the example of docs/federation.md ends with two meshes that believe each other', async () => {
   const example = exampleOf('docs/federation.md', 'weft trust bundle');
-  const said = await runMeshExample(example, () => undefined, plainWeft());
+  const said = await runMeshExample(example, () => undefined, weftScript());
   const rows = said.split('\n').filter((line) => /^\w+\.example +yes +1 /.test(line));
   assert.deepEqual(
     rows.map((row) => row.split(' ')[0]),

@@ -10,8 +10,8 @@ import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { freeEndpoint } from '../bench/peers/envoy.ts';
 import { missingTools } from '../support/tls-clients.ts';
+import { weftScript } from '../support/weft-main.ts';
 
-const MAIN = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url));
 const PAGE = fileURLToPath(new URL('../../docs/tls-termination.md', import.meta.url));
 const LIMIT_MS = 60_000;
 
@@ -43,8 +43,7 @@ test('the example of docs/tls-termination.md serves by TLS with HSTS, and redire
       .replace('kill %1 %2', '');
     const script = join(folder, 'example.sh');
     await writeFile(script, `set -e\n${text}\n`);
-    const weft = `exec "${process.execPath}" --disable-warning=ExperimentalWarning "${MAIN}" "$@"`;
-    await writeFile(join(folder, 'weft'), `#!/bin/sh\n${weft}\n`, { mode: 0o755 });
+    await writeFile(join(folder, 'weft'), weftScript(), { mode: 0o755 });
     const env = { ...process.env, NODE_TEST_CONTEXT: '', PATH: `${folder}:${process.env['PATH']}` };
     const shell = spawn('sh', [script], { env, detached: true });
     const { pid } = shell;

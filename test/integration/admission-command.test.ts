@@ -5,9 +5,8 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
-import { fileURLToPath } from 'node:url';
+import { weftMain } from '../support/weft-main.ts';
 
-const MAIN = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url));
 const policy = (spec: string, name = 'p'): string =>
   `apiVersion: security.weft.dev/v1\nkind: WorkloadPolicy\nmetadata: {name: ${name}, namespace: shop}\n${spec}\n`;
 const pod = (privileged: boolean): string =>
@@ -22,7 +21,7 @@ before(() => {
 after(() => rmSync(folder, { recursive: true, force: true }));
 
 const weft = (args: readonly string[], input = '') =>
-  spawnSync(process.execPath, [MAIN, 'admission', 'test', ...args], {
+  spawnSync(process.execPath, [weftMain(), 'admission', 'test', ...args], {
     input,
     encoding: 'utf8',
     timeout: 60_000,

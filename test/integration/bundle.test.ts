@@ -12,19 +12,26 @@ import { promisify } from 'node:util';
 import { call, echoed, startHttpApp } from '../support/lab-clients.ts';
 import { startLab } from '../support/lab.ts';
 import { curl, startStatic } from '../support/static-rig.ts';
+import { BUNDLES, type Bundles, openBundles } from '../support/weft-main.ts';
 
 const run = promisify(execFile);
 const root = fileURLToPath(new URL('../..', import.meta.url));
 
+let bundles: Bundles;
 /** Outside the checkout: nothing in its node_modules can be found from there. */
 let out: string;
+/** For what a test writes. */
+let folder: string;
 
 before(async () => {
-  out = await mkdtemp(join(tmpdir(), 'weft-bundle-'));
-  await run(process.execPath, [join(root, 'bin/build.mjs'), '--out', out]);
+  bundles = await openBundles();
+  out = bundles.folder;
+  process.env[BUNDLES] = out;
+  folder = await mkdtemp(join(tmpdir(), 'weft-bundle-'));
 });
 after(async () => {
-  await rm(out, { recursive: true, force: true });
+  await rm(folder, { recursive: true, force: true });
+  await bundles[Symbol.asyncDispose]();
 });
 
 async function weft(bundle: string, ...args: readonly string[]) {
@@ -103,7 +110,7 @@ test('--version and --help say what the sources say', async () => {
 });
 
 test("a sidecar's bundle leaves what it has no use for in Node: no web client, no web cryptography", async () => {
-  const file = join(out, 'loaded.cjs');
+  const file = join(folder, 'loaded.cjs');
   const text = "process.on('exit', () => console.error(process.moduleLoadList.join('\\n')));";
   await writeFile(file, text);
   // The command's modules are loaded for its help.
@@ -126,41 +133,31 @@ test("a command that is not in the sidecar's image is an error, and the demo say
 });
 
 test("a sidecar's bundle runs from a file of its own, and compares passwords in its thread", async () => {
-  process.env['WEFT_TEST_BUNDLES'] = out;
-  try {
-    const hash = '$2b$08$sF6CQ9vo13WtOVejO94sZu3g6gF98XAcUHeRS6ieQCIGs1KygdlcW';
-    const sections = 'basicAuthentication: {users: {file: users}}';
-    await using rig = await startStatic({ sections, files: { users: `ann:${hash}` } });
-    assert.equal((await curl(`${rig.url}/`)).status, 401);
-    assert.equal((await curl('-u', 'ann:wrong', `${rig.url}/`)).status, 401);
-    assert.equal((await curl('-u', 'ann:secret', `${rig.url}/`)).status, 200);
-  } finally {
-    delete process.env['WEFT_TEST_BUNDLES'];
-  }
+  const hash = '$2b$08$sF6CQ9vo13WtOVejO94sZu3g6gF98XAcUHeRS6ieQCIGs1KygdlcW';
+  const sections = 'basicAuthentication: {users: {file: users}}';
+  await using rig = await startStatic({ sections, files: { users: `ann:${hash}` } });
+  assert.equal((await curl(`${rig.url}/`)).status, 401);
+  assert.equal((await curl('-u', 'ann:wrong', `${rig.url}/`)).status, 401);
+  assert.equal((await curl('-u', 'ann:secret', `${rig.url}/`)).status, 200);
 });
 
 test('both bundles together are a mesh: enrolment, configuration, policy and calls', async () => {
-  process.env['WEFT_TEST_BUNDLES'] = out;
-  try {
-    await using lab = await startLab();
-    await using app = await startHttpApp({ name: 'web' });
-    await lab.startSidecar({
-      pod: 'web-0',
-      inbound: { 8080: app.address },
-      service: [{ name: 'http', port: 80, targetPort: 8080 }],
-    });
-    const client = await lab.startSidecar({ pod: 'client-0', outbound: ['web.shop:80'] });
-    const seen = echoed(await call(client.via('web.shop:80'), '/hello'));
-    assert.match(String(seen.headers['x-forwarded-client-cert']), /sa\/client/);
-    assert.match(JSON.stringify(await client.askJson('/config_dump')), /web\.shop\.svc/);
-  } finally {
-    delete process.env['WEFT_TEST_BUNDLES'];
-  }
+  await using lab = await startLab();
+  await using app = await startHttpApp({ name: 'web' });
+  await lab.startSidecar({
+    pod: 'web-0',
+    inbound: { 8080: app.address },
+    service: [{ name: 'http', port: 80, targetPort: 8080 }],
+  });
+  const client = await lab.startSidecar({ pod: 'client-0', outbound: ['web.shop:80'] });
+  const seen = echoed(await call(client.via('web.shop:80'), '/hello'));
+  assert.match(String(seen.headers['x-forwarded-client-cert']), /sa\/client/);
+  assert.match(JSON.stringify(await client.askJson('/config_dump')), /web\.shop\.svc/);
 });
 
 test('a bundle runs in the root that its image has: Node, its libraries, and nothing else', async (t) => {
   if (process.getuid?.() !== 0) return t.skip('it needs root, for chroot');
-  const rootfs = join(out, 'rootfs');
+  const rootfs = join(folder, 'rootfs');
   await run('sh', [join(root, 'deploy/images/rootfs.sh'), process.execPath, rootfs]);
   await cp(join(out, 'sidecar'), join(rootfs, 'opt/weft'), {
     recursive: true,

@@ -16,6 +16,7 @@ import {
 import { modeYaml, NAMESPACE, podYaml, policyYaml, serviceYaml } from '../support/lab-manifests.ts';
 import { eventually } from '../support/lab-wait.ts';
 import { shown } from '../support/shown.ts';
+import { weftCommand } from '../support/weft-main.ts';
 
 const KINDS: readonly ClientKind[] = ['grpc-go', 'grpc-js', 'grpcio'];
 const PORT = 8_090;
@@ -152,6 +153,7 @@ async function startAgent(lab: EnvoyLab, stack: AsyncDisposableStack): Promise<s
     enrolment: `${lab.gateway}:15013`,
   };
   const agent = new DaemonProcess({
+    weft: weftCommand,
     name: 'web',
     enter: lab.enter('web'),
     args: ['sidecar', ...Object.entries(options).flatMap(([key, value]) => [`--${key}`, value])],

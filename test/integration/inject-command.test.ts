@@ -2,12 +2,10 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { test } from 'node:test';
-import { fileURLToPath } from 'node:url';
-
-const MAIN = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url));
+import { weftMain } from '../support/weft-main.ts';
 
 const weft = (args: readonly string[], input: string) =>
-  spawnSync(process.execPath, [MAIN, ...args], { input, encoding: 'utf8', timeout: 30_000 });
+  spawnSync(process.execPath, [weftMain(), ...args], { input, encoding: 'utf8', timeout: 30_000 });
 
 const pod = (name: string, annotation = 'example.com/a: b'): string => `apiVersion: v1
 kind: Pod

@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { promisify } from 'node:util';
 import { createJoinToken } from '@weft/ca/join-tokens';
-import { DaemonProcess, weftCommand } from '../../src/cli/demo/daemon-process.ts';
+import { DaemonProcess } from '../../src/cli/demo/daemon-process.ts';
 import {
   createNamespaces,
   type Namespaces,
@@ -16,6 +16,7 @@ import {
 } from '../../src/cli/demo/namespaces.ts';
 import { modeYaml, podYaml } from '../support/lab-manifests.ts';
 import { eventually } from '../support/lab-wait.ts';
+import { weftCommand } from '../support/weft-main.ts';
 
 const run = promisify(execFile);
 const UID = 1_337;
@@ -70,6 +71,7 @@ async function startSidecar(...more: readonly string[]): Promise<DaemonProcess> 
   await writeFile(tokenFile, token, { mode: 0o600 });
   await chown(tokenFile, UID, UID);
   return new DaemonProcess({
+    weft: weftCommand,
     name: 'sidecar',
     enter: namespaces.enter('pod'),
     args: [
@@ -107,6 +109,7 @@ before(async () => {
   await writeFile(join(root, 'pod.yaml'), podYaml({ name: 'web-0', ip: POD, ports: [8080] }));
   await writeFile(join(root, 'mode.yaml'), modeYaml('STRICT'));
   controlPlane = new DaemonProcess({
+    weft: weftCommand,
     name: 'control plane',
     enter: namespaces.enter('switch'),
     args: [

@@ -4,21 +4,20 @@ import { execFile } from 'node:child_process';
 import { cp, mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { fileURLToPath } from 'node:url';
 import { call, startHttpApp } from '../support/lab-clients.ts';
 import { policyYaml } from '../support/lab-manifests.ts';
 import { listOf, startLab } from '../support/lab.ts';
 import { eventually } from '../support/lab-wait.ts';
-
-const MAIN = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url));
+import { weftCommand } from '../support/weft-main.ts';
 
 const weft = (
   ...args: readonly string[]
 ): Promise<{ readonly code: number; readonly out: string }> =>
   new Promise((resolve) => {
+    const [command = '', ...words] = weftCommand(['policy', ...args]);
     execFile(
-      process.execPath,
-      ['--disable-warning=ExperimentalWarning', MAIN, 'policy', ...args],
+      command,
+      words,
       { timeout: 20_000, env: { ...process.env, NODE_TEST_CONTEXT: '' } },
       (error, out, err) =>
         resolve({ code: error === null ? 0 : Number(error.code ?? 1), out: out + err }),

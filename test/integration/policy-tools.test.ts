@@ -9,8 +9,7 @@ import { fileURLToPath } from 'node:url';
 import { call, startHttpApp } from '../support/lab-clients.ts';
 import { modeYaml, podYaml, policyYaml, serviceYaml } from '../support/lab-manifests.ts';
 import { listOf, startLab } from '../support/lab.ts';
-
-const MAIN = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url));
+import { weftCommand } from '../support/weft-main.ts';
 
 interface Ran {
   readonly code: number;
@@ -20,10 +19,10 @@ interface Ran {
 
 const weft = (...args: readonly string[]): Promise<Ran> =>
   new Promise((resolve) => {
-    const flags = ['--disable-warning=ExperimentalWarning', MAIN, 'policy'];
+    const [command = '', ...words] = weftCommand(['policy', ...args]);
     execFile(
-      process.execPath,
-      [...flags, ...args],
+      command,
+      words,
       { timeout: 20_000, env: { ...process.env, NODE_TEST_CONTEXT: '' } },
       (error, out, err) => {
         resolve({ code: error === null ? 0 : Number(error.code ?? 1), out, err });

@@ -1,7 +1,5 @@
 // A node with Weft installed from its chart: the bundles of the images run as they would, and nothing of Weft is faked.
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { KubeObject } from '@weft/kube/kube-api';
@@ -9,6 +7,7 @@ import { textAt } from '@weft/kube/object-fields';
 import { CONFIG_MAPS, PODS, SERVICE_ACCOUNTS } from '@weft/kube/resource';
 import { helmBinary } from '../support/go-tools.ts';
 import { eventually } from '../support/lab-wait.ts';
+import { openBundles } from '../support/weft-main.ts';
 import type { CallEnd, CallKind } from './apps/calls.ts';
 import { type Image, type Images, nodeFiles } from './images.ts';
 import { nodeMissing, startNode, type TestNode } from './node.ts';
@@ -77,10 +76,8 @@ export async function startMeshNode(
   options: { readonly values?: readonly string[]; readonly envoy?: string } = {},
 ): Promise<MeshNode> {
   await using making = new AsyncDisposableStack();
-  const bundles = mkdtempSync(join(tmpdir(), 'weft-images-'));
-  making.defer(() => rmSync(bundles, { recursive: true, force: true }));
-  await run([process.execPath, join(root, 'bin/build.mjs'), '--out', bundles]);
-  const node = making.use(await startNode({ images: weftImages(bundles, options.envoy) }));
+  const bundles = making.use(await openBundles());
+  const node = making.use(await startNode({ images: weftImages(bundles.folder, options.envoy) }));
   await installWeft(node, options.values ?? []);
   const owned = making.move();
   return { ...callsOf(node), [Symbol.asyncDispose]: () => owned.disposeAsync() };

@@ -8,9 +8,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { freePort } from './free-port.ts';
+import { weftScript } from './weft-main.ts';
 
 const root = fileURLToPath(new URL('../../', import.meta.url));
-const MAIN = join(root, 'src/cli/main.ts');
 const LIMIT_MS = 60_000;
 
 export const pageOf = (file: string): string => readFileSync(join(root, file), 'utf8');
@@ -55,8 +55,7 @@ async function run(folder: string, script: string): Promise<string> {
 export async function answersOf(example: string): Promise<readonly string[]> {
   const folder = await mkdtemp(join(tmpdir(), 'weft-doc-'));
   try {
-    const weft = `exec "${process.execPath}" --disable-warning=ExperimentalWarning "${MAIN}" "$@"`;
-    await writeFile(join(folder, 'weft'), `#!/bin/sh\n${weft}\n`, { mode: 0o755 });
+    await writeFile(join(folder, 'weft'), weftScript(), { mode: 0o755 });
     const [port = 0, app = 0, admin = 0] = await freePorts(3);
     const text = example
       .replaceAll('bin/weft', 'weft')

@@ -5,9 +5,8 @@ import { once } from 'node:events';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { weftCommand } from './weft-main.ts';
 
-const MAIN = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url));
 const LIMIT_MS = 60_000;
 /** Everything of the example is at one address of loopback: nobody else's ports are there. */
 const NETWORK = `127.${200 + (process.pid % 50)}.${(process.pid >> 8) & 255}`;
@@ -32,7 +31,7 @@ async function run(script: string, folder: string): Promise<string> {
 
 /** `weft`, which listens and asks at this address. */
 function wrapper(): string {
-  const weft = `exec "${process.execPath}" --disable-warning=ExperimentalWarning "${MAIN}"`;
+  const weft = `exec ${weftCommand([]).join(' ')}`;
   const ports = `--xds ${ADDRESS}:15012 --enrolment ${ADDRESS}:15013`;
   return [
     '#!/bin/sh',
@@ -47,10 +46,6 @@ function wrapper(): string {
     'esac',
   ].join('\n');
 }
-
-/** `weft` as it is, for examples that name all addresses. */
-export const plainWeft = (): string =>
-  `#!/bin/sh\nexec "${process.execPath}" --disable-warning=ExperimentalWarning "${MAIN}" "$@"\n`;
 
 /**
  * @param example ends with `kill %1 …`: in a script jobs have no numbers unless they are asked for

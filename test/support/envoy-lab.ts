@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { createJoinToken } from '@weft/ca/join-tokens';
 import { isPlainObject, type PlainObject } from '@weft/model/policy/reader';
-import { DaemonProcess, weftCommand } from '../../src/cli/demo/daemon-process.ts';
+import { DaemonProcess } from '../../src/cli/demo/daemon-process.ts';
 import {
   createNamespaces,
   type Namespaces,
@@ -18,6 +18,7 @@ import { APP_PORTS } from './envoy-lab-app.ts';
 import { EnvoyPod, type EnvoyPodSpec, type PodPlace } from './envoy-pod.ts';
 import { NAMESPACE, podYaml, serviceYaml } from './lab-manifests.ts';
 import { eventually } from './lab-wait.ts';
+import { weftCommand } from './weft-main.ts';
 
 const run = promisify(execFile);
 const SIDECAR_UID = 1_337;
@@ -83,6 +84,7 @@ export class EnvoyLab implements PodPlace, AsyncDisposable {
 
   async startControlPlane(args: readonly string[] = []): Promise<DaemonProcess> {
     const controlPlane = new DaemonProcess({
+      weft: weftCommand,
       name: 'control plane',
       enter: this.enter('switch'),
       args: [
@@ -167,6 +169,7 @@ export class EnvoyLab implements PodPlace, AsyncDisposable {
       'envoy-rules-drain': '1s',
     });
     return new DaemonProcess({
+      weft: weftCommand,
       name,
       enter: this.enter(name),
       args: [

@@ -1,14 +1,13 @@
 // Plays the parts that a cluster without nodes lacks, so that an installation comes to its end: the kubelet and the leader.
 import { execFile } from 'node:child_process';
-import { join } from 'node:path';
 import { itemsAt } from '@weft/cli/install/wait-until';
 import { textAt } from '@weft/kube/object-fields';
 import { MUTATING_WEBHOOKS, PODS, VALIDATING_WEBHOOKS } from '@weft/kube/resource';
 import { helmBinary } from './go-tools.ts';
 import type { Kubelab, KubectlEnd } from './kubelab.ts';
 import { eventually } from './lab-wait.ts';
+import { weftMain } from './weft-main.ts';
 
-const MAIN = join(import.meta.dirname, '../../src/cli/main.ts');
 const CONTROL_PLANES = 'app.kubernetes.io/component=control-plane';
 export const CA_BUNDLE = '-----BEGIN CERTIFICATE-----\nnone\n-----END CERTIFICATE-----\n';
 
@@ -23,7 +22,7 @@ export function weft(
   const all = [...args, '--kubeconfig', kubeconfig, ...(named ? ['--helm', helm.path] : [])];
   return new Promise((resolve) => {
     const env = { ...process.env, PATH: '/usr/bin:/bin' };
-    execFile(process.execPath, [MAIN, ...all], { env }, (error, stdout, stderr) => {
+    execFile(process.execPath, [weftMain(), ...all], { env }, (error, stdout, stderr) => {
       resolve({ code: error === null ? 0 : 1, stdout, stderr });
     });
   });

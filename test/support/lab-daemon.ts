@@ -3,23 +3,12 @@ import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
 import { Socket } from 'node:net';
-import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { isPlainObject, type PlainObject } from '@weft/model/policy/reader';
 import { eventually, PATIENCE_MS } from './lab-wait.ts';
+import { weftCommand } from './weft-main.ts';
 
-const MAIN = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url));
 const CACHE = fileURLToPath(new URL('../../node_modules/.cache/node', import.meta.url));
-/**
- * Where `WEFT_TEST_BUNDLES` names a folder that `bin/build.mjs` made, its bundles run in place of the sources: so every
- * test of processes can be run with what is in the images.
- */
-function mainOf(command: string | undefined): string {
-  const bundles = process.env['WEFT_TEST_BUNDLES'];
-  if (bundles === undefined) return MAIN;
-  const image = command === 'sidecar' ? 'sidecar' : 'control-plane';
-  return join(bundles, image, 'weft.mjs');
-}
 
 const READY_MS = 20_000;
 const STOP_MS = 15_000;
@@ -53,8 +42,8 @@ export class Daemon implements AsyncDisposable {
     options: { readonly env?: Readonly<Record<string, string>>; readonly cwd?: string } = {},
   ) {
     this.name = name;
-    const flags = ['--disable-warning=ExperimentalWarning'];
-    this.#child = spawn(process.execPath, [...flags, mainOf(args[0]), ...args], {
+    const [command = '', ...words] = weftCommand(args);
+    this.#child = spawn(command, words, {
       stdio: ['ignore', 'pipe', 'pipe'],
       env: { ...process.env, NODE_COMPILE_CACHE: CACHE, NODE_TEST_CONTEXT: '', ...options.env },
       ...(options.cwd !== undefined && { cwd: options.cwd }),

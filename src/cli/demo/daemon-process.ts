@@ -13,6 +13,8 @@ export interface DaemonOptions {
   readonly args: readonly string[];
   readonly logFile: string;
   readonly env?: Readonly<Record<string, string>>;
+  /** Default: that of this checkout. */
+  readonly weft?: typeof weftCommand;
 }
 
 const READY_TIMEOUT_MS = 20_000;
@@ -50,9 +52,10 @@ export class DaemonProcess implements AsyncDisposable {
   #last = '';
 
   constructor(options: DaemonOptions) {
+    const { weft = weftCommand } = options;
     this.name = options.name;
     this.#log = createWriteStream(options.logFile, { flags: 'a' });
-    const [command = '', ...args] = [...(options.enter ?? []), ...weftCommand(options.args)];
+    const [command = '', ...args] = [...(options.enter ?? []), ...weft(options.args)];
     this.#child = spawn(command, args, {
       stdio: ['ignore', 'pipe', 'pipe'],
       env: { ...process.env, ...options.env },
