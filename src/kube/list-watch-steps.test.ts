@@ -74,8 +74,14 @@ const table: readonly (readonly [string, ListWatchState, StepOutcome, readonly u
   [
     'waits for at most half a minute',
     { version: undefined, failures: 60 },
-    listFailed(0),
+    listFailed(500),
     ['list', 30_000, 61],
+  ],
+  [
+    'looks every five seconds for a server that is gone',
+    { version: '7', failures: 60 },
+    ended(0, false),
+    ['watch 9', 5_000, 61],
   ],
 ];
 for (const [name, state, outcome, expected] of table) {

@@ -29,8 +29,10 @@ export const FIRST_STEP: ListWatchState = { version: undefined, failures: 0 };
 
 /** First wait; doubled with each failure in a row. */
 const BACK_OFF_MS = 250;
-/** 30 s: an API server that comes back is found in that time, and is not met by all replicas at once. */
+/** 30 s: one that answers with errors is left alone, and is not met by all replicas at once when it is well. */
 const MAX_BACK_OFF_MS = 30_000;
+/** 5 s where nobody answers: to ask costs nobody anything, and policies wait for whoever comes back. */
+const MAX_UNREACHABLE_MS = 5_000;
 /** What only an operator can change (a missing permission or CRD) is not asked for more often. */
 const OPERATOR_MS = 20_000;
 /** A server that asks for more patience than that is asked again all the same. */
@@ -51,7 +53,7 @@ export function nextStep(state: ListWatchState, outcome: StepOutcome, random: nu
       const { version, end } = outcome;
       if (!end.ok) return afterBrokenWatch({ version, failures }, end, random);
       if (outcome.wasGood) return { state: { version, failures: 0 }, delayMs: 0 };
-      const delayMs = backOff(failures, random);
+      const delayMs = backOff(failures, MAX_BACK_OFF_MS, random);
       return { state: { version, failures: failures + 1 }, delayMs };
     }
     default:
@@ -75,15 +77,18 @@ function mustList({ kind, code }: KubeFailure, failures: number): boolean {
 }
 
 function afterFailure(state: ListWatchState, failure: KubeFailure, random: number): NextStep {
-  const { code, retryAfterMs = 0 } = failure;
+  const { kind, code, retryAfterMs = 0 } = failure;
   const failures = state.failures + 1;
   const isForOperator = code === 403 || code === 404;
-  const wait = isForOperator ? jitter(OPERATOR_MS, random) : backOff(state.failures, random);
+  const longestMs = kind === 'unreachable' ? MAX_UNREACHABLE_MS : MAX_BACK_OFF_MS;
+  const wait = isForOperator
+    ? jitter(OPERATOR_MS, random)
+    : backOff(state.failures, longestMs, random);
   const delayMs = Math.max(wait, Math.min(retryAfterMs, MAX_RETRY_AFTER_MS));
   return { state: { ...state, failures }, delayMs };
 }
 
-const backOff = (failures: number, random: number): number =>
-  jitter(Math.min(BACK_OFF_MS * 2 ** Math.min(failures, 16), MAX_BACK_OFF_MS), random);
+const backOff = (failures: number, longestMs: number, random: number): number =>
+  jitter(Math.min(BACK_OFF_MS * 2 ** Math.min(failures, 16), longestMs), random);
 
 const jitter = (ms: number, random: number): number => Math.round(ms * (0.5 + random / 2));

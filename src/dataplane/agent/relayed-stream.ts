@@ -1,7 +1,7 @@
 // Owns one relayed stream: a program's stream on one side, the control plane's on the other, and what is under way between them.
 import type { ServerHttp2Stream } from 'node:http2';
 import { errorText } from '@weft/model/error-text';
-import { Backoff } from '../control-plane/backoff.ts';
+import { Backoff, STREAM_BACKOFF } from '../control-plane/backoff.ts';
 import type { Call } from '../control-plane/grpc/call.ts';
 import { CallFailure, STATUS } from '../control-plane/grpc/status.ts';
 import type { ChannelLease } from '../control-plane/shared-channel.ts';
@@ -23,8 +23,6 @@ export interface RelayedStreamOptions extends XdsRelayOptions {
 const MAX_REQUEST_BYTES = 1_024 * 1_024;
 /** 10 s: whoever opens a stream has its first request at hand. */
 const FIRST_REQUEST_MS = 10_000;
-/** As the sidecar's own stream has it. */
-const BACKOFF = { baseMs: 200, maxMs: 10_000 } as const;
 /** Requests that are kept until the control plane has answered at all: a proxy begins with a few. */
 const MAX_KEPT_BYTES = MAX_REQUEST_BYTES;
 /** Of one type; a control plane has one response on its way. */
@@ -57,7 +55,7 @@ export class RelayedStream implements Disposable {
   constructor(stream: ServerHttp2Stream, options: RelayedStreamOptions) {
     this.#options = options;
     const { clock, random } = options;
-    this.#backoff = new Backoff({ ...BACKOFF, random });
+    this.#backoff = new Backoff({ ...STREAM_BACKOFF, random });
     this.#late = clock.setTimeout(() => {
       if (this.#ref !== undefined) return;
       this.#refuse('bad-request', STATUS.DEADLINE_EXCEEDED, 'no request came');

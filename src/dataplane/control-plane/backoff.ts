@@ -7,6 +7,12 @@ export interface BackoffOptions {
   readonly random: () => number;
 }
 
+/**
+ * Of every stream to the control plane, for all of a sidecar go over one connection. 200 ms: one that was restarted is
+ * found again before anybody notices. 10 s: and is not besieged while it is away.
+ */
+export const STREAM_BACKOFF = { baseMs: 200, maxMs: 10_000 } as const;
+
 /** Full jitter: anything from nothing to the doubled delay, but never less than a tenth of the base. */
 export class Backoff {
   readonly #options: BackoffOptions;

@@ -4,7 +4,7 @@ import type { Clock } from '@weft/model/clock';
 import type { PlainMessage } from '@weft/xds/registry';
 import { describeUnknown, unknownIn } from '@weft/xds/unknown-fields';
 import type { Logger } from 'pino';
-import { Backoff } from './backoff.ts';
+import { Backoff, STREAM_BACKOFF } from './backoff.ts';
 import type { Call } from './grpc/call.ts';
 import { CallFailure, STATUS } from './grpc/status.ts';
 import type { ChannelLease } from './shared-channel.ts';
@@ -14,7 +14,8 @@ export interface LastingStreamOptions {
   /** A channel with the certificate of now; asked for at each new stream, given back when that stream has ended. */
   readonly connect: () => ChannelLease;
   readonly method: MethodDefinition<PlainMessage, PlainMessage>;
-  readonly backoff: { readonly baseMs: number; readonly maxMs: number };
+  /** Default: that of all streams. */
+  readonly backoff?: { readonly baseMs: number; readonly maxMs: number };
   readonly clock: Clock;
   readonly random: () => number;
   readonly log: Logger;
@@ -43,8 +44,9 @@ export class LastingStream implements Disposable {
 
   /** Opens the first one. */
   constructor(options: LastingStreamOptions) {
+    const { backoff = STREAM_BACKOFF, random } = options;
     this.#options = options;
-    this.#backoff = new Backoff({ ...options.backoff, random: options.random });
+    this.#backoff = new Backoff({ ...backoff, random });
     this.#open();
   }
 

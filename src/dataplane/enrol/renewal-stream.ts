@@ -24,7 +24,6 @@ export interface RenewalStreamOptions {
 
 const SERVICE = 'weft.enrolment.v1.Enrolment';
 const RESPONSE = 'weft.enrolment.v1.RenewResponse';
-const BACKOFF = { baseMs: 500, maxMs: 30_000 } as const;
 
 const isMessage = (value: unknown): value is PlainMessage =>
   typeof value === 'object' && value !== null && !(value instanceof Uint8Array);
@@ -39,7 +38,6 @@ export class RenewalStream implements Disposable {
     this.#stream = new LastingStream({
       connect,
       method: noticingUnknown(method, RESPONSE),
-      backoff: BACKOFF,
       clock,
       random,
       log,

@@ -27,7 +27,6 @@ export type HeldListener = Pick<ListenerRuntime, 'listener'>;
 
 const SERVICE = 'weft.report.v1.Reports';
 const REPLY = 'weft.report.v1.ReportReply';
-const BACKOFF = { baseMs: 500, maxMs: 30_000 } as const;
 /** 10 s, until the control plane says otherwise. */
 const DEFAULT_INTERVAL_MS = 10_000;
 const MIN_INTERVAL_MS = 1_000;
@@ -56,7 +55,6 @@ export class Reporter implements Disposable {
     this.#stream = new LastingStream({
       connect,
       method: noticingUnknown(method, REPLY),
-      backoff: BACKOFF,
       clock,
       random,
       log,

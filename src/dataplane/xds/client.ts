@@ -24,9 +24,6 @@ export interface XdsClientOptions {
   readonly onResponse?: (kind: ResourceKind, isAccepted: boolean) => void;
 }
 
-/** 200 ms: a restarted control plane is found again before anybody notices. 10 s: and is not besieged while it is away. */
-const BACKOFF = { baseMs: 200, maxMs: 10_000 } as const;
-
 export class XdsClient implements Subscriptions, Disposable {
   readonly #options: XdsClientOptions;
   readonly #subscriptions = new DeltaSubscriptions();
@@ -46,7 +43,6 @@ export class XdsClient implements Subscriptions, Disposable {
     this.#stream = new LastingStream({
       connect,
       method: this.#method,
-      backoff: BACKOFF,
       clock,
       random,
       log,
