@@ -185,7 +185,11 @@ export async function startPart(plan: ClusterPlan, part: Part): Promise<PartProc
   if (part === 'etcd') rmSync(socketOf(plan), { force: true });
   const log = openSync(logFile, 'a', 0o600);
   const [command, ...args] = [...plan.inside, 'sh', '-c', GUARD, 'sh', program];
-  const child = spawn(command, [...args, ...ARGS[part](plan)], { stdio: ['pipe', log, log] });
+  const child = spawn(command, [...args, ...ARGS[part](plan)], {
+    stdio: ['pipe', log, log],
+    // Memory is there, time is not: collecting less often saves a seventh of what an API server takes to start.
+    env: { GOGC: '400', ...process.env },
+  });
   closeSync(log);
   running.add(child);
   let failure: Error | undefined;

@@ -3,8 +3,7 @@ import { once } from 'node:events';
 import { Agent, request } from 'node:http';
 import { request as requestTls } from 'node:https';
 import { connect } from 'node:net';
-import { Client, credentials } from '@grpc/grpc-js';
-import { ECHO } from './echo-service.ts';
+import type * as GrpcCalls from './grpc-calls.ts';
 
 /** `kept`: over the connection of the call before, where it is still there. `xds`: with the credentials of the mesh. */
 export type CallKind = 'http' | 'http-kept' | 'tcp' | 'grpc' | 'grpc-kept' | 'xds';
@@ -19,12 +18,14 @@ export interface CallEnd {
   readonly ms: number;
 }
 
-type Found = Pick<CallEnd, 'status' | 'body'> & Partial<CallEnd>;
+export type Found = Pick<CallEnd, 'status' | 'body'> & Partial<CallEnd>;
 
-const TIMEOUT_MS = 10_000;
+export const TIMEOUT_MS = 10_000;
 
 const kept = new Agent({ keepAlive: true });
-const keptClients = new Map<string, Client>();
+/** Loaded when it is needed: most calls are processes of their own, and of HTTP. */
+let loadedGrpc: Promise<typeof GrpcCalls> | undefined;
+const grpcCalls = () => (loadedGrpc ??= import('./grpc-calls.ts'));
 
 async function http(url: string, body: string, agent: Agent | false): Promise<Found> {
   const method = body === '' ? 'GET' : 'POST';
@@ -57,53 +58,13 @@ async function tcp(target: string, text: string): Promise<Found> {
   return { status: 0, body, isOk: body.length >= text.length };
 }
 
-const grpcClient = (target: string): Client => new Client(target, credentials.createInsecure());
-
-function grpc(client: Client, text: string): Promise<Found> {
-  const { path, requestSerialize, responseDeserialize } = ECHO.unary;
-  const deadline = Date.now() + TIMEOUT_MS;
-  return new Promise((resolve) => {
-    client.makeUnaryRequest(
-      path,
-      requestSerialize,
-      responseDeserialize,
-      text,
-      { deadline },
-      (error, answer) => {
-        if (error === null) resolve({ status: 0, body: answer ?? '', isOk: true });
-        else resolve({ status: error.code, body: '', isOk: false, error: error.details });
-      },
-    );
-  });
-}
-
 const CALLS: Readonly<Record<CallKind, (target: string, text: string) => Promise<Found>>> = {
   http: (url, body) => http(url, body, false),
   'http-kept': (url, body) => http(url, body, kept),
   tcp,
-  async grpc(target, text) {
-    const client = grpcClient(target);
-    try {
-      return await grpc(client, text);
-    } finally {
-      client.close();
-    }
-  },
-  async xds(target, text) {
-    const { register, XdsChannelCredentials } = await import('@grpc/grpc-js-xds');
-    register();
-    const client = new Client(target, new XdsChannelCredentials(credentials.createInsecure()));
-    try {
-      return await grpc(client, text);
-    } finally {
-      client.close();
-    }
-  },
-  'grpc-kept'(target, text) {
-    const client = keptClients.get(target) ?? grpcClient(target);
-    keptClients.set(target, client);
-    return grpc(client, text);
-  },
+  grpc: async (target, text) => (await grpcCalls()).once(target, text),
+  'grpc-kept': async (target, text) => (await grpcCalls()).kept(target, text),
+  xds: async (target, text) => (await grpcCalls()).byXds(target, text),
 };
 
 export const isCallKind = (text: string): text is CallKind => Object.hasOwn(CALLS, text);
@@ -111,8 +72,7 @@ export const isCallKind = (text: string): text is CallKind => Object.hasOwn(CALL
 /** Ends the connections that were kept. */
 export function hangUp(): void {
   kept.destroy();
-  for (const client of keptClients.values()) client.close();
-  keptClients.clear();
+  void loadedGrpc?.then((calls) => calls.hangUp());
 }
 
 /** Without a text it is GET over HTTP, and a word over the others. */
