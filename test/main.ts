@@ -15,7 +15,7 @@ import { fileURLToPath } from 'node:url';
 import { differences, readShown, withTable } from './data-planes/table.ts';
 import { writeBatches } from './support/batches.ts';
 import { buildKubelab } from './support/go-tools.ts';
-import { BUNDLES, buildBundles } from './support/weft-main.ts';
+import { BUNDLES, openBundles } from './support/weft-main.ts';
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 
@@ -106,11 +106,8 @@ function compareTable(): number {
 }
 
 // Once for all: what is in the images is what tests of processes run.
-if (otherFiles.length > 0 && process.env[BUNDLES] === undefined) {
-  const folder = join(toldFolder, 'bundles');
-  await buildBundles(folder);
-  process.env[BUNDLES] = folder;
-}
+const bundles = otherFiles.length > 0 ? await openBundles() : undefined;
+if (bundles !== undefined) process.env[BUNDLES] = bundles.folder;
 
 /** Unit tests alone wait now and then, and start little that has deadlines. */
 const concurrency = otherFiles.length === 0 ? 4 : 2;
@@ -136,4 +133,5 @@ child.on('exit', (code, signal) => {
   // What failed shows nothing: the table of such a run would be wrong.
   process.exitCode = outcome === 0 ? compareTable() : outcome;
   rmSync(toldFolder, { recursive: true, force: true });
+  void bundles?.[Symbol.asyncDispose]();
 });

@@ -4,6 +4,10 @@ import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { exampleOf } from '../support/doc-examples.ts';
 import { runMeshExample } from '../support/doc-mesh.ts';
+import { runSources } from '../support/weft-main.ts';
+
+// The wire files of a bundle are in it.
+runSources();
 
 const SKEW = fileURLToPath(new URL('../skew/', import.meta.url));
 

@@ -1,6 +1,6 @@
 // Which `weft` tests run: what is in the images, where that was built for the whole run, and the sources where a file of tests runs by itself.
 import { execFile } from 'node:child_process';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { chmod, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -11,10 +11,13 @@ const BUILD = fileURLToPath(new URL('../../bin/build.mjs', import.meta.url));
 /** Names the folder of the bundles; what a test starts inherits it. */
 export const BUNDLES = 'WEFT_TEST_BUNDLES';
 
-/** The file that Node runs for a command of `weft`: a sidecar is that of the sidecar's image, all else the control plane's. */
+/**
+ * The file that Node runs for a command of `weft`: a sidecar is that of the sidecar's image, all else the control
+ * plane's; the demo is in checkouts alone.
+ */
 export function weftMain(command?: string): string {
   const bundles = process.env[BUNDLES];
-  if (bundles === undefined) return SOURCES;
+  if (bundles === undefined || command === 'demo') return SOURCES;
   return join(bundles, command === 'sidecar' ? 'sidecar' : 'control-plane', 'weft.mjs');
 }
 
@@ -38,10 +41,6 @@ export const weftScript = (): string =>
     .join(' ')} "$@"\n`;
 
 /** `sidecar` and `control-plane`, as they are in the images, and beside each a list of what it is made of. */
-export async function buildBundles(folder: string): Promise<void> {
-  await promisify(execFile)(process.execPath, [BUILD, '--out', folder, '--without-maps']);
-}
-
 export interface Bundles extends AsyncDisposable {
   readonly folder: string;
 }
@@ -53,11 +52,15 @@ export async function openBundles(): Promise<Bundles> {
   const remove = async (): Promise<void> => {
     if (shared === undefined) await rm(folder, { recursive: true, force: true });
   };
+  const bundles = { folder, [Symbol.asyncDispose]: remove };
+  if (shared !== undefined) return bundles;
   try {
-    if (shared === undefined) await buildBundles(folder);
+    await promisify(execFile)(process.execPath, [BUILD, '--out', folder, '--without-maps']);
+    // Sidecars of some tests run as another user.
+    await chmod(folder, 0o755);
   } catch (error) {
     await remove();
     throw error;
   }
-  return { folder, [Symbol.asyncDispose]: remove };
+  return bundles;
 }
