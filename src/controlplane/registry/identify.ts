@@ -4,6 +4,8 @@ import { isPlainObject, type PlainObject } from '@weft/model/policy/reader';
 import type { ObjectRef } from '@weft/model/problem';
 import type { Kind } from './kinds.ts';
 
+/** In place of a name that is not said. */
+export const UNNAMED = '?';
 /** Names as long as Kubernetes allows; what is longer is refused by the kind's reader. */
 const MAX_NAME = 253;
 
@@ -15,7 +17,7 @@ export function identify(
   const metadata = isPlainObject(object['metadata']) ? object['metadata'] : {};
   const text = (value: unknown, otherwise: string): string =>
     typeof value === 'string' && value !== '' ? value.slice(0, MAX_NAME) : otherwise;
-  const name = text(metadata['name'], '?');
+  const name = text(metadata['name'], UNNAMED);
   if (kind.scope === 'singleton') return { key: kind.kind, ref: { kind: kind.kind, name } };
   if (kind.scope === 'cluster') {
     return { key: `${kind.kind}//${name}`, ref: { kind: kind.kind, name } };

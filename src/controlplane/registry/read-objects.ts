@@ -3,7 +3,7 @@ import { hash } from 'node:crypto';
 import type { RegistryObject } from '@weft/model/mesh/objects';
 import { isPlainObject, shown, type PlainObject } from '@weft/model/policy/reader';
 import type { ObjectRef, Problem, SourcePosition } from '@weft/model/problem';
-import { identify } from './identify.ts';
+import { identify, UNNAMED } from './identify.ts';
 import { classify, type Kind } from './kinds.ts';
 import { splitDocuments } from './split-documents.ts';
 import { readYamlDocument, type YamlDocument, type YamlFinding } from './yaml-document.ts';
@@ -231,8 +231,8 @@ function readOne(finds: Finds, kind: Kind, object: PlainObject, at: At): void {
     source: sourceAt(finds, at, problem.field),
   }));
   if (reading.kind === 'bad') {
-    // The Pods that it stood for have keys of their own.
-    if (kind.kind === 'Deployment') finds.isComplete = false;
+    // The Pods that it stood for have keys of their own; and what says no name may be any object that was in the file.
+    if (kind.kind === 'Deployment' || ref.name === UNNAMED) finds.isComplete = false;
     add(key, { kind: 'bad', closed: reading.closed }, problems);
   } else if (kind.kind === 'Deployment') {
     for (const pod of reading.objects) {

@@ -91,6 +91,14 @@ const table: readonly (readonly [string, readonly Files[], Readonly<Record<strin
     { [P]: 'ALLOW 1 rules' },
   ],
   [
+    'keeps all of a file that ends before the name of one',
+    [
+      { a: join(DENY, service(1)) },
+      { a: DENY.slice(0, DENY.indexOf('metadata') + 'metadata:'.length) },
+    ],
+    { [P]: 'DENY 1 rules', [S]: '1', 'AuthorizationPolicy/default/?': 'closed all everywhere' },
+  ],
+  [
     'keeps it when it moves and breaks at once',
     [{ a: service(1) }, { a: undefined, b: service('x') }],
     { [S]: '1' },
