@@ -128,6 +128,8 @@ const child = spawn(
   ],
   { cwd: root, stdio: 'inherit', env: { ...process.env, WEFT_SHOWN_FILE: shownFile } },
 );
+// Whoever ends this ends the tests; by a terminal they are told themselves.
+for (const signal of ['SIGTERM', 'SIGHUP'] as const) process.on(signal, () => child.kill(signal));
 child.on('exit', (code, signal) => {
   const outcome = signal === null ? (code ?? 1) : 1;
   // What failed shows nothing: the table of such a run would be wrong.
