@@ -60,7 +60,7 @@ test('a control plane that stops cleanly ends in time with its sidecars connecte
   await lab.startSidecar({ pod: 'client-0' });
   const from = performance.now();
   assert.deepEqual(await lab.controlPlane.stop(), { code: 0, signal: undefined });
-  assert.ok(performance.now() - from < 4_000, `it took ${performance.now() - from} ms`);
+  assert.ok(performance.now() - from < 10_000, `it took ${performance.now() - from} ms`);
 });
 
 test('two control planes cannot share a state directory', async () => {

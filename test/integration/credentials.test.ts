@@ -311,7 +311,15 @@ test('values are in no log, dump, metric, argument, environment or file of Weft'
   });
   await lab.write('binding.yaml', BINDING);
   await granted(mesh);
-  assert.equal((await call(web.http, '/', { headers: { host: 'prices.shop' } })).status, 200);
+  // Values come one by one: the first calls may be without.
+  await eventually(
+    async () => {
+      const answer = await call(web.http, '/', { headers: { host: 'prices.shop' } });
+      assert.equal(answer.status, 200);
+      return web.daemon.lines.some(injected);
+    },
+    { what: 'an injected credential' },
+  );
   await mesh.put('db', { password: 's3cret-db-2' });
   await eventually(async () => (await ask(mesh.socket, '/db')).body.includes('s3cret-db-2'), {
     what: 'a rotation',

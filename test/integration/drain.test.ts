@@ -12,7 +12,7 @@ import {
 } from '../support/lab-clients.ts';
 import { type GrpcApp, GrpcClient, nextText, startGrpcApp, statusOf } from '../support/lab-grpc.ts';
 import { modeYaml } from '../support/lab-manifests.ts';
-import { eventually } from '../support/lab-wait.ts';
+import { eventually, PATIENCE_MS } from '../support/lab-wait.ts';
 import { type Lab, type LabSidecar, type SidecarSpec, startLab } from '../support/lab.ts';
 import { shown } from '../support/shown.ts';
 
@@ -136,11 +136,11 @@ test('HTTP/2 is told by GOAWAY, streams in flight end well', async () => {
   const chat = grpc.chat();
   chat.write('before');
   await nextText(chat);
-  const goaway = once(session, 'goaway', { signal: AbortSignal.timeout(5_000) });
+  const goaway = once(session, 'goaway', { signal: AbortSignal.timeout(PATIENCE_MS) });
   sidecar.daemon.signal('SIGTERM');
   const [code] = await goaway;
   assert.equal(code, 0);
-  await once(session, 'close', { signal: AbortSignal.timeout(5_000) });
+  await once(session, 'close', { signal: AbortSignal.timeout(PATIENCE_MS) });
   chat.write('still');
   assert.equal(await nextText(chat), 'app still');
   chat.end();

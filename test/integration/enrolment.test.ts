@@ -13,7 +13,7 @@ const NOT_ACCEPTED = /the join token is not accepted: it may be wrong, used or e
 /** A sidecar that must end by itself: its status and last words. */
 async function refused(lab: Lab, text: string): Promise<string> {
   const { daemon } = await lab.spawnSidecar({ pod: 'web-0', token: { text }, manifest: false });
-  const { code } = await daemon.exit(10_000);
+  const { code } = await daemon.exit();
   assert.equal(code, 1, daemon.tail());
   assert.equal(daemon.stdout, '', 'it must never say that it is ready');
   return daemon.stderr;

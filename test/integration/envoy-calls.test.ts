@@ -146,7 +146,10 @@ test('the time limit of a route is kept', { skip }, async () => {
     what: 'the limit',
     withinMs: 10_000,
   });
-  assert.equal((await web.call(get(cart, '/quick'))).status, 200);
+  // What is quick may be held up for once.
+  await eventually(async () => (await web.call(get(cart, '/quick'))).status === 200, {
+    what: 'a quick answer within the limit',
+  });
   await lab.remove('route.yaml');
   await eventually(async () => (await web.call(slow)).status === 200, {
     what: 'no limit',

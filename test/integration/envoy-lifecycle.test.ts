@@ -92,9 +92,15 @@ test('certificates are renewed twice while requests run, and none of them fails'
     const before = serials();
     await eventually(() => serials() >= before + 2, { what: 'renewals', withinMs: 20_000 });
   });
-  const { body } = await cart.get(15_000, '/certs');
-  const serial = String(linesOf(cart, 'certificate in use').at(-1)?.['serial']);
-  assert.ok(body.replaceAll(':', '').toLowerCase().includes(serial), 'Envoy has the newest');
+  // Another may be logged before Envoy has it.
+  await eventually(
+    async () => {
+      const serial = String(linesOf(cart, 'certificate in use').at(-1)?.['serial']);
+      const { body } = await cart.get(15_000, '/certs');
+      return body.replaceAll(':', '').toLowerCase().includes(serial);
+    },
+    { what: 'the newest certificate at Envoy' },
+  );
   await lab.checkNothingRefused();
   shown('envoy', 'leaf-rotation');
 });
@@ -182,7 +188,7 @@ test('what asks for readiness through the redirect is answered, and Envoy can be
 test('on SIGTERM what is in flight ends first, and nothing is left', { skip }, async () => {
   const pid = await pidOf(cart);
   assert.ok(pid !== undefined && cart.sidecar !== undefined);
-  const slow = web.call(get(cart, '/slow?ms=1500'));
+  const slow = web.call(get(cart, '/slow?ms=4000'));
   await eventually(
     async () => {
       const active = await cart.stats('^http\\.inbound_8080\\.downstream_rq_active$');

@@ -102,7 +102,7 @@ test('a withdrawal ends the application, also one that does not want to, with st
   await using _server = await rig.open();
   grant(rig.store, credentialOf());
   const stubborn = `${APP}; process.removeAllListeners('SIGTERM'); process.on('SIGTERM', () => console.log('no'));`;
-  const daemon = rig.exec('--grace', '300ms', ...node(stubborn));
+  const daemon = rig.exec('--grace', '2s', ...node(stubborn));
   await says(daemon, 'has 6');
   grant(rig.store);
   const { code } = await daemon.exit();

@@ -21,7 +21,7 @@ metadata: { name: mesh }
 spec:
   extensionProviders:
     - name: my-authz
-      ${kind}: ${JSON.stringify({ service: HOST, port: 9000, timeout: '2s', ...spec })}
+      ${kind}: ${JSON.stringify({ service: HOST, port: 9000, timeout: '10s', ...spec })}
 `;
 
 const ASK = policyYaml({

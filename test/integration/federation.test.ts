@@ -151,7 +151,7 @@ test('a rotation of the other root is followed, and its last good keys stay whil
   assert.ok(isPlainObject(rotation) && rotation['phase'] === 'distribute', 'it waits for others');
   assert.match(JSON.stringify(rotation['waitsFor']), /federated meshes/);
   await theirs.controlPlane.stop();
-  await ours.problem('bundle-stale', 15_000);
+  await ours.problem('bundle-stale', 30_000);
   assert.equal(await callAs(before.issue({ uris: [CART] }), web.front(8080)), '200');
   const listed = await runWeft(['trust', 'list', '--admin', ours.addresses.admin]);
   assert.match(listed.stdout, /theirs\.example +yes +2 /);

@@ -101,6 +101,7 @@ test('a Weft sidecar calls a server of grpc-go, which knows who calls, and follo
     'policies.yaml',
     policyYaml({ name: 'deny-cart', action: 'DENY', app: 'prices', rules: deny }),
   );
+  await lab.enforced('deny-cart');
   const call = async (pod: string) => {
     const caller = await lab.startSidecar({ pod, outbound: ['prices.shop:80'] });
     await using client = await plainClient(prices);

@@ -127,7 +127,7 @@ for (const kind of KINDS) {
     // Both sides know the limit: where the server is first, its reset is what the client is told.
     const code = codes[0]?.replace('_', '') ?? '';
     assert.ok(['DEADLINEEXCEEDED', 'CANCELLED'].includes(code), `${code} ${message}`);
-    assert.ok(tookMs >= 600 && tookMs < 5_000, `${tookMs} ms`);
+    assert.ok(tookMs >= 600 && tookMs < 9_000, `${tookMs} ms`);
     shown(planeOf(kind), 'timeouts');
   });
 }

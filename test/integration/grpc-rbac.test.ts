@@ -289,7 +289,7 @@ test('whoever shows no certificate is refused, also where the mesh would let pla
   if (missing !== undefined) return t.skip(missing);
   await lab.write('mode.yaml', modeYaml('PERMISSIVE'));
   await using app = await GrpcServer.start({ listen: '127.0.0.1:0', name: 'plain' });
-  const ask = (target: string): Promise<string> => codeOf(web, { target, timeMs: 2_000 });
+  const ask = (target: string): Promise<string> => codeOf(web, { target });
   assert.equal(await ask(`dns:///${app.address}`), 'OK');
   assert.equal(await ask(`dns:///${prices.podIp}:${PORT}`), 'UNAVAILABLE');
 });

@@ -194,7 +194,7 @@ suite('bad input in a cluster', { skip: skip ?? false }, () => {
       enrollingPod({ ...odd, name: 'ahead', preload: shiftedClock(folder, 600) }),
       enrollingPod({ ...odd, name: 'behind', preload: shiftedClock(folder, -600) }),
     );
-    await mesh.kubectl('wait', 'pod/ahead', '-n', SHOP, '--for=condition=Ready', '--timeout=30s');
+    await mesh.kubectl('wait', 'pod/ahead', '-n', SHOP, '--for=condition=Ready', '--timeout=60s');
     const [, time = ''] = /"time":"([^"]*)"/.exec(sidecarLog('ahead')) ?? [];
     assert.ok(Date.parse(time) > Date.now() + 500_000, `its clock is ${time}`);
     await says(/certificate is not yet valid.*clock/, () => sidecarLog('behind'));

@@ -12,6 +12,7 @@ import {
 } from '../node/mesh-node.ts';
 import { type GuardedShop, openGuardedShop, says, SHOP } from '../node/guarded-shop.ts';
 import { eventually } from '../support/lab-wait.ts';
+import { deleteKind } from '../support/kinds-gone.ts';
 
 const skip = await meshNodeMissing();
 
@@ -214,7 +215,7 @@ suite('a control plane that lacks something', { skip: skip ?? false }, () => {
   test('kinds that are missing when a control plane starts are named, and it starts when they are there', async () => {
     const name = 'peerauthentications.security.weft.dev';
     const definition = JSON.parse(await mesh.kubectl('get', 'crd', name, '-o=json'));
-    await mesh.kubectl('delete', 'crd', name);
+    await deleteKind((...args) => mesh.node.kubectl(args), name);
     await shop.restartControlPlane();
     await says(
       /peerauthentications\.security\.weft\.dev.*nothing is served before it is read/,

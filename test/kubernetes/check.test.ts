@@ -183,12 +183,14 @@ test(
       ['bare', { ...injected, 'weft.dev/proxy': 'none' }, { securityContext: { runAsUser: 1337 } }],
     ] as const) {
       const containers = [{ name: 'app', image: 'app' }];
-      await make(PODS, {
+      const pod = {
         apiVersion: 'v1',
         kind: 'Pod',
         metadata: { name, namespace: 'shop', annotations },
         spec: { ...spec, containers },
-      });
+      };
+      // The API server knows the webhook for a moment longer, and cannot reach it.
+      await eventually(async () => (await lab.client.create(PODS, pod)).ok, { what: name });
     }
     const findings = (await check()).filter(({ check: of }) => /workloads|capture/.test(of));
     assert.deepEqual(

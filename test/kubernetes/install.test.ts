@@ -18,6 +18,7 @@ import { helmBinary } from '../support/go-tools.ts';
 import { CA_BUNDLE, readyPods, trustWebhooks, weft } from '../support/installation.ts';
 import { type Kubelab, kubelabMissing, startKubelab } from '../support/kubelab.ts';
 import { eventually } from '../support/lab-wait.ts';
+import { areGone } from '../support/kinds-gone.ts';
 
 const helm = helmBinary();
 const only = { skip: kubelabMissing() ?? false };
@@ -66,7 +67,7 @@ test(
   async () => {
     await using kubelet = readyPods(lab);
     const [end] = await Promise.all([
-      weft(lab, ['install', '--timeout', '60s'], { isHelm: false }),
+      weft(lab, ['install', '--timeout', '120s'], { isHelm: false }),
       trustWebhooks(lab),
     ]);
     assert.equal(end.code, 0, end.stderr);
@@ -214,21 +215,11 @@ test(
   },
 );
 
-/**
- * Sometimes the API server's own storage of a kind never begins anew once the kind is being deleted, and the kind then
- * waits for good to be emptied. There are no objects of it here, so that it is let go.
- */
-async function isNoKindLeft(): Promise<boolean> {
-  const columns =
-    'jsonpath={range .items[*]}{.metadata.name} {.status.conditions[*].message}{"\\n"}{end}';
-  const lines = (await lab.kubectl(['get', 'crd', '-o', columns])).stdout.split('\n');
-  const left = lines.filter((line) => line.includes('weft.dev'));
-  for (const line of left.filter((one) => one.includes('storage is (re)initializing'))) {
-    const letGo = ['--type=merge', '-p', '{"metadata":{"finalizers":null}}'];
-    await lab.kubectl(['patch', 'crd', line.slice(0, line.indexOf(' ')), ...letGo]);
-  }
-  return left.length === 0;
-}
+const isNoKindLeft = (): Promise<boolean> =>
+  areGone(
+    (...args) => lab.kubectl(args),
+    (name) => name.endsWith('weft.dev'),
+  );
 
 test('uninstall --purge leaves nothing of Weft', only, async () => {
   const end = await weft(lab, ['uninstall', '--purge']);

@@ -19,6 +19,7 @@ import {
   deploymentObject,
   env,
   httpProbe,
+  livesBy,
   podObject,
   type PodSpecFields,
   serviceObject,
@@ -186,6 +187,13 @@ suite('interception in a cluster', { skip: skip ?? false }, () => {
     const ip = await ipOf('holes');
     assertPassed(await get('outside/stranger', `http://${ip}:9100/`), 'stranger at the hole');
     assertRefused(await get('outside/stranger', `http://${ip}:8080/`), 'stranger elsewhere');
+    // Who calls is told of an endpoint after it is ready.
+    for (const port of [8080, 9100]) {
+      await eventually(async () => (await get('shop/web', `http://holes.shop:${port}/`)).isOk, {
+        what: `the Service at ${port}`,
+        everyMs: 200,
+      });
+    }
     for (const host of ['holes.shop', ip]) {
       const hole = await get('shop/web', `http://${host}:9100/`);
       assertPassed(hole, `${host}: a caller of the mesh at the hole`);
@@ -270,7 +278,7 @@ suite('interception in a cluster', { skip: skip ?? false }, () => {
           volumeMounts: [{ name: 'tls', mountPath: '/tls' }],
           ...readiness(https),
           // At a path of its own: what is only unready must not be killed while it is told to be well.
-          livenessProbe: { httpGet: { ...https.httpGet, path: '/healthz' }, periodSeconds: 1 },
+          ...livesBy({ httpGet: { ...https.httpGet, path: '/healthz' } }),
         }),
         container('tcp', 'test/tcp-echo', {
           env: env({ PORT: '7070' }),
@@ -310,10 +318,12 @@ suite('interception in a cluster', { skip: skip ?? false }, () => {
         stringData: { 'tls.crt': chainPem, 'tls.key': keyPem },
       },
       deployment('good', good),
-      deployment('bad', bad),
     );
     const [goodPod = ''] = await mesh.rolledOut(NS, 'good');
-    const badPod = await podOf('bad');
+    await mesh.apply(deployment('bad', bad));
+    const badPod = await eventually(async () => (await mesh.podsOf(NS, 'bad'))[0], {
+      what: 'a Pod',
+    });
     const wanted = new Map(['http', 'https', 'tcp', 'grpc', 'exec'].map((name) => [name, false]));
     const isAsWanted = (states: ReadonlyMap<string, boolean>): boolean =>
       states.get('fine') === true &&
@@ -321,9 +331,10 @@ suite('interception in a cluster', { skip: skip ?? false }, () => {
       [...wanted].every(([name, isReady]) => states.get(name) === isReady);
     await eventually(async () => isAsWanted(await containerStates(badPod)), {
       what: 'only the containers whose probes pass are ready',
-      withinMs: 20_000,
+      withinMs: 60_000,
       told: () => JSON.stringify([...wanted]),
     });
+    await mesh.kubectl('delete', 'deployment', 'bad', '-n', NS, '--wait=false');
     const ip = mesh.node.podIp(`${NS}/${goodPod}`);
     assertPassed(await get('shop/web', `https://${ip}:8443/`), 'its own TLS inside');
     assertRefused(

@@ -15,6 +15,7 @@ import {
   deploymentObject,
   grpcEcho,
   httpEcho,
+  livesBy,
   podObject,
   serviceObject,
   tcpEcho,
@@ -39,9 +40,9 @@ suite('a mesh in a cluster', { skip: skip ?? false }, () => {
     const prices = {
       serviceAccountName: 'prices',
       containers: [
-        httpEcho({ fields: { livenessProbe: { tcpSocket: { port: 8080 }, periodSeconds: 1 } } }),
+        httpEcho({ fields: livesBy({ tcpSocket: { port: 8080 } }) }),
         grpcEcho(),
-        tcpEcho({ fields: { livenessProbe: { exec: { command: ['true'] }, periodSeconds: 1 } } }),
+        tcpEcho({ fields: livesBy({ exec: { command: ['true'] } }) }),
       ],
     };
     const ports = [

@@ -4,6 +4,7 @@ import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, suite, test } from 'node:test';
+import { isDeepStrictEqual } from 'node:util';
 import type { KubeObject } from '@weft/kube/kube-api';
 import { clusterCalls } from '../node/cluster-calls.ts';
 import { createNodeNetwork } from '../node/network.ts';
@@ -79,8 +80,11 @@ suite('the network of a node for tests', { skip: skip ?? false, concurrency: 4 }
     assert.equal((await node.call(from, 'tcp', `echo.${ns}:9000`, 'line')).body, 'line');
     const grpc = await node.call(from, 'grpc', 'echo.services.svc.cluster.local:9090');
     assert.equal(grpc.body, 'echo hello');
-    const headless = await node.call(from, 'http', 'http://pods.services:8080/');
-    assert.equal(headless.status, 200);
+    // It has an EndpointSlice of its own.
+    await eventually(
+      async () => (await node.call(from, 'http', 'http://pods.services:8080/')).status === 200,
+      { what: 'an answer by the headless Service', everyMs: 50 },
+    );
     const itself = await node.exec('services/echo', 'http', [
       'node',
       '-e',
@@ -111,7 +115,7 @@ suite('the network of a node for tests', { skip: skip ?? false, concurrency: 4 }
           pod: {
             containers: [
               container('web', 'test/http-echo', {
-                env: env({ NAME: version, LAME_DUCK_MS: '1000' }),
+                env: env({ NAME: version, LAME_DUCK_MS: '8000' }),
                 readinessProbe: httpProbe('/readyz', 8080),
               }),
             ],
@@ -219,12 +223,19 @@ suite('the network of a node for tests', { skip: skip ?? false, concurrency: 4 }
       const all = (name) => ask(dns.lookup(name, { all: true }).then((found) => found.map((one) => one.address).sort()));
       Promise.all([all('db-1.db'), all('db'), all('alias'), ask(dns.resolveSrv('_http._tcp.db.names.svc.cluster.local').then(([one]) => one.name + ':' + one.port)),
         all('db-2.db'), all('example.test')]).then((answers) => console.log(JSON.stringify(answers)));`;
-    const { stdout } = await node.exec('names/asker', 'main', ['node', '-e', script]);
     const [first, second] = [node.podIp('names/db-0'), node.podIp('names/db-1')];
     const both = [first, second].toSorted();
     const srv = 'db.names.svc.cluster.local:8080';
     const expected = [[second], both, both, srv, 'ENOTFOUND', 'ENOTFOUND'];
-    assert.deepEqual(JSON.parse(stdout), expected);
+    // Pods are ready before names are told of them.
+    let last = '';
+    await eventually(
+      async () => {
+        last = (await node.exec('names/asker', 'main', ['node', '-e', script])).stdout;
+        return isDeepStrictEqual(JSON.parse(last), expected);
+      },
+      { what: JSON.stringify(expected), told: () => last, everyMs: 100 },
+    );
   });
 
   test('a Pod of the host’s network has the node’s address, and is reached there', async () => {
@@ -374,14 +385,21 @@ test('a run that was killed leaves nothing behind that the next one does not rem
 }, async () => {
   const file = new URL('../node/network.ts', import.meta.url).href;
   const script = `
+    import { existsSync } from 'node:fs';
     const { createNodeNetwork } = await import(${JSON.stringify(file)});
     const network = await createNodeNetwork();
     await network.attachPod();
-    process.stdout.write(network.enter[1]);
+    const left = network.enter[1].replace('--net=', '');
+    if (!existsSync(left)) throw new Error(left + ' is not there');
+    process.stdout.write(left);
     process.kill(process.pid, 'SIGKILL');`;
-  const { stdout } = await runToEnd([process.execPath, '--input-type=module', '-e', script]);
-  const left = stdout.replace('--net=', '');
-  assert.ok(existsSync(left), stdout);
+  const { stdout: left, stderr } = await runToEnd([
+    process.execPath,
+    '--input-type=module',
+    '-e',
+    script,
+  ]);
+  assert.match(left, /^\/run\/netns\//, stderr);
   await using _network = await createNodeNetwork();
   assert.ok(!existsSync(left) && !existsSync(`${left}-0`));
 });

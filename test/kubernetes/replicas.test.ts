@@ -29,7 +29,7 @@ import { eventually } from '../support/lab-wait.ts';
 const skip = kubelabMissing() ?? false;
 const namespace = 'weft-system';
 /** Most waits end at once; a cold controller manager takes some seconds. */
-const WAIT_MS = 20_000;
+const WAIT_MS = 60_000;
 const trustDomain = parseTrustDomain('mesh.test')!;
 
 let lab: Kubelab;

@@ -21,9 +21,11 @@ import {
   NAMESPACES,
   resource,
 } from '@weft/kube/resource';
+import type { SourceState } from '@weft/controlplane/registry/source';
 import type { Problem } from '@weft/model/problem';
 import { type Kubelab, kubelabMissing, startKubelab } from '../support/kubelab.ts';
 import { clientOf } from '../support/kubelab-account.ts';
+import { eventually } from '../support/lab-wait.ts';
 import {
   type Manifest,
   type SourcePlace,
@@ -189,7 +191,9 @@ test('a cluster as a source keeps what was read while the API server is stopped,
   const namespace = await newNamespace();
   await apply(policy(namespace, DENY));
   const source = await open(t);
-  const { snapshot } = source.state;
+  // A controller makes it, some time after the namespace.
+  const account = `ServiceAccount/${namespace}/default`;
+  const { snapshot } = await untilState(source, (state) => state.snapshot.objects.has(account));
   await lab.kill('apiserver');
   const away = await untilState(source, ({ problems }) => problems.some(isAway));
   assert.equal(away.snapshot, snapshot);
@@ -311,6 +315,8 @@ test('a cluster as a source needs to list and watch what it follows, no more, an
     const all = FOLLOWED_KINDS.filter(({ kind }) => kind.kind !== 'Pod');
     return [roleOf(name, all), rbac('ClusterRoleBinding', { name }, more)];
   });
+  // The API server knows of a Role some time after it is there.
+  await eventually(async () => (await client.list(NAMESPACES)).ok, { what: 'the rights' });
   const told = Promise.withResolvers<readonly Problem[]>();
   const random = (): number => 0;
   const opening = open(t, { client, random, onWaiting: told.resolve });
@@ -361,7 +367,10 @@ test('a cluster as a source reads a namespace that is being deleted to its end',
   await apply(policy(namespace, DENY));
   const source = await open(t);
   good(await lab.client.delete(NAMESPACES, { name: namespace }));
-  await untilState(source, ({ snapshot }) => !snapshot.objects.has(`Namespace//${namespace}`));
+  const isGone = ({ snapshot }: SourceState): boolean =>
+    !snapshot.objects.has(`Namespace//${namespace}`);
+  // Controllers of the cluster let some seconds go by before they look at it.
+  await untilState(source, isGone, 60_000);
   assert.equal(source.state.snapshot.objects.has(keyOf(namespace)), false);
 });
 

@@ -18,7 +18,7 @@ const root = fileURLToPath(new URL('../..', import.meta.url));
 export const ROOT_NAMESPACE = 'weft-system';
 const CONTROL_PLANE_LABELS = 'app.kubernetes.io/name=weft';
 const INSTALL_MS = 90_000;
-const POD_MS = 60_000;
+const POD_MS = 120_000;
 const SIDECAR_UID = 1337;
 
 export interface MeshNode {

@@ -54,7 +54,13 @@ async function removeLeftovers(): Promise<void> {
 
 /** Another run may be faster. */
 async function removeNamespace(name: string): Promise<void> {
-  if (existsSync(`/run/netns/${name}`)) await run(['ip', 'netns', 'delete', name]);
+  const file = `/run/netns/${name}`;
+  if (!existsSync(file)) return;
+  try {
+    await run(['ip', 'netns', 'delete', name]);
+  } catch (error) {
+    if (existsSync(file)) throw error;
+  }
 }
 
 /** The link's name is the lock on an index: making one that is there fails. */

@@ -24,6 +24,12 @@ export const httpProbe = (path: string, port: number | string, fields: object = 
   ...fields,
 });
 
+/** Killed when that fails, but not while it starts, and not by a machine that is slow for a while. */
+export const livesBy = (action: object): PodSpecFields => ({
+  startupProbe: { ...action, periodSeconds: 1, failureThreshold: 60 },
+  livenessProbe: { ...action, periodSeconds: 1, timeoutSeconds: 10 },
+});
+
 export const env = (values: Readonly<Record<string, string>>): readonly object[] =>
   Object.entries(values).map(([name, value]) => ({ name, value }));
 

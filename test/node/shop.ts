@@ -21,7 +21,7 @@ export const LOOPS: readonly Loop[] = [
 
 const ROLLING = { rollingUpdate: { maxUnavailable: 0, maxSurge: 1 } };
 const GONE_MS = 30_000;
-const BACK_MS = 20_000;
+const BACK_MS = 60_000;
 
 export interface Certs {
   readonly certificate: {

@@ -51,7 +51,7 @@ export function markTraffic(loops: readonly Loop[], logOf: (container: string) =
       );
     const told = (): string =>
       [...since()].map(([kind, { length }]) => `${kind}: ${length}`).join();
-    await eventually(isMore, { what: 'more calls of each loop', withinMs: 15_000, told });
+    await eventually(isMore, { what: 'more calls of each loop', withinMs: 60_000, told });
   };
   return {
     since,

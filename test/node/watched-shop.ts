@@ -51,10 +51,23 @@ export interface WatchedTraffic {
   isAsEver(): Promise<void>;
 }
 
+interface Saying {
+  readonly status: string;
+  readonly reason: string;
+  readonly message: string;
+}
+
 /** What the status of PeerAuthentication `strict` has said of its enforcement. */
 export interface Said extends AsyncDisposable {
-  readonly all: readonly { readonly status: string; readonly message: string }[];
+  /** What was wrong to say while all proxies of {@link IN_MESH} have it, and others come, or take up other policies. */
+  wrong(): readonly Saying[];
 }
+
+/** While new Pods connect and changed listeners are taken up, a status may say so for a moment. */
+const isWrong = ({ status, reason, message }: Saying): boolean =>
+  status !== 'True' && (reason !== 'Waiting' || IN_MESH.some((app) => isAway(app).test(message)));
+
+const isAway = (app: string): RegExp => new RegExp(`\\b${app}-\\S+ \\(not-connected\\)`);
 
 export interface WatchedShop {
   /** Notes who calls; to be asked before an outage of the API server. */
@@ -114,8 +127,24 @@ async function isEnforced(mesh: MeshNode, name: string): Promise<void> {
   assert.fail(`${name} is not enforced: ${told}`);
 }
 
+/**
+ * Nodes learn some time after the API server that a control plane is gone or there, and until then a webhook may be
+ * asked where nobody listens; etcd, too, is found again by one connection after the other.
+ */
+function applyInTime({ node }: MeshNode, object: object): Promise<boolean> {
+  return eventually(
+    async () => {
+      const input = JSON.stringify(object);
+      const { code, stderr } = await node.kubectl(['apply', '-f', '-'], { input });
+      if (code !== 0) assert.match(stderr, /failed calling webhook|etcd|Unavailable/);
+      return code === 0;
+    },
+    { what: 'a policy that is taken', withinMs: 30_000, everyMs: 200 },
+  );
+}
+
 async function listen({ node }: MeshNode): Promise<Said> {
-  const all: { status: string; message: string }[] = [];
+  const all: Saying[] = [];
   const watch = startListWatch({
     client: node.client,
     resources: [PEER_AUTHENTICATIONS],
@@ -124,14 +153,18 @@ async function listen({ node }: MeshNode): Promise<Said> {
       const conditions = objectAt(object, 'status')?.['conditions'];
       const found = Array.isArray(conditions) ? conditions : [];
       const enforced = found.find(({ type }) => type === 'Enforced');
-      return { status: String(enforced?.status), message: String(enforced?.message) };
+      const { status, reason, message } = enforced ?? {};
+      return { status: String(status), reason: String(reason), message: String(message) };
     },
     onListed: (items) => all.push(...items),
     onChanged: (item) => all.push(item),
     onDeleted: () => undefined,
   });
   await eventually(() => all.length > 0, { what: 'the status', withinMs: 10_000 });
-  return { all, [Symbol.asyncDispose]: () => watch[Symbol.asyncDispose]() };
+  return {
+    wrong: () => all.filter(isWrong),
+    [Symbol.asyncDispose]: () => watch[Symbol.asyncDispose](),
+  };
 }
 
 export async function startWatchedShop(mesh: MeshNode): Promise<WatchedShop> {
@@ -167,13 +200,12 @@ export async function startWatchedShop(mesh: MeshNode): Promise<WatchedShop> {
     },
     async forbid(path) {
       const only = { operation: { ports: ['8080'], paths: [`/${path}`] } };
-      await mesh.apply(
-        policy('AuthorizationPolicy', `no-${path}`, {
-          selector: { matchLabels: { app: 'prices' } },
-          action: 'DENY',
-          rules: [{ to: [only] }],
-        }),
-      );
+      const forbidding = policy('AuthorizationPolicy', `no-${path}`, {
+        selector: { matchLabels: { app: 'prices' } },
+        action: 'DENY',
+        rules: [{ to: [only] }],
+      });
+      await applyInTime(mesh, forbidding);
       await isEnforced(mesh, `no-${path}`);
       const answer = await call(`http://prices.shop/${path}`);
       assert.equal(answer.status, 403, JSON.stringify(answer));

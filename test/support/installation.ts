@@ -6,7 +6,7 @@ import { MUTATING_WEBHOOKS, PODS, VALIDATING_WEBHOOKS } from '@weft/kube/resourc
 import { helmBinary } from './go-tools.ts';
 import type { Kubelab, KubectlEnd } from './kubelab.ts';
 import { eventually } from './lab-wait.ts';
-import { weftMain } from './weft-main.ts';
+import { weftCommand } from './weft-main.ts';
 
 const CONTROL_PLANES = 'app.kubernetes.io/component=control-plane';
 export const CA_BUNDLE = '-----BEGIN CERTIFICATE-----\nnone\n-----END CERTIFICATE-----\n';
@@ -22,7 +22,8 @@ export function weft(
   const all = [...args, '--kubeconfig', kubeconfig, ...(named ? ['--helm', helm.path] : [])];
   return new Promise((resolve) => {
     const env = { ...process.env, PATH: '/usr/bin:/bin' };
-    execFile(process.execPath, [weftMain(), ...all], { env }, (error, stdout, stderr) => {
+    const [command = '', ...words] = weftCommand(all);
+    execFile(command, words, { env }, (error, stdout, stderr) => {
       resolve({ code: error === null ? 0 : 1, stdout, stderr });
     });
   });
@@ -80,7 +81,7 @@ export async function trustWebhooks({ client }: Kubelab, pem = CA_BUNDLE): Promi
         const answer = await client.get(resource, { name });
         return answer.ok ? answer.value : undefined;
       },
-      { what: `${name} being there`, withinMs: 20_000 },
+      { what: `${name} being there`, withinMs: 60_000 },
     );
     const patch = itemsAt(found, 'webhooks').map((_, index) => ({
       op: 'add',

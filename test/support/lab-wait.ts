@@ -3,6 +3,8 @@ import { setTimeout as delay } from 'node:timers/promises';
 
 /** What comes about takes tenths of a second, and seconds where everything else is busy; what does not, fails all the same. */
 export const PATIENCE_MS = 15_000;
+/** What docs/credentials.md promises within 5 s has twice that, on a machine that does other things as well. */
+export const CREDENTIAL_MS = 10_000;
 
 export interface Wait {
   readonly what: string;

@@ -81,7 +81,7 @@ const WEB = route(
     retry: { codes: [503], attempts: 2, backoff: 1ms }
   - matches: [{ path: { type: PathPrefix, value: /stuck } }]
     backendRefs: [{ name: web, port: 80 }]
-    timeouts: { request: 3s, backendRequest: 200ms }
+    timeouts: { request: 10s, backendRequest: 1s }
     retry: { codes: [503], attempts: 2, backoff: 1ms }
   - matches: [{ path: { type: PathPrefix, value: /copied } }]
     filters:

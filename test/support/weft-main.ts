@@ -11,13 +11,16 @@ const BUILD = fileURLToPath(new URL('../../bin/build.mjs', import.meta.url));
 /** Names the folder of the bundles; what a test starts inherits it. */
 export const BUNDLES = 'WEFT_TEST_BUNDLES';
 
+/** They read the chart, or applications of the demo. */
+const OF_CHECKOUTS: ReadonlySet<string> = new Set(['demo', 'install', 'upgrade']);
+
 /**
  * The file that Node runs for a command of `weft`: a sidecar is that of the sidecar's image, all else the control
- * plane's; the demo is in checkouts alone.
+ * plane's, but for what needs a checkout.
  */
 export function weftMain(command?: string): string {
   const bundles = process.env[BUNDLES];
-  if (bundles === undefined || command === 'demo') return SOURCES;
+  if (bundles === undefined || OF_CHECKOUTS.has(command ?? '')) return SOURCES;
   return join(bundles, command === 'sidecar' ? 'sidecar' : 'control-plane', 'weft.mjs');
 }
 
