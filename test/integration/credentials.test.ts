@@ -294,6 +294,11 @@ test('a credential goes to nobody without TLS, unless its binding allows it', {
   );
 });
 
+/** What the admin port says. */
+const TOLD = ['/config_dump', '/clusters', '/certs', '/metrics', '/denials', '/dry-run', '/ready'];
+const injected = (entry: Readonly<Record<string, unknown>>): boolean =>
+  entry['credential'] === 'prices' && entry['way'] === 'injected';
+
 test('values are in no log, dump, metric, argument, environment or file of Weft', {
   skip,
 }, async () => {
@@ -326,15 +331,7 @@ test('values are in no log, dump, metric, argument, environment or file of Weft'
   });
   const said: [string, string][] = [];
   for (const sidecar of [web, prices]) {
-    for (const path of [
-      '/config_dump',
-      '/clusters',
-      '/certs',
-      '/metrics',
-      '/denials',
-      '/dry-run',
-      '/ready',
-    ]) {
+    for (const path of TOLD) {
       said.push([path, (await sidecar.ask(path)).body]);
     }
   }
@@ -372,8 +369,6 @@ test('values are in no log, dump, metric, argument, environment or file of Weft'
   assert.equal(line['credential'], 'db');
   assert.match(String(line['receiver']), /^uid \d+ gid \d+ pid \d+$/);
   assert.equal(line['identity'], web.spiffeId);
-  const injected = (entry: Readonly<Record<string, unknown>>): boolean =>
-    entry['credential'] === 'prices' && entry['way'] === 'injected';
   assert.equal(
     (await web.daemon.line(injected, 'the audit of the injection'))['receiver'],
     'outbound|80||prices.shop.svc.cluster.local',

@@ -4,7 +4,6 @@ import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, suite, test } from 'node:test';
-import { isDeepStrictEqual } from 'node:util';
 import type { KubeObject } from '@weft/kube/kube-api';
 import { clusterCalls } from '../node/cluster-calls.ts';
 import { createNodeNetwork } from '../node/network.ts';
@@ -231,8 +230,8 @@ suite('the network of a node for tests', { skip: skip ?? false, concurrency: 4 }
     let last = '';
     await eventually(
       async () => {
-        last = (await node.exec('names/asker', 'main', ['node', '-e', script])).stdout;
-        return isDeepStrictEqual(JSON.parse(last), expected);
+        last = (await node.exec('names/asker', 'main', ['node', '-e', script])).stdout.trim();
+        return last === JSON.stringify(expected);
       },
       { what: JSON.stringify(expected), told: () => last, everyMs: 100 },
     );
@@ -393,12 +392,8 @@ test('a run that was killed leaves nothing behind that the next one does not rem
     if (!existsSync(left)) throw new Error(left + ' is not there');
     process.stdout.write(left);
     process.kill(process.pid, 'SIGKILL');`;
-  const { stdout: left, stderr } = await runToEnd([
-    process.execPath,
-    '--input-type=module',
-    '-e',
-    script,
-  ]);
+  const argv = [process.execPath, '--input-type=module', '-e', script];
+  const { stdout: left, stderr } = await runToEnd(argv);
   assert.match(left, /^\/run\/netns\//, stderr);
   await using _network = await createNodeNetwork();
   assert.ok(!existsSync(left) && !existsSync(`${left}-0`));

@@ -154,6 +154,8 @@ function becoming({ privileges, env, argv }: ProcessPlan, command = argv): reado
     groups.length === 0 ? '--clear-groups' : `--groups=${groups.join(',')}`,
     ...(isPrivileged ? [] : [`--bounding-set=${set}`]),
     '--inh-caps=-all',
+    // Another user's process would outlive the test that was killed.
+    '--pdeathsig=keep',
     ...(mayGainPrivileges ? [] : ['--no-new-privs']),
     '--',
     'env',

@@ -5,6 +5,7 @@ import type { Mesh } from '@weft/model/mesh/mesh';
 import type { Problem } from '@weft/model/problem';
 import type { PolicyReport } from '../status/policy-status.ts';
 import type { BindingIndex } from './binding-index.ts';
+import { Settled } from '../status/settled.ts';
 import {
   type BindingFacts,
   bindingState,
@@ -29,33 +30,26 @@ interface Known {
 
 /** Proxies answer by the thousand after a rotation; what is said is found out anew for all of them together. */
 const SETTLE_MS = 100;
-/** Where that takes long, four fifths of the processor are left to others. */
-const REST_FACTOR = 4;
 
 export class BindingLedger implements Disposable {
   readonly #options: BindingLedgerOptions;
   readonly #since = new Map<string, { readonly isEnforced: boolean; readonly at: string }>();
   #known: Known;
-  #restMs = 0;
-  #look: Disposable | undefined;
+  readonly #settled: Settled;
 
   constructor(options: BindingLedgerOptions) {
     this.#options = options;
     this.#known = this.#findOut();
+    const run = (): void => {
+      this.#known = this.#findOut();
+      options.onChange();
+    };
+    this.#settled = new Settled({ clock: options.clock, settleMs: SETTLE_MS, run });
   }
 
   /** To be called when anything may be other than it was. */
   soon(): void {
-    this.#look ??= this.#options.clock.setTimeout(
-      () => {
-        this.#look = undefined;
-        const startedAtMs = performance.now();
-        this.#known = this.#findOut();
-        this.#restMs = REST_FACTOR * (performance.now() - startedAtMs);
-        this.#options.onChange();
-      },
-      Math.max(SETTLE_MS, this.#restMs),
-    );
+    this.#settled.soon();
   }
 
   #findOut(): Known {
@@ -99,6 +93,6 @@ export class BindingLedger implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    this.#look?.[Symbol.dispose]();
+    this.#settled[Symbol.dispose]();
   }
 }

@@ -68,6 +68,7 @@ function createRig() {
     clock,
     writtenAtMs: () => state.writtenAtMs,
     onEnforced: (durationMs) => told.push(durationMs),
+    elapsedMs: () => 0,
   });
   const first = () => {
     const [report] = status.reports();

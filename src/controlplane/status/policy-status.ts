@@ -6,6 +6,7 @@ import type { PolicyPlacement } from '../compile/policy-placements.ts';
 import type { Evaluation } from '../report/report-service.ts';
 import type { Callers } from './callers.ts';
 import type { Unenforced } from './grpc-shortfalls.ts';
+import { Settled } from './settled.ts';
 import { INBOUND_LISTENER } from '../resources/inbound-listener.ts';
 import type { AdsServer } from '../serve/ads-server.ts';
 
@@ -78,6 +79,8 @@ export interface PolicyStatusOptions {
   readonly writtenAtMs?: () => number | undefined;
   /** A change of a policy is enforced by every proxy that it selects. */
   readonly onEnforced: (durationMs: number) => void;
+  /** Default: of this process. */
+  readonly elapsedMs?: () => number;
 }
 
 interface Tracked {
@@ -88,8 +91,6 @@ interface Tracked {
 
 /** Acknowledgements come by the thousand after a change; they are looked at together. */
 const LOOK_MS = 10;
-/** Where a look takes long, four fifths of the processor are left to those who acknowledge. */
-const REST_FACTOR = 4;
 /** 5 s: a file that is found later than that was not missed, but brought with its time. */
 const MAX_WRITTEN_AGO_MS = 5_000;
 
@@ -120,14 +121,21 @@ export class PolicyStatus implements Disposable {
   readonly #subscriptions = new DisposableStack();
   readonly #listeners = new Listeners();
   #placements: readonly PolicyPlacement[] | undefined;
-  #timer: Disposable | undefined;
-  #restMs = 0;
+  readonly #settled: Settled;
 
   constructor(options: PolicyStatusOptions) {
     this.#options = options;
+    const { clock, elapsedMs } = options;
+    const run = (): void => {
+      this.#look();
+      this.#listeners.tell();
+    };
+    this.#settled = this.#subscriptions.use(
+      new Settled({ clock, settleMs: LOOK_MS, run, elapsedMs }),
+    );
     this.#subscriptions.use(options.views.subscribe(() => this.#follow()));
-    this.#subscriptions.use(options.ads.onAnswer(() => this.#soon()));
-    this.#subscriptions.use(options.onReport(() => this.#soon()));
+    this.#subscriptions.use(options.ads.onAnswer(() => this.#settled.soon()));
+    this.#subscriptions.use(options.onReport(() => this.#settled.soon()));
     this.#follow();
   }
 
@@ -160,21 +168,7 @@ export class PolicyStatus implements Disposable {
       } else known.placement = placement;
     }
     for (const key of this.#tracked.keys()) if (!seen.has(key)) this.#tracked.delete(key);
-    this.#soon();
-  }
-
-  #soon(): void {
-    if (this.#timer !== undefined) return;
-    this.#timer = this.#options.clock.setTimeout(
-      () => {
-        this.#timer = undefined;
-        const startedAtMs = performance.now();
-        this.#look();
-        this.#restMs = REST_FACTOR * (performance.now() - startedAtMs);
-        this.#listeners.tell();
-      },
-      Math.max(LOOK_MS, this.#restMs),
-    );
+    this.#settled.soon();
   }
 
   /** Called when `reports` may say something else. That a proxy has gone is told by nothing. */
@@ -307,7 +301,6 @@ export class PolicyStatus implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    this.#timer?.[Symbol.dispose]();
     this.#subscriptions.dispose();
   }
 }
