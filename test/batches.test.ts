@@ -14,7 +14,7 @@ test('every file is in one batch, and neighbours are together', () => {
   );
   const { alone, together } = batchesOf(files.toReversed(), () => 'test();');
   assert.deepEqual([alone, together.flat()], [[], files]);
-  assert.ok(together.every((batch) => batch.length >= 10 && batch.length <= 16));
+  assert.ok(together.every((batch) => batch.length >= 20 && batch.length <= 32));
   assert.deepEqual(
     batchesOf([], () => ''),
     { alone: [], together: [] },

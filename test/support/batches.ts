@@ -15,7 +15,7 @@ const OWN_PROCESS = [
 ];
 
 /** Files a process; with more, less is gained by each than is lost by one long process at the end. */
-const BATCH = 16;
+const BATCH = 32;
 
 export interface Batches {
   readonly alone: readonly string[];

@@ -1,5 +1,7 @@
 // Writes the CA's state as text and reads it back: every field checked, and a checksum over all of them.
 import { createHash } from 'node:crypto';
+import { parseJsonObject } from '@weft/model/parse-json-object';
+import { isPlainObject } from '@weft/model/policy/reader';
 import type { RotationState } from '../rotation.ts';
 import type { CaState, Generation, Publication, TokenKey } from './store.ts';
 
@@ -38,26 +40,10 @@ export function encodeState(state: CaState): string {
   return `${JSON.stringify({ format: FORMAT, version: VERSION, sha256: digestOf(content), content })}\n`;
 }
 
-interface Fields {
-  readonly [field: string]: unknown;
-}
-
-const isFields = (value: unknown): value is Fields => typeof value === 'object' && value !== null;
-
-function parseFields(text: string): Fields | undefined {
-  try {
-    const value: unknown = JSON.parse(text);
-    return isFields(value) ? value : undefined;
-  } catch (error) {
-    if (error instanceof SyntaxError) return undefined;
-    throw error;
-  }
-}
-
 const refused = (reason: string): StateReading => ({ ok: false, reason });
 
 export function decodeState(text: string): StateReading {
-  const outer = parseFields(text);
+  const outer = parseJsonObject(text);
   if (outer === undefined) return refused('it is cut off or damaged');
   if (outer['format'] !== FORMAT) return refused('it is not a state of the CA');
   if (outer['version'] !== VERSION) {
@@ -67,7 +53,7 @@ export function decodeState(text: string): StateReading {
   if (typeof content !== 'string' || outer['sha256'] !== digestOf(content)) {
     return refused('its checksum does not fit its content');
   }
-  const inner = parseFields(content);
+  const inner = parseJsonObject(content);
   const trustDomain = inner?.['trustDomain'];
   const generations = readGenerations(inner?.['generations']);
   const rotation = readRotation(inner?.['rotation']);
@@ -91,7 +77,7 @@ export function decodeState(text: string): StateReading {
 
 function readPublication(value: unknown): Publication | 'damaged' | undefined {
   if (value === undefined) return undefined;
-  const { sequence, publishedAtMs, digest } = isFields(value) ? value : {};
+  const { sequence, publishedAtMs, digest } = isPlainObject(value) ? value : {};
   if (typeof sequence !== 'number' || !Number.isSafeInteger(sequence)) return 'damaged';
   if (typeof publishedAtMs !== 'number' || typeof digest !== 'string') return 'damaged';
   return { sequence, publishedAtMs, digest };
@@ -102,8 +88,8 @@ function readTokenKeys(value: unknown): readonly TokenKey[] | undefined {
   if (value === undefined) return [];
   if (!Array.isArray(value)) return undefined;
   const read = value.map((item: unknown): TokenKey | undefined => {
-    const key = isFields(item) ? readBytes(item['key']) : undefined;
-    const createdAtMs = isFields(item) ? item['createdAtMs'] : undefined;
+    const key = isPlainObject(item) ? readBytes(item['key']) : undefined;
+    const createdAtMs = isPlainObject(item) ? item['createdAtMs'] : undefined;
     return key === undefined || typeof createdAtMs !== 'number' ? undefined : { key, createdAtMs };
   });
   const whole = read.filter((key) => key !== undefined);
@@ -117,7 +103,7 @@ function readGenerations(value: unknown): readonly Generation[] | undefined {
 }
 
 function readGeneration(value: unknown): Generation | undefined {
-  if (!isFields(value)) return undefined;
+  if (!isPlainObject(value)) return undefined;
   const { id, longestLeafMs } = value;
   if (typeof id !== 'number' || typeof longestLeafMs !== 'number') return undefined;
   const rootKey = readBytes(value['rootKey']);
@@ -144,7 +130,7 @@ const readBytes = (value: unknown): Buffer | undefined =>
   typeof value === 'string' ? Buffer.from(value, 'base64') : undefined;
 
 function readRotation(value: unknown): RotationState | undefined {
-  if (!isFields(value)) return undefined;
+  if (!isPlainObject(value)) return undefined;
   const { phase, active, next, previous } = value;
   if (typeof active !== 'number') return undefined;
   switch (phase) {

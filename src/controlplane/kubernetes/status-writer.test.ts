@@ -151,14 +151,14 @@ test('a change that proxies take at once costs one write', async () => {
   assert.equal(rig.writes(), 1);
 });
 
-test('300 policies of a mesh that starts are written at 20 a second after the first 40', async () => {
-  await using rig = createStatusRig(300);
+test('a hundred policies of a mesh that starts are written at 20 a second after the first 40', async () => {
+  await using rig = createStatusRig(100);
   rig.world.enforcing = 3;
   await rig.pass(1_000);
   const first = rig.writes();
   assert.ok(first >= 40 && first <= 60, `${first} writes`);
-  await rig.pass(14_000, 250);
-  assert.equal(rig.writes(), 300);
+  await rig.pass(4_000, 250);
+  assert.equal(rig.writes(), 100);
 });
 
 test('what somebody writes into a status is put back', async () => {

@@ -1,4 +1,4 @@
-// Token buckets in a table of fixed size: what they let through, and what a million keys cost.
+// Token buckets in a table of fixed size: what they let through, and what more keys than places cost.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
@@ -82,13 +82,13 @@ test('with fewer keys than places every key gets all that its bucket has', () =>
   );
 });
 
-test('a million keys take no more memory than was set aside, and a key that was at its limit stays there', () => {
+test('four times as many keys as places take no more memory than was set aside, and a key that was at its limit stays there', () => {
   const table = new BucketTable({ requests: 1, intervalMs: 60_000, burst: 5 }, 100_000);
   const bytes = table.bytes;
   assert.ok(bytes <= 100_000 * 2 * 12, `${bytes} bytes`);
   for (let count = 0; count < 5; count++) assert.equal(ask(table, 'victim', 0), 0);
   const before = process.memoryUsage().heapUsed;
-  for (let key = 0; key < 1_000_000; key++) ask(table, `flood-${key}`, 1);
+  for (let key = 0; key < 400_000; key++) ask(table, `flood-${key}`, 1);
   const grown = process.memoryUsage().heapUsed - before;
   assert.equal(table.bytes, bytes);
   assert.ok(grown < 32e6, `the heap grew by ${grown} bytes`);

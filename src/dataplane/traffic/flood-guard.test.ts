@@ -79,13 +79,13 @@ test('a network of IPv6 is one client', () => {
   assert.equal(times(1, from('2001:db8:1:3::1')), 1);
 });
 
-test('a million clients take no more memory than was set aside, and who floods stays known', () => {
+test('a quarter of a million clients take no more memory than was set aside, and who floods stays known', () => {
   const { guard, times } = createRig({ maxClients: 10_000 });
   const bytes = guard.bytes;
   assert.ok(bytes < 10_000 * 2 * 40, `${bytes} bytes`);
   const heavy = from('192.0.2.1');
   assert.equal(times(11, heavy), 10);
-  for (let at = 0; at < 1_000_000; at++) {
+  for (let at = 0; at < 250_000; at++) {
     guard.note(from(`${11 + (at >> 16)}.${(at >> 8) & 255}.${at & 255}.7`), 'requests');
   }
   assert.equal(guard.bytes, bytes);

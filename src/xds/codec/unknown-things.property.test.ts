@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { formatProblem } from '@weft/model/problem';
 import fc from 'fast-check';
+import { runs } from '../../../test/support/runs.ts';
 import { alterations } from '../../../test/support/unknown-things.ts';
 import { RESOURCES } from '../../../test/support/xds-arbitraries.ts';
 import { messageType } from '../registry.ts';
@@ -34,7 +35,7 @@ for (const kind of RESOURCE_ORDER) {
           assert.ok(isNamed, `${what}: ${said.join('; ')}`);
         }
       }),
-      { numRuns: 20 },
+      { numRuns: runs(12) },
     );
     assert.ok(places.size >= LEAST_PLACES[kind], `${places.size} places`);
   });

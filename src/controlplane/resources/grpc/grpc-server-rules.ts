@@ -11,6 +11,7 @@ import type {
 } from '@weft/model/policy/rbac';
 import { type Named, ruleName } from '@weft/model/policy/rule-name';
 import type { TokenRule } from '@weft/model/policy/token-rules';
+import type { PolicyPlacement } from '../../compile/policy-placements.ts';
 import type { GrpcLibrary } from '../../serve/view-source.ts';
 import { type ClosedRule, grpcRules } from './grpc-rules.ts';
 
@@ -19,13 +20,7 @@ const UNSUPPORTED_RULES = 'weft-unsupported';
 
 /** What a gRPC server does otherwise than a policy that holds for it says. */
 export interface Shortfall {
-  readonly kind:
-    | 'AuthorizationPolicy'
-    | 'PeerAuthentication'
-    | 'RequestAuthentication'
-    | 'BasicAuthentication'
-    | 'TlsTermination'
-    | 'TrafficPolicy';
+  readonly kind: Exclude<PolicyPlacement['kind'], 'ExternalService'>;
   /** Absent: every one of the kind that selects the workload. */
   readonly policy?: Named;
   /** `spec.rules[0]`; absent: all of it. */
