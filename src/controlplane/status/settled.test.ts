@@ -54,6 +54,7 @@ test('after disposal nothing is done', () => {
   const { clock, settled, ranAtMs } = createRig();
   settled.soon();
   settled[Symbol.dispose]();
+  settled.soon();
   clock.turn(50);
   assert.deepEqual(ranAtMs, []);
 });

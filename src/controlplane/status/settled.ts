@@ -13,19 +13,21 @@ export interface SettledOptions {
 /** Where the doing takes long, four fifths of the processor are left to others. */
 const REST_FACTOR = 4;
 
-/** Dispose forgets who has asked. */
+/** Dispose forgets who has asked, and hears nobody after that. */
 export class Settled implements Disposable {
   readonly #options: SettledOptions;
   #timer: Disposable | undefined;
   #restMs = 0;
   #isRunning = false;
   #wasAsked = false;
+  #isDisposed = false;
 
   constructor(options: SettledOptions) {
     this.#options = options;
   }
 
   soon(): void {
+    if (this.#isDisposed) return;
     if (this.#isRunning) {
       // How long it rests is known afterwards.
       this.#wasAsked = true;
@@ -51,7 +53,7 @@ export class Settled implements Disposable {
   }
 
   [Symbol.dispose](): void {
+    this.#isDisposed = true;
     this.#timer?.[Symbol.dispose]();
-    this.#timer = undefined;
   }
 }
