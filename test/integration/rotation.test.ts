@@ -45,7 +45,7 @@ const certificatesOf = (sidecar: LabSidecar): readonly PlainObject[] =>
   sidecar.daemon.lines.filter((line) => line['msg'] === 'certificate in use');
 const timeOf = (line: PlainObject, key: string): number => Date.parse(String(line[key]));
 
-test('certificates of ten seconds are renewed before half their life with no failed call, and refused after their end', async () => {
+test('certificates of ten seconds are renewed long before their end with no failed call, and refused after their end', async () => {
   await using lab = await startLab({ svidTtl: '10s' });
   await using app = await startHttpApp();
   await lab.write('mode.yaml', modeYaml('STRICT'));

@@ -187,12 +187,8 @@ suite('interception in a cluster', { skip: skip ?? false }, () => {
     const ip = await ipOf('holes');
     assertPassed(await get('outside/stranger', `http://${ip}:9100/`), 'stranger at the hole');
     assertRefused(await get('outside/stranger', `http://${ip}:8080/`), 'stranger elsewhere');
-    // Who calls is told of an endpoint after it is ready.
     for (const port of [8080, 9100]) {
-      await eventually(async () => (await get('shop/web', `http://holes.shop:${port}/`)).isOk, {
-        what: `the Service at ${port}`,
-        everyMs: 200,
-      });
+      await mesh.answered('shop/web', 'http', `http://holes.shop:${port}/`);
     }
     for (const host of ['holes.shop', ip]) {
       const hole = await get('shop/web', `http://${host}:9100/`);

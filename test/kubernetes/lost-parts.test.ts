@@ -133,13 +133,7 @@ suite('lost parts of a mesh', { skip: skip ?? false }, () => {
     assert.deepEqual(names, ['weft-sidecar', 'clock', 'first', 'served']);
     const started = Number(mesh.node.logs(`${SHOP}/${pod}`, 'clock'));
     assert.ok(started > enrolledAt(mesh.node.logs(`${SHOP}/${pod}`, 'weft-sidecar')));
-    const answer = await eventually(
-      async () => {
-        const end = await mesh.call(`${SHOP}/web`, 'http', 'http://classic.shop/x');
-        return end.isOk && end;
-      },
-      { what: 'an answer, when who calls knows of the endpoint', everyMs: 200 },
-    );
+    const answer = await mesh.answered(`${SHOP}/web`, 'http', 'http://classic.shop/x');
     assert.match(answer.body, /By=spiffe:\/\/cluster\.local\/ns\/shop\/sa\/web;/);
     const log = (): string => mesh.node.logs(`${SHOP}/${pod}`, 'first');
     await eventually(() => readCalls(log()).length >= 20, { what: 'calls', withinMs: 10_000 });

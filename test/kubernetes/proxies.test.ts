@@ -2,7 +2,6 @@
 import assert from 'node:assert/strict';
 import { after, before, suite, test } from 'node:test';
 import { findEnvoy } from '../bench/peers/envoy-binary.ts';
-import type { CallEnd } from '../node/apps/calls.ts';
 import {
   callerPod,
   meshNodeMissing,
@@ -28,18 +27,6 @@ const FOLDER = '/var/run/weft/grpc';
 const PRICES = 'xds:///prices.grpc.svc.cluster.local:80';
 const PERMISSION_DENIED = 7;
 const identityOf = (account: string): string => `URI:spiffe://cluster.local/ns/grpc/sa/${account}`;
-
-/** Who calls is told of an endpoint some time after that is ready. */
-async function firstAnswer(call: () => Promise<CallEnd>): Promise<CallEnd> {
-  let last: CallEnd | undefined;
-  return eventually(
-    async () => {
-      last = await call();
-      return last.isOk && last;
-    },
-    { what: 'an answer', everyMs: 200, told: () => JSON.stringify(last) },
-  );
-}
 
 /** Of both suites: a cluster with Weft takes longer to make than either. */
 let mesh: MeshNode;
@@ -79,7 +66,7 @@ suite('Envoys in a cluster', { skip: missing ?? (envoy.ok ? false : envoy.reason
 
   test('Pods with an Envoy come up, call and are called, and rules hold for them', async () => {
     for (const from of ['shop/web', 'shop/old']) {
-      const answer = await firstAnswer(() => mesh.call(from, 'http', 'http://prices.shop/hello'));
+      const answer = await mesh.answered(from, 'http', 'http://prices.shop/hello');
       const account = from.replace('shop/', '/sa/');
       assert.ok(answer.body.includes(account), 'who calls is told to the application');
       const grpc = await mesh.call(from, 'grpc', 'prices.shop:9090', 'hello');
@@ -113,7 +100,7 @@ suite('Envoys in a cluster', { skip: missing ?? (envoy.ok ? false : envoy.reason
     await mesh.rolledOut('shop', 'prices');
     const after_ = await mesh.podsOf('shop', 'prices');
     assert.ok(after_.some((pod) => !before.includes(pod)));
-    await firstAnswer(() => mesh.call('shop/web', 'http', 'http://prices.shop/x'));
+    await mesh.answered('shop/web', 'http', 'http://prices.shop/x');
   });
 });
 
@@ -165,8 +152,8 @@ suite('gRPC without a proxy in a cluster', { skip: missing ?? false }, () => {
 
   test('programs call by xds:/// with the identity of their Pod, sidecars call them, and rules hold', async () => {
     const ends = await Promise.all([
-      firstAnswer(() => mesh.call('grpc/web', 'xds', PRICES)),
-      firstAnswer(() => mesh.call('grpc/old', 'grpc', 'prices.grpc:80')),
+      mesh.answered('grpc/web', 'xds', PRICES),
+      mesh.answered('grpc/old', 'grpc', 'prices.grpc:80'),
     ]);
     assert.deepEqual(
       ends.map(({ isOk, body }) => isOk && body),
@@ -256,8 +243,6 @@ suite('gRPC without a proxy in a cluster', { skip: missing ?? false }, () => {
     const [pod = ''] = await mesh.podsOf('grpc', 'prices');
     await mesh.kubectl('delete', 'pod', pod, '-n', 'grpc', '--timeout=20s');
     await mesh.rolledOut('grpc', 'prices');
-    await eventually(async () => (await mesh.call('grpc/web', 'xds', PRICES)).isOk, {
-      what: 'the new Pod is called',
-    });
+    await mesh.answered('grpc/web', 'xds', PRICES);
   });
 });

@@ -38,6 +38,8 @@ export interface MeshNode {
   controlPlaneRolledOut(): Promise<readonly string[]>;
   /** A call from the container `caller` of an app's first Pod. */
   call(from: string, kind: CallKind, target: string, text?: string): Promise<CallEnd>;
+  /** The first such call that is good: who calls is told of an endpoint some time after that is ready. */
+  answered(from: string, kind: CallKind, target: string): Promise<CallEnd>;
   /** What the sidecars of an app's Pods have written. */
   sidecarLogs(namespace: string, app: string): Promise<string>;
   [Symbol.asyncDispose](): Promise<void>;
@@ -157,6 +159,11 @@ function callsOf(node: TestNode): Omit<MeshNode, typeof Symbol.asyncDispose> {
     const { code, stderr } = await node.kubectl(['apply', '-f', '-'], { input });
     assert.equal(code, 0, stderr);
   };
+  const call: MeshNode['call'] = async (from, kind, target, text) => {
+    const [namespace = '', app = ''] = from.split('/');
+    const [pod] = await podsOf(namespace, app);
+    return node.call({ pod: `${namespace}/${pod}`, container: 'caller' }, kind, target, text);
+  };
   return {
     node,
     kubectl,
@@ -188,10 +195,16 @@ function callsOf(node: TestNode): Omit<MeshNode, typeof Symbol.asyncDispose> {
       await rollOutWeft(node);
       return podNames(node, ROOT_NAMESPACE, CONTROL_PLANE_LABELS);
     },
-    async call(from, kind, target, text) {
-      const [namespace = '', app = ''] = from.split('/');
-      const [pod] = await podsOf(namespace, app);
-      return node.call({ pod: `${namespace}/${pod}`, container: 'caller' }, kind, target, text);
+    call,
+    answered(from, kind, target) {
+      let last: CallEnd | undefined;
+      return eventually(
+        async () => {
+          last = await call(from, kind, target);
+          return last.isOk && last;
+        },
+        { what: `an answer of ${target}`, everyMs: 200, told: () => JSON.stringify(last) },
+      );
     },
     async sidecarLogs(namespace, app) {
       const pods = await podsOf(namespace, app);

@@ -5,7 +5,7 @@ import { once } from 'node:events';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { weftCommand } from './weft-main.ts';
+import { weftWords } from './weft-main.ts';
 
 const LIMIT_MS = 60_000;
 /** Everything of the example is at one address of loopback: nobody else's ports are there. */
@@ -31,7 +31,7 @@ async function run(script: string, folder: string): Promise<string> {
 
 /** `weft`, which listens and asks at this address. */
 function wrapper(): string {
-  const weft = `exec ${weftCommand([]).join(' ')}`;
+  const weft = `exec ${weftWords()}`;
   const ports = `--xds ${ADDRESS}:15012 --enrolment ${ADDRESS}:15013`;
   return [
     '#!/bin/sh',

@@ -37,11 +37,14 @@ export const weftCommand = (args: readonly string[]): readonly string[] => [
   ...args,
 ];
 
-/** A `weft` for the PATH of a shell: a script of all its commands. */
-export const weftScript = (): string =>
-  `#!/bin/sh\nexec ${weftCommand([])
+/** `weft` as words of a shell, for all its commands. */
+export const weftWords = (): string =>
+  weftCommand([])
     .map((word) => `'${word}'`)
-    .join(' ')} "$@"\n`;
+    .join(' ');
+
+/** A `weft` for the PATH of a shell. */
+export const weftScript = (): string => `#!/bin/sh\nexec ${weftWords()} "$@"\n`;
 
 /** `sidecar` and `control-plane`, as they are in the images, and beside each a list of what it is made of. */
 export interface Bundles extends AsyncDisposable {
@@ -50,20 +53,16 @@ export interface Bundles extends AsyncDisposable {
 
 /** Those of the whole run; where there are none, some of its own, which go when it is disposed of. */
 export async function openBundles(): Promise<Bundles> {
-  const shared = process.env[BUNDLES];
-  const folder = shared ?? (await mkdtemp(join(tmpdir(), 'weft-bundles-')));
-  const remove = async (): Promise<void> => {
-    if (shared === undefined) await rm(folder, { recursive: true, force: true });
-  };
-  const bundles = { folder, [Symbol.asyncDispose]: remove };
-  if (shared !== undefined) return bundles;
-  try {
-    await promisify(execFile)(process.execPath, [BUILD, '--out', folder, '--without-maps']);
+  await using owned = new AsyncDisposableStack();
+  let folder = process.env[BUNDLES];
+  if (folder === undefined) {
+    const own = await mkdtemp(join(tmpdir(), 'weft-bundles-'));
+    owned.defer(() => rm(own, { recursive: true, force: true }));
+    await promisify(execFile)(process.execPath, [BUILD, '--out', own, '--without-maps']);
     // Sidecars of some tests run as another user.
-    await chmod(folder, 0o755);
-  } catch (error) {
-    await remove();
-    throw error;
+    await chmod(own, 0o755);
+    folder = own;
   }
-  return bundles;
+  const kept = owned.move();
+  return { folder, [Symbol.asyncDispose]: () => kept.disposeAsync() };
 }

@@ -112,7 +112,7 @@ async function wait(name: string, flags: WaitFlags): Promise<void> {
   const wanted = flags.files === undefined ? undefined : await digestIn(name, flags.files);
   const until = performance.now() + flags.timeout;
   const startedAt = performance.now();
-  const lasting = { reason: '', sinceMs: startedAt, isTold: false };
+  let lasting = { reason: '', sinceMs: startedAt, isTold: false };
   for (;;) {
     const askedAt = performance.now();
     const state = await askState(flags.admin);
@@ -129,7 +129,7 @@ async function wait(name: string, flags: WaitFlags): Promise<void> {
       return;
     }
     if (missing !== lasting.reason) {
-      Object.assign(lasting, { reason: missing, sinceMs: askedAt, isTold: false });
+      lasting = { reason: missing, sinceMs: askedAt, isTold: false };
     } else if (!lasting.isTold && performance.now() - lasting.sinceMs >= TOLD_AFTER_MS) {
       complain(`waiting: ${missing}`);
       lasting.isTold = true;

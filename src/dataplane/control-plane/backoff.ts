@@ -8,8 +8,8 @@ export interface BackoffOptions {
 }
 
 /**
- * Of every stream to the control plane, for all of a sidecar go over one connection. 200 ms: one that was restarted is
- * found again before anybody notices. 10 s: and is not besieged while it is away.
+ * Of streams to the control plane, but for those that promise more: all of a sidecar go over one connection. 200 ms: one
+ * that was restarted is found again before anybody notices. 10 s: and is not besieged while it is away.
  */
 export const STREAM_BACKOFF = { baseMs: 200, maxMs: 10_000 } as const;
 
